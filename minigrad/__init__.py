@@ -1,0 +1,1 @@
+from minigrad.engine import *

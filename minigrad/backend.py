@@ -1,0 +1,169 @@
+"""The array library under the Tensors: NumPy, or CuPy when asked.
+
+The arrays decide which library runs: an operation uses the library that its operands belong to.
+What is chosen here is only where *new* arrays are made, by `use("cupy")` or by the environment
+variable MINIGRAD_BACKEND, and how arrays move from one library to the other.
+
+CuPy is imported when the first CuPy array, or the cupy backend, is asked for, and not before.
+
+On a GPU, reading a value on the host (`item()`, `numpy()`, `repr`) waits for the device; nothing
+else in this project does. That is why checks of *values* (labels in range, no NaN) look at host
+arrays alone: check data before uploading it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+import numpy as np
+
+from minigrad.errors import ArgumentError, BackendError, check_choice
+
+
+class Backend:
+    """An array library: its module `xp`, its array type, and what the libraries do differently."""
+
+    def __init__(self, name: str, xp: Any, array_type: type) -> None:
+        self.name = name
+        self.xp = xp
+        self.array_type = array_type
+
+    def __repr__(self) -> str:
+        return f"<minigrad backend {self.name!r}>"
+
+    def asarray(self, data: Any, dtype: Any = None) -> Any:
+        """`data` (array of either library, number, nested list) as an array of this library."""
+        if isinstance(data, self.array_type):
+            return data if dtype is None else data.astype(dtype, copy=False)
+        return self.xp.asarray(to_numpy(data), dtype=dtype)
+
+    def to_numpy(self, array: Any) -> np.ndarray:
+        """An array of this library as a NumPy array: itself, or a copy from the device."""
+        return np.asarray(array)
+
+    def scatter_add(self, target: Any, index: Any, values: Any) -> None:
+        """target[index] += values, in place, where repeated indices accumulate."""
+        self.xp.add.at(target, index, values)
+
+
+class CupyBackend(Backend):
+    """CuPy, found and checked when it is first asked for."""
+
+    def __init__(self) -> None:
+        try:
+            import cupy
+            import cupyx
+        except ImportError as error:
+            raise BackendError(
+                "the cupy backend needs CuPy, which is not installed: "
+                "pip install 'minigrad-adversarial[cuda12]' (or [cuda13] for CUDA 13)"
+            ) from error
+        try:
+            devices = cupy.cuda.runtime.getDeviceCount()
+        except cupy.cuda.runtime.CUDARuntimeError as error:
+            raise BackendError(
+                f"CuPy is installed, but CUDA does not answer ({error}): install an NVIDIA driver "
+                "that fits the extra in use, cuda12 or cuda13"
+            ) from error
+        if devices == 0:
+            raise BackendError("CuPy is installed, but CUDA finds no GPU on this machine")
+        super().__init__("cupy", cupy, cupy.ndarray)
+        self._cupyx = cupyx
+
+    def to_numpy(self, array: Any) -> np.ndarray:
+        return self.xp.asnumpy(array)
+
+    def scatter_add(self, target: Any, index: Any, values: Any) -> None:
+        self._cupyx.scatter_add(target, index, values)
+
+
+NUMPY = Backend("numpy", np, np.ndarray)
+
+_by_name: dict[str, Backend] = {"numpy": NUMPY}
+_by_type: dict[type, Backend] = {np.ndarray: NUMPY}
+
+
+def register(backend: Backend) -> None:
+    """Make `backend` known by its name and by its array type."""
+    _by_name[backend.name] = backend
+    _by_type[backend.array_type] = backend
+
+
+def get(name: str) -> Backend:
+    """The backend of that name: "numpy" or "cupy".
+
+    Raises ArgumentError for an unknown name, BackendError where CuPy or a GPU is missing.
+    """
+    check_choice("backend", name, tuple({**_by_name, "cupy": None}))
+    if name not in _by_name:
+        register(CupyBackend())
+    return _by_name[name]
+
+
+def find(array: Any) -> Backend | None:
+    """The backend that `array` belongs to; None for anything that is no array."""
+    backend = _by_type.get(type(array))
+    if backend is None and isinstance(array, np.ndarray):
+        return NUMPY
+    if backend is None and type(array).__module__.partition(".")[0] == "cupy":
+        return get("cupy")
+    return backend
+
+
+def of(array: Any) -> Backend:
+    """The backend that `array` belongs to, or ArgumentError."""
+    backend = find(array)
+    if backend is None:
+        raise ArgumentError(f"expected an array, got {type(array).__name__}")
+    return backend
+
+
+def to_numpy(data: Any) -> np.ndarray:
+    """`data` as a NumPy array, copied from the device where it lies on one."""
+    backend = find(data)
+    return np.asarray(data) if backend is None else backend.to_numpy(data)
+
+
+class _Thread(threading.local):
+    chosen: Backend | None = None
+
+
+_thread = _Thread()
+
+
+def current() -> Backend:
+    """Where this thread makes new arrays: the backend last chosen, else MINIGRAD_BACKEND's."""
+    return _thread.chosen or get(os.environ.get("MINIGRAD_BACKEND") or "numpy")
+
+
+class use:
+    """Make new arrays with the backend `name` from here on, in this thread.
+
+    As a plain call it holds until the next one; in a `with` statement, until the block ends:
+
+        mg.backend.use("cupy")
+        with mg.backend.use("numpy"):
+            ...
+    """
+
+    def __init__(self, name: str) -> None:
+        chosen = get(name)
+        self._previous = _thread.chosen
+        _thread.chosen = chosen
+
+    def __enter__(self) -> Backend:
+        return current()
+
+    def __exit__(self, *exception: object) -> None:
+        _thread.chosen = self._previous
+
+
+def random_generator(seed: int | np.random.SeedSequence) -> np.random.Generator:
+    """A random generator on the *host*.
+
+    Initial weights and dropout masks are drawn from it and then uploaded, so that a seed gives the
+    same numbers on every backend.
+    """
+    return np.random.default_rng(seed)

@@ -1,0 +1,185 @@
+"""What neural networks add: costs fused with their last layer, maxout, dropout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad import backend
+from minigrad.engine import Tensor, primitive
+from minigrad.errors import (
+    ArgumentError,
+    BackendError,
+    check_choice,
+    check_class_labels,
+    check_count,
+    check_number,
+    check_sign_labels,
+)
+from minigrad.operations.elementwise import multiply, sigmoid
+from minigrad.operations.reductions import mean, softmax, sum
+from minigrad.operations.shapes import reshape
+
+# ---- costs
+
+
+def _reduce(costs: Tensor, reduction: str) -> Tensor:
+    if reduction == "none":
+        return costs
+    return mean(costs) if reduction == "mean" else sum(costs)
+
+
+def _labels_beside(labels: Any, logits: Any) -> tuple[Any, Any, Any]:
+    """(labels as an array, logits as a Tensor, the backend of the logits), of one library."""
+    logits = logits if isinstance(logits, Tensor) else Tensor(logits)
+    labels = labels.data if isinstance(labels, Tensor) else labels
+    library, own = backend.of(logits.data), backend.find(labels)
+    if own is not None and own is not backend.NUMPY and own is not library:
+        raise BackendError(f'labels are a {own.name} array, logits a {library.name} one: use .to("{own.name}")')
+    return (np.asarray(labels) if own is None else labels), logits, library
+
+
+def _is_label(xp: Any, labels: Any, n_classes: int) -> Any:
+    """One-hot rows: True at each example's label."""
+    return labels[..., None] == xp.arange(n_classes)
+
+
+@primitive
+def _cross_entropy(xp: Any, z: Any, labels: Any) -> Any:
+    is_label = _is_label(xp, labels, z.shape[-1])
+    d = z - xp.where(is_label, z, 0.0).sum(-1, keepdims=True)  # zⱼ − z_label; 0 at the label
+    m = d.max(-1, keepdims=True)
+    others = xp.where(is_label, 0.0, xp.exp(d - m)).sum(-1)
+    m = m[..., 0]
+    # ln Σ e^d = m + ln(Σ_others e^(d−m) + e^−m). Written so, a confident right answer (m = 0, tiny
+    # others) costs its tiny amount, where ln(1 + tiny) would be 0.
+    return m + xp.log1p(others + xp.expm1(-m))
+
+
+@primitive
+def _cross_entropy_slope(xp: Any, z: Any, labels: Any) -> Any:
+    is_label = _is_label(xp, labels, z.shape[-1])
+    e = xp.exp(z - z.max(-1, keepdims=True))
+    p = xp.where(is_label, 0.0, e) / e.sum(-1, keepdims=True)
+    # At the label p − 1 rounds to 0 for a confident right answer; −Σ of the others does not.
+    return xp.where(is_label, -p.sum(-1, keepdims=True), p)
+
+
+# ∂cost/∂zⱼ = pⱼ − [j is the label], p = softmax(z)
+_cross_entropy.set_vjps(
+    lambda g, cost, z, labels: reshape(g, (*g.shape, 1)) * _cross_entropy_slope(z, labels)
+)
+
+
+@_cross_entropy_slope.set_vjps
+def _cross_entropy_slope_in_z(g: Tensor, y: Tensor, z: Tensor, labels: Any) -> Tensor:
+    p = softmax(z)  # the label's 1 is constant: this is softmax's own derivative
+    return p * (g - sum(g * p, -1, keepdims=True))
+
+
+def softmax_cross_entropy(logits: Any, labels: Any, reduction: str = "mean") -> Tensor:
+    """−ln softmax(logits)[label] of each example, reduced by "mean", "sum" or "none".
+
+    logits  (…, classes), real
+    labels  (…), integers from 0 to classes − 1; a list or a NumPy array is moved beside the logits
+
+    Finite at any finite logits whose differences are, and its gradient at the label does not round
+    to 0 while e^−margin is a number: in float32 up to a margin of about 100.
+    """
+    check_choice("reduction", reduction, ("mean", "sum", "none"))
+    labels, logits, library = _labels_beside(labels, logits)
+    if logits.ndim == 0:
+        raise ArgumentError("logits must have shape (…, classes), got ()")
+    check_class_labels(labels, logits.shape[:-1], logits.shape[-1])
+    return _reduce(_cross_entropy(logits, library.asarray(labels)), reduction)
+
+
+@primitive
+def _logistic(xp: Any, z: Any, labels: Any) -> Any:
+    m = -labels * z
+    return xp.maximum(m, 0.0) + xp.log1p(xp.exp(-xp.abs(m)))
+
+
+_logistic.set_vjps(lambda g, cost, z, labels: g * (-labels * sigmoid(-labels * z)))
+
+
+def logistic_cost(logits: Any, labels: Any, reduction: str = "mean") -> Tensor:
+    """ζ(−y z) of each example, ζ(t) = ln(1 + eᵗ), reduced by "mean", "sum" or "none".
+
+    logits  z, of any shape, real: the log-odds of the label +1
+    labels  y, −1 or +1, of the same shape
+
+    Paper, section 5: the training cost of logistic regression with P(y = 1) = σ(z).
+    """
+    check_choice("reduction", reduction, ("mean", "sum", "none"))
+    labels, logits, library = _labels_beside(labels, logits)
+    check_sign_labels(labels, logits.shape)
+    return _reduce(_logistic(logits, library.asarray(labels, logits.dtype)), reduction)
+
+
+# ---- maxout
+
+
+@primitive
+def _maxout(xp: Any, z: Any, pieces: int) -> Any:
+    return _in_pieces(z, pieces).max(-2)
+
+
+@primitive
+def _spread(xp: Any, y: Any, winner: Any, pieces: int) -> Any:
+    """Each unit's value at its winning piece, zeros at the others."""
+    wins = winner[..., None, :] == xp.arange(pieces)[:, None]
+    return xp.where(wins, y[..., None, :], 0.0).reshape(*y.shape[:-1], -1)
+
+
+@primitive
+def _select(xp: Any, z: Any, winner: Any, pieces: int) -> Any:
+    """Each unit's value at its winning piece."""
+    return xp.take_along_axis(_in_pieces(z, pieces), winner[..., None, :], -2)[..., 0, :]
+
+
+def _in_pieces(z: Any, pieces: int) -> Any:
+    return z.reshape(*z.shape[:-1], pieces, -1)
+
+
+# A unit's value is its greatest piece's, so its gradient is that piece's alone. Spreading and
+# selecting are linear, and each is the other's transpose.
+_maxout.set_vjps(lambda g, y, z, pieces: _spread(g, _in_pieces(z.data, pieces).argmax(-2), pieces))
+_spread.set_vjps(lambda g, z, y, winner, pieces: _select(g, winner, pieces))
+_select.set_vjps(lambda g, y, z, winner, pieces: _spread(g, winner, pieces))
+
+
+def maxout(z: Any, pieces: int) -> Tensor:
+    """max over pieces: z (…, pieces · units) → (…, units); unit u is the greatest of z's columns
+    u, u + units, u + 2 units, … A tie gives the gradient to the first of them.
+
+    Goodfellow et al., "Maxout Networks", 2013 (arXiv 1302.4389), section 2.
+    """
+    check_count("pieces", pieces)
+    z = z if isinstance(z, Tensor) else Tensor(z)
+    if z.ndim == 0 or z.shape[-1] % pieces or z.shape[-1] == 0:
+        raise ArgumentError(f"z must have a last axis of {pieces} pieces a unit, got shape {z.shape}")
+    return _maxout(z, pieces)
+
+
+# ---- dropout
+
+
+def dropout(
+    x: Any, keep: float = 0.5, *, generator: np.random.Generator, scale: float | None = None
+) -> Tensor:
+    """x with each element kept with probability `keep` and times `scale`, and set to 0 otherwise.
+
+    generator  of the host (`minigrad.backend.random_generator`): one seed, one sequence of masks on
+               every backend
+    scale      1/keep where None, so that the expected value is x
+
+    It always drops: whether a model is training is for the model to say.
+    """
+    check_number("keep", keep, low=0.0, high=1.0, low_open=True)
+    x = x if isinstance(x, Tensor) else Tensor(x)
+    factor = 1.0 / keep if scale is None else check_number("scale", scale)
+    mask = (generator.random(x.shape, dtype=np.float32) < keep).astype(x.dtype)
+    mask *= factor
+    return multiply(x, backend.of(x.data).asarray(mask))

@@ -1,0 +1,81 @@
+"""Matrix products: where the time goes. Each argument's derivative is one product more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minigrad.engine import Tensor, primitive
+from minigrad.errors import ArgumentError
+from minigrad.operations.shapes import reshape, swap_last
+
+
+@primitive
+def _matmul(xp: Any, x: Any, y: Any) -> Any:
+    return xp.matmul(x, y)
+
+
+# z = x y, so dz = dx y + x dy, and ⟨g, dx y⟩ = ⟨g yᵀ, dx⟩, ⟨g, x dy⟩ = ⟨xᵀ g, dy⟩.
+_matmul.set_vjps(
+    lambda g, z, x, y: matmul(g, swap_last(y)),
+    lambda g, z, x, y: _transposed_product(x, g, y),
+)
+
+
+def _transposed_product(x: Any, g: Tensor, y: Tensor) -> Tensor:
+    """xᵀ g: the cotangent of y in x y. A batch of x against one matrix y is a single product."""
+    if y.ndim == 2 and x.ndim > 2:
+        x, g = reshape(x, (-1, x.shape[-1])), reshape(g, (-1, g.shape[-1]))
+    return matmul(swap_last(x), g)
+
+
+def matmul(x: Any, y: Any) -> Tensor:
+    """x @ y by NumPy's rules: matrices (… n k) @ (… k m), whose leading axes broadcast; a vector on
+    the left counts as one row, on the right as one column, and that axis is left out again.
+
+    Raises ArgumentError where a side has no dimensions or the inner lengths differ.
+    """
+    x = x if hasattr(x, "ndim") else Tensor(x)
+    y = y if hasattr(y, "ndim") else Tensor(y)
+    if x.ndim == 0 or y.ndim == 0 or x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
+        raise ArgumentError(f"matmul: shapes {x.shape} and {y.shape} do not fit")
+    if x.ndim > 1 and y.ndim > 1:
+        return _matmul(x, y)
+    rows = x if x.ndim > 1 else reshape(x, (1, -1))
+    columns = y if y.ndim > 1 else reshape(y, (-1, 1))
+    z = _matmul(rows, columns)
+    shape = z.shape
+    if y.ndim == 1:
+        shape = shape[:-1]
+    if x.ndim == 1:
+        shape = shape[:-1] if y.ndim == 1 else (*shape[:-2], shape[-1])
+    return reshape(z, shape)
+
+
+@primitive
+def _linear(xp: Any, x: Any, W: Any, b: Any) -> Any:
+    z = x @ W
+    if z.dtype != b.dtype:
+        return z + b
+    z += b  # z is ours: no second array, no second pass
+    return z
+
+
+_linear.set_vjps(
+    lambda g, z, x, W, b: matmul(g, swap_last(W)),
+    lambda g, z, x, W, b: _transposed_product(x, g, W),
+    lambda g, z, x, W, b: g,  # summed over the batch by the walk
+)
+
+
+def linear(x: Any, W: Any, b: Any) -> Tensor:
+    """x W + b for x (…, inputs), W (inputs, outputs), b (outputs,); the result is (…, outputs).
+
+    Raises ArgumentError, naming the argument, where the shapes do not fit.
+    """
+    if W.ndim != 2:
+        raise ArgumentError(f"W must have shape (inputs, outputs), got {W.shape}")
+    if x.ndim < 2 or x.shape[-1] != W.shape[0]:
+        raise ArgumentError(f"x must have shape (…, {W.shape[0]}), a batch of inputs, got {x.shape}")
+    if b.shape != W.shape[1:]:
+        raise ArgumentError(f"b must have shape {W.shape[1:]}, got {b.shape}")
+    return _linear(x, W, b)

@@ -1,0 +1,145 @@
+"""Operations that move elements about. All are linear: each derivative is the move back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minigrad import backend
+from minigrad.engine import Tensor, structural_primitive
+from minigrad.errors import ArgumentError
+
+
+@structural_primitive
+def reshape(xp: Any, x: Any, shape: int | tuple[int, ...]) -> Any:
+    """x's elements, in C order, in another shape; one length may be −1."""
+    return x.reshape(shape)
+
+
+reshape.set_vjps(lambda g, y, x, shape: reshape(g, x.shape))
+
+
+@structural_primitive
+def transpose(xp: Any, x: Any, axes: Sequence[int] | None = None) -> Any:
+    """x with its axes in the order `axes`; reversed where None."""
+    return x.transpose(axes)
+
+
+@transpose.set_vjps
+def _transpose_in_x(g: Tensor, y: Tensor, x: Tensor, axes: Sequence[int] | None) -> Tensor:
+    if axes is None:
+        return transpose(g)
+    back = [0] * len(axes)  # the inverse permutation
+    for position, axis in enumerate(axes):
+        back[axis] = position
+    return transpose(g, tuple(back))
+
+
+def swap_last(x: Any) -> Tensor:
+    """Each matrix of x transposed: the last two axes exchanged."""
+    axes = range(x.ndim)
+    return transpose(x, (*axes[:-2], axes[-1], axes[-2]))
+
+
+# ---- indexing and its transpose: x[index] reads elements, scatter adds to them
+
+
+@structural_primitive
+def _getitem(xp: Any, x: Any, index: Any) -> Any:
+    return x[index]
+
+
+@structural_primitive
+def _scatter(xp: Any, g: Any, index: Any, shape: tuple[int, ...]) -> Any:
+    """Zeros of `shape` with g added at `index`; an element named twice gets both of its shares."""
+    out = xp.zeros(shape, g.dtype)
+    if _is_basic(index):
+        out[index] = g
+    else:
+        backend.of(g).scatter_add(out, index, g)
+    return out
+
+
+_getitem.set_vjps(lambda g, y, x, index: _scatter(g, index, x.shape))
+_scatter.set_vjps(lambda g, y, x, index, shape: _getitem(g, index))
+
+
+def getitem(x: Any, index: Any) -> Tensor:
+    """x[index]: slices and integers, arrays of integers or of booleans, in any mixture.
+
+    Raises IndexError as NumPy does, on a GPU too if the index comes from the host. An index array
+    that lies on the GPU is taken as it is (CuPy wraps what is out of range), and a boolean one
+    makes the GPU wait, because the result's shape depends on it.
+    """
+    x = x if isinstance(x, Tensor) else Tensor(x)
+    parts = index if isinstance(index, tuple) else (index,)
+    parts = tuple(
+        part.data if isinstance(part, Tensor) else np.asarray(part) if isinstance(part, list) else part
+        for part in parts
+    )
+    library = backend.of(x.data)
+    if library is not backend.NUMPY and not _is_basic(parts):
+        if all(not hasattr(part, "dtype") or isinstance(part, np.ndarray) for part in parts):
+            np.broadcast_to(np.False_, x.shape)[parts]  # raises what NumPy raises
+        parts = tuple(library.asarray(p) if isinstance(p, np.ndarray) else p for p in parts)
+    return _getitem(x, parts)
+
+
+def _is_basic(index: tuple[Any, ...]) -> bool:
+    """Whether an index names no element twice: only integers, slices, None and `...`."""
+    return all(
+        part is None or part is Ellipsis or isinstance(part, (int, np.integer, slice)) for part in index
+    ) and not any(isinstance(part, bool) for part in index)
+
+
+# ---- joining
+
+
+@structural_primitive
+def _concatenate(xp: Any, *arrays: Any, axis: int) -> Any:
+    return xp.concatenate(arrays, axis)
+
+
+@_concatenate.set_vjp_of_each
+def _concatenate_in(position: int) -> Any:
+    def rule(g: Tensor, y: Tensor, *arrays: Any, axis: int) -> Tensor:
+        start = sum(array.shape[axis] for array in arrays[:position])
+        part = [slice(None)] * g.ndim
+        part[axis] = slice(start, start + arrays[position].shape[axis])
+        return getitem(g, tuple(part))
+
+    return rule
+
+
+def concatenate(arrays: Sequence[Any], axis: int = 0) -> Tensor:
+    """The arrays one after the other along an axis that they have."""
+    return _concatenate(*_several(arrays), axis=axis)
+
+
+@structural_primitive
+def _stack(xp: Any, *arrays: Any, axis: int) -> Any:
+    return xp.stack(arrays, axis)
+
+
+@_stack.set_vjp_of_each
+def _stack_in(position: int) -> Any:
+    def rule(g: Tensor, y: Tensor, *arrays: Any, axis: int) -> Tensor:
+        part: list[Any] = [slice(None)] * g.ndim
+        part[axis] = position
+        return getitem(g, tuple(part))
+
+    return rule
+
+
+def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
+    """The arrays, of one shape, along a new axis of the result."""
+    return _stack(*_several(arrays), axis=axis)
+
+
+def _several(arrays: Sequence[Any]) -> list[Any]:
+    arrays = list(arrays)
+    if not arrays:
+        raise ArgumentError("arrays must hold at least one array, got none")
+    return arrays
