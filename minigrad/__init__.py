@@ -1,1 +1,132 @@
-from minigrad.engine import *
+"""minigrad: reverse-mode automatic differentiation on NumPy or CuPy, with hand-written gradients.
+
+    import minigrad as mg
+
+    x = mg.Tensor([1.0, 2.0], requires_grad=True)
+    y = mg.sum(mg.exp(x) * x)
+    y.backward()        # x.grad is (1 + x)·eˣ
+
+Start reading at `minigrad.engine`; the operations and their derivatives are in
+`minigrad.operations`.
+"""
+
+from minigrad import backend, engine, operations, optim
+from minigrad.checkpoint import load, save
+from minigrad.engine import (
+    Primitive,
+    Tensor,
+    detect_nonfinite,
+    enable_grad,
+    grad,
+    grad_and_remainder,
+    no_grad,
+    primitive,
+)
+from minigrad.modules import Module, Parameter
+from minigrad.operations import (
+    abs,
+    add,
+    astype,
+    broadcast_to,
+    clip,
+    concatenate,
+    copy,
+    divide,
+    dropout,
+    exp,
+    expm1,
+    getitem,
+    linear,
+    log,
+    log1p,
+    log_softmax,
+    logistic_cost,
+    logsumexp,
+    matmul,
+    max,
+    maximum,
+    maxout,
+    mean,
+    minimum,
+    multiply,
+    negative,
+    power,
+    relu,
+    reshape,
+    sigmoid,
+    sign,
+    softmax,
+    softmax_cross_entropy,
+    softplus,
+    sqrt,
+    stack,
+    subtract,
+    sum,
+    tanh,
+    to_backend,
+    transpose,
+    where,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Module",
+    "Parameter",
+    "Primitive",
+    "Tensor",
+    "backend",
+    "detect_nonfinite",
+    "enable_grad",
+    "engine",
+    "grad",
+    "grad_and_remainder",
+    "load",
+    "no_grad",
+    "operations",
+    "optim",
+    "primitive",
+    "save",
+    "abs",
+    "add",
+    "astype",
+    "broadcast_to",
+    "clip",
+    "concatenate",
+    "copy",
+    "divide",
+    "dropout",
+    "exp",
+    "expm1",
+    "getitem",
+    "linear",
+    "log",
+    "log1p",
+    "log_softmax",
+    "logistic_cost",
+    "logsumexp",
+    "matmul",
+    "max",
+    "maximum",
+    "maxout",
+    "mean",
+    "minimum",
+    "multiply",
+    "negative",
+    "power",
+    "relu",
+    "reshape",
+    "sigmoid",
+    "sign",
+    "softmax",
+    "softmax_cross_entropy",
+    "softplus",
+    "sqrt",
+    "stack",
+    "subtract",
+    "sum",
+    "tanh",
+    "to_backend",
+    "transpose",
+    "where",
+]

@@ -149,7 +149,8 @@ class Primitive(Generic[P]):
         self._names = code.co_varnames[1 : code.co_argcount]
         values = forward.__defaults__ or ()  # type: ignore[attr-defined]
         self._defaults = dict(zip(self._names[len(self._names) - len(values) :], values, strict=True))
-        self._has_options = True
+        self._variadic = False
+        self._complete_call = -1  # so many arguments, and no options, are a complete call
         self.__name__, self.__doc__ = forward.__name__, forward.__doc__
         self.__module__, self.__qualname__ = forward.__module__, forward.__qualname__
         self.__wrapped__ = forward
@@ -160,7 +161,7 @@ class Primitive(Generic[P]):
     def set_vjps(self, *vjps: Rule | None) -> None:
         """One rule per array argument, in order; None where there is no derivative."""
         self.vjps = vjps
-        self._has_options = len(vjps) < len(self._names)
+        self._complete_call = len(vjps) if len(vjps) == len(self._names) else -1
 
     def set_vjp_of_each(self, rule_at: Callable[[int], Rule]) -> None:
         """For a forward that takes any number of arrays: `rule_at(position)` is a position's rule.
@@ -168,10 +169,10 @@ class Primitive(Generic[P]):
         Options of such a primitive are given by keyword.
         """
         self.vjps = _EachPosition(rule_at)
-        self._has_options = False
+        self._variadic = True
 
     def __call__(self, *arguments: P.args, **options: P.kwargs) -> Tensor:
-        if self._has_options or (options and self._names):
+        if (options or len(arguments) != self._complete_call) and not self._variadic:
             arguments, options = self._bind(arguments, options)  # type: ignore[assignment]
         arrays: list[Any] = []
         edges: list[tuple[int, Tensor]] = []
@@ -225,7 +226,10 @@ class Primitive(Generic[P]):
 
     def _bind(self, arguments: Any, options: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Sort a call into (array arguments, all options) by the forward's signature."""
-        names, given = self._names, {**self._defaults, **options}
+        names, arity = self._names, len(self.vjps)
+        if len(arguments) == len(names) and not options:
+            return arguments[:arity], dict(zip(names[arity:], arguments[arity:], strict=True))
+        given = {**self._defaults, **options}
         for name, argument in zip(names, arguments, strict=False):
             given[name] = argument
         unknown = [name for name in options if name not in names[len(arguments) :]]
@@ -236,7 +240,6 @@ class Primitive(Generic[P]):
                 f"{self.name}({', '.join(names)}): {problem}; got {len(arguments)} by position "
                 f"and {sorted(options)} by name"
             )
-        arity = len(self.vjps)
         return tuple(given[n] for n in names[:arity]), {n: given[n] for n in names[arity:]}
 
     def _reconcile(self, arrays: list[Any]) -> Any:
@@ -271,16 +274,17 @@ class Primitive(Generic[P]):
             if isinstance(array, list) or (isinstance(array, (int, float)) and (no_array or conditional)):
                 own_dtype = None if conditional else dtype or (np.float64 if self.real else None)
                 arrays[position] = library.asarray(array, own_dtype)
-            elif dtype is not None and not conditional and not isinstance(array, (int, float)):
-                if array.ndim == 0 and array.dtype != dtype:
-                    arrays[position] = array.astype(dtype)
+            elif dtype is None or conditional or isinstance(array, (int, float)):
+                continue
+            elif array.ndim == 0 and array.dtype != dtype:
+                arrays[position] = array.astype(dtype)
         return library.xp
 
     def _number_or_list(self, position: int, operand: Any) -> Any:
         if isinstance(operand, np.generic):
             operand = operand.item()
         if isinstance(operand, (int, float)):
-            return operand
+            return operand + 0  # True is 1
         if isinstance(operand, (list, tuple)) and np.asarray(operand).dtype.kind in "biuf":
             return list(operand)
         raise ArgumentTypeError(

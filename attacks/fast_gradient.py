@@ -1,0 +1,123 @@
+"""The input gradient and the fast gradient sign method (paper, section 4)."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+from minigrad import backend
+from minigrad.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    check_bounds,
+    check_finite,
+    check_number,
+)
+
+
+class ZeroGradientWarning(UserWarning):
+    """Many examples have no input gradient, so the attack leaves them as they are.
+
+    That says nothing of the model's robustness: the usual cause is a cost whose gradient rounds to
+    zero, because it is computed from probabilities or the logits are very large.
+    """
+
+
+def input_gradient(model: Any, x: Any, y: Any) -> Any:
+    """∇ₓJ(θ, x, y) of each example: an array of x's shape, dtype and library.
+
+    The cost is summed, not averaged, over the examples: an example's gradient is then its own,
+    whatever stands beside it in the batch. The model is run in evaluation mode, and works within
+    `no_grad` too; no weight gradient is computed and no `grad` is touched.
+    """
+    evaluating = getattr(model, "evaluating", nullcontext)
+    with evaluating(), mg.enable_grad():
+        leaf = mg.Tensor(_real_array(x), requires_grad=True)
+        (gradient,) = mg.grad(model.cost(leaf, y, reduction="sum"), leaf)
+    return gradient.data
+
+
+def fgsm(
+    model: Any,
+    x: Any,
+    y: Any = None,
+    *,
+    epsilon: float,
+    bounds: tuple[float, float] | None = None,
+    targeted: bool = False,
+    warn_above: float = 0.1,
+) -> Any:
+    """x + ε sign(∇ₓJ(θ, x, y)), a new array of x's shape, dtype and library.
+
+    y           labels; None takes the model's predictions (which cannot leak the true label)
+    epsilon     ≥ 0, in the units of x: the greatest change of any element
+    bounds      (low, high) of valid inputs: x must lie within, and the result is clipped to them.
+                The paper clips nothing: None.
+    targeted    y are labels to reach, and their cost is descended: x − ε sign(∇ₓJ(θ, x, y))
+    warn_above  ZeroGradientWarning where a greater share of the examples has an all-zero gradient
+                (on the host only: counting them would make a GPU wait)
+    """
+    epsilon = check_number("epsilon", epsilon, low=0.0)
+    warn_above = check_number("warn_above", warn_above, low=0.0, high=1.0)
+    x, y, bounds = prepare(model, x, y, bounds, targeted)
+    gradient = input_gradient(model, x, y)
+    if isinstance(gradient, np.ndarray):
+        share = zero_gradient_share(gradient)
+        if share > warn_above:
+            warnings.warn(
+                f"{share:.1%} of {len(x)} examples have an all-zero input gradient: the attack "
+                "leaves them unchanged, which is not robustness",
+                ZeroGradientWarning,
+                stacklevel=2,
+            )
+    return step_along_sign(x, gradient, -epsilon if targeted else epsilon, bounds)
+
+
+def prepare(
+    model: Any, x: Any, y: Any, bounds: Any, targeted: bool
+) -> tuple[Any, Any, tuple[float, float] | None]:
+    """Check what every attack is given; returns x as an array, y (predicted where None), bounds."""
+    bounds = check_bounds(bounds)
+    x = _real_array(x)
+    check_finite("x", x, bounds)
+    if y is None:
+        if targeted:
+            raise ArgumentError("y must be given for a targeted attack: the labels to reach")
+        y = model.predict(x)
+    return x, y, bounds
+
+
+def step_along_sign(x: Any, gradient: Any, step: float, bounds: tuple[float, float] | None) -> Any:
+    """x + step · sign(gradient), clipped to bounds, in new memory and x's dtype."""
+    xp = backend.of(x).xp
+    result = xp.sign(gradient)
+    result *= step
+    result += x
+    return result if bounds is None else xp.clip(result, *bounds, out=result)
+
+
+def zero_gradient_share(gradient: Any) -> float:
+    """The share of examples (first axis) whose gradient is zero in every element; 0 if there are none.
+
+    A Python number: from a GPU, it waits for the device.
+    """
+    if len(gradient) == 0:
+        return 0.0
+    rows = gradient.reshape(len(gradient), -1)
+    zero = rows[:, 0] == 0  # few rows of a sound gradient pass, and only those are read through
+    suspects = rows[zero]
+    return float((~suspects.any(axis=1)).sum()) / len(rows)
+
+
+def _real_array(x: Any) -> Any:
+    x = x.data if isinstance(x, mg.Tensor) else x
+    x = np.asarray(x) if backend.find(x) is None else x
+    if x.dtype.kind != "f":
+        raise ArgumentTypeError(
+            f"x must be floating-point, got dtype {x.dtype}: convert it, and scale pixels to [0, 1]"
+        )
+    return x

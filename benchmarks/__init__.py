@@ -1,0 +1,1 @@
+"""Reproducing the paper, and measuring: `python -m benchmarks --help`."""

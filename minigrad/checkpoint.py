@@ -1,0 +1,85 @@
+"""Saving and loading named arrays: .npz files, never pickles."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from minigrad import backend
+from minigrad.errors import DataError
+
+
+class HasState(Protocol):
+    """A Module, an optimiser, or anything else with these two."""
+
+    def state_dict(self) -> Mapping[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+def save(path: str | os.PathLike[str], state: HasState | Mapping[str, Any]) -> None:
+    """Write `state` (a Module, an optimiser, or a mapping of names to arrays) to `path`, as .npz.
+
+    The file is written beside its place and then renamed, so that `path` holds either what it held
+    before or all of the new state.
+    """
+    import zipfile
+
+    arrays = state if isinstance(state, Mapping) else state.state_dict()
+    with atomic_writer(path) as handle, zipfile.ZipFile(handle, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, backend.to_numpy(array), allow_pickle=False)
+
+
+def load(path: str | os.PathLike[str], into: HasState | None = None) -> dict[str, np.ndarray]:
+    """The arrays in the file at `path`, by name; with `into`, also loaded into it.
+
+    Raises DataError where the file is no intact .npz of plain arrays, and ArgumentError, before
+    anything is changed, where its names, shapes or dtypes are not those of `into`.
+    """
+    import zipfile
+
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            state = {name: archive[name] for name in archive.files}
+    except (zipfile.BadZipFile, EOFError, AttributeError, TypeError, ValueError) as error:
+        raise DataError(f"{os.fspath(path)} must be an .npz file of plain arrays: {error}") from error
+    if into is not None:
+        into.load_state_dict(state)
+    return state
+
+
+class atomic_writer:
+    """A binary file for a `with` block that takes its place at `path` only if the block succeeds."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = os.fspath(path)
+
+    def __enter__(self) -> Any:
+        import tempfile
+
+        directory, name = os.path.split(os.path.abspath(self._path))
+        descriptor, self._temporary = tempfile.mkstemp(prefix=f".{name}.", dir=directory)
+        self._file = os.fdopen(descriptor, "wb")
+        return self._file
+
+    def __exit__(self, kind: Any, *exception: object) -> None:
+        if kind is None:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        self._file.close()
+        if kind is None:
+            os.chmod(self._temporary, 0o666 & ~_umask())
+            os.replace(self._temporary, self._path)
+        else:
+            os.unlink(self._temporary)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

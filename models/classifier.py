@@ -1,0 +1,89 @@
+"""What all classifiers share: the checks of x and y, the cost, predictions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+from minigrad import backend
+from minigrad.errors import ArgumentError, ArgumentTypeError, check_class_labels, check_count
+
+
+class Linear(mg.Module):
+    """x W + b. Weights drawn from U(−.005, .005), as the maxout paper does; biases 0; float32."""
+
+    def __init__(self, inputs: int, outputs: int, generator: np.random.Generator) -> None:
+        self.W = mg.Parameter(initial_weights((inputs, outputs), generator))
+        self.b = mg.Parameter(np.zeros(outputs, np.float32))
+
+    def forward(self, x: Any) -> mg.Tensor:
+        return mg.linear(x, self.W, self.b)
+
+
+def initial_weights(shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
+    """U(−.005, .005), float32, drawn on the host."""
+    return generator.uniform(-0.005, 0.005, shape).astype(np.float32)
+
+
+class Classifier(mg.Module):
+    """A model of n_classes classes, labelled 0 to n_classes − 1, whose cost is cross-entropy."""
+
+    def __init__(self, n_features: int, n_classes: int) -> None:
+        self.n_features = check_count("n_features", n_features)
+        self.n_classes = check_count("n_classes", n_classes, low=2)
+
+    def logits(self, x: mg.Tensor) -> mg.Tensor:
+        """The logits of a batch whose shape has been checked."""
+        raise TypeError(f"{type(self).__name__} does not define logits(self, x)")
+
+    def forward(self, x: Any) -> mg.Tensor:
+        """Logits (examples, classes) for x (examples, features)."""
+        return self.logits(self._batch(x))
+
+    def cost(self, x: Any, y: Any, reduction: str = "mean") -> mg.Tensor:
+        """J(θ, x, y) = −ln softmax(logits)[y], over the examples: "mean", "sum" or "none".
+
+        x  (examples, features), real;  y  (examples,), the labels
+        """
+        x, y = self._batch(x), as_array(y)
+        self.check_labels(y, x.shape[0])
+        return self._cost_of_logits(self.logits(x), y, reduction)
+
+    def predict(self, x: Any) -> Any:
+        """The most probable label of each example: an integer array (examples,) of x's library."""
+        with self.evaluating(), mg.no_grad():
+            return self._label_of_logits(self(x).data)
+
+    def predict_proba(self, x: Any) -> Any:
+        """The probabilities of the labels: an array (examples, classes) of x's library."""
+        with self.evaluating(), mg.no_grad():
+            return mg.softmax(self(x)).data
+
+    def check_labels(self, y: Any, examples: int) -> None:
+        """Raise unless y holds one label for each of so many examples."""
+        check_class_labels(y, (examples,), self.n_classes)
+
+    def _cost_of_logits(self, logits: mg.Tensor, y: Any, reduction: str) -> mg.Tensor:
+        return mg.softmax_cross_entropy(logits, y, reduction)
+
+    def _label_of_logits(self, logits: Any) -> Any:
+        return logits.argmax(-1)
+
+    def _batch(self, x: Any) -> mg.Tensor:
+        x = x if isinstance(x, mg.Tensor) else mg.Tensor(x)
+        if x.ndim != 2 or x.shape[1] != self.n_features:
+            raise ArgumentError(f"x must have shape (examples, {self.n_features}), got {x.shape}")
+        if x.dtype.kind != "f":
+            raise ArgumentTypeError(
+                f"x must be floating-point, got dtype {x.dtype}: convert it, and scale pixels to [0, 1]"
+            )
+        return x
+
+
+def as_array(y: Any) -> Any:
+    """Labels as an array of either library."""
+    if isinstance(y, mg.Tensor):
+        return y.data
+    return np.asarray(y) if backend.find(y) is None else y

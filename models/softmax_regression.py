@@ -1,0 +1,18 @@
+"""Softmax regression, the paper's "shallow softmax classifier"."""
+
+from __future__ import annotations
+
+import minigrad as mg
+from minigrad import backend
+from models.classifier import Classifier, Linear
+
+
+class SoftmaxRegression(Classifier):
+    """logits = x W + b, W (n_features, n_classes)."""
+
+    def __init__(self, n_features: int, n_classes: int, *, seed: int = 0) -> None:
+        super().__init__(n_features, n_classes)
+        self.output = Linear(n_features, n_classes, backend.random_generator(seed))
+
+    def logits(self, x: mg.Tensor) -> mg.Tensor:
+        return self.output(x)

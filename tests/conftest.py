@@ -1,0 +1,29 @@
+"""What all tests share: the array libraries they run on, and how hypothesis searches."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from minigrad import backend
+from minigrad.errors import BackendError
+
+# A GPU compiles its kernels at their first use, so no example has a deadline.
+common = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
+settings.register_profile("ci", derandomize=True, max_examples=40, **common)
+settings.register_profile("dev", max_examples=200, **common)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(params=["numpy", pytest.param("cupy", marks=pytest.mark.gpu)])
+def library(request: pytest.FixtureRequest) -> Iterator[backend.Backend]:
+    """Each array library in turn, chosen for new arrays; the test is skipped where it is missing."""
+    try:
+        found = backend.get(request.param)
+    except BackendError as error:
+        pytest.skip(str(error))
+    with backend.use(found.name):
+        yield found
