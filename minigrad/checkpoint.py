@@ -44,7 +44,7 @@ def load(path: str | os.PathLike[str], into: HasState | None = None) -> dict[str
     import zipfile
 
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             state = {name: archive[name] for name in archive.files}
     except (zipfile.BadZipFile, EOFError, AttributeError, TypeError, ValueError) as error:
         raise DataError(f"{os.fspath(path)} must be an .npz file of plain arrays: {error}") from error

@@ -668,8 +668,6 @@ def grad_and_remainder(output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     Tensor beside that way. For a network's cost J and its input x these are the weight gradients:
     ∇ₓJ now and the weights' gradients later cost no more than one pass for both.
     """
-    if output.size != 1:
-        raise ArgumentError(f"output must have one element, got shape {output.shape}")
     on_the_way: dict[Node, Tensor] = {}
     found = _walk(output, None, (x,), True, create_graph=False, visited=on_the_way)
     gradient = found.get(x._node or x)
@@ -730,7 +728,8 @@ def _walk(
     Cotangents are kept under the node that made a Tensor, or under the Tensor itself for a leaf;
     that key is called its source. `visited`, where given, collects every node's cotangent.
     """
-    cotangents: dict[Any, Tensor] = {output._node or output: _seed(output, gradient)}
+    seed = _seed(output, gradient)
+    cotangents: dict[Any, Tensor] = {output._node or output: seed}
     order = _youngest_first(output, create_graph)
     asked = wanted = None
     if inputs is not None:
@@ -742,11 +741,6 @@ def _walk(
         for node in order:
             if wanted is not None and node not in wanted:
                 continue
-            if node.output is None:
-                raise GraphError(
-                    "this graph was differentiated before, and what that needs was freed: pass "
-                    "retain_graph=True to the first backward() or grad()"
-                )
             g = cotangents.pop(node, None)
             if g is None:
                 continue
@@ -831,6 +825,11 @@ def _youngest_first(output: Tensor, create_graph: bool) -> list[Node]:
     stack = [output._node]
     while stack:
         node = stack.pop()
+        if node.output is None:
+            raise GraphError(
+                "this graph was differentiated before, and what that needs was freed: pass "
+                "retain_graph=True to the first backward() or grad()"
+            )
         if create_graph and isinstance(node, _RemainderNode):
             node.restore()
         for _, tensor in node.edges:

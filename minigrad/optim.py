@@ -144,6 +144,8 @@ def limit_columns(W: Any, max_norm: float) -> None:
     """Scale back, in place, each column of W whose Euclidean norm is above max_norm."""
     xp = backend.of(W).xp
     squares = xp.einsum("ij,ij->j", W, W)
-    if xp is np and not (squares > max_norm**2).any():
+    too_long = squares > max_norm**2
+    if xp is np and not too_long.any():
         return
-    W *= xp.minimum(1.0, max_norm / xp.sqrt(xp.maximum(squares, max_norm**2))).astype(W.dtype)
+    # A column within the norm is multiplied by exactly 1.
+    W *= xp.where(too_long, max_norm / xp.sqrt(xp.maximum(squares, max_norm**2)), 1.0).astype(W.dtype)

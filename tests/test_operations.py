@@ -395,6 +395,34 @@ class TestCosts:
         assert mg.softmax_cross_entropy(np.zeros((0, 3)), np.zeros(0, int), reduction="sum").item() == 0.0
 
 
+class TestEmpty:
+    """Nothing in, nothing out, and a gradient of the input's shape."""
+
+    @pytest.mark.parametrize(
+        ("function", "shape"),
+        [
+            (lambda x: mg.max(x, 1), (0, 3)),
+            (lambda x: mg.max(mg.reshape(x, (0, 2, 2)), (1, 2)), (0, 4)),
+            (lambda x: mg.maxout(x, 2), (0, 4)),
+            (lambda x: mg.logsumexp(x, -1), (0, 3)),
+            (mg.softmax, (0, 3)),
+            (lambda x: x @ np.ones((3, 2)), (0, 3)),
+            (lambda x: x @ np.ones((0, 2)), (3, 0)),
+            (lambda x: x @ np.ones((2, 0, 4)), (3, 0)),
+            (lambda x: np.ones((2, 3, 0)) @ x, (0, 4)),
+            (lambda x: x @ np.ones(0), (0,)),
+            (lambda x: mg.linear(x, np.ones((3, 2)), np.ones(2)), (0, 3)),
+            (lambda x: x[np.zeros(0, int)], (3,)),
+            (lambda x: mg.concatenate([x, np.ones((2, 3))]), (0, 3)),
+        ],
+    )
+    def test_axes_of_length_zero(self, function: Any, shape: tuple[int, ...]) -> None:
+        x = mg.Tensor(np.zeros(shape), requires_grad=True)
+        y = function(x)
+        (g,) = mg.grad(y, x, gradient=np.ones(y.shape))
+        assert g.shape == shape
+
+
 class TestLinear:
     def test_is_a_product_and_a_sum(self, library: Any) -> None:
         x, W, b = rng.normal(size=(5, 3)), rng.normal(size=(3, 2)), rng.normal(size=2)

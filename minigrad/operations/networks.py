@@ -129,7 +129,8 @@ def _maxout(xp: Any, z: Any, pieces: int) -> Any:
 @primitive
 def _spread(xp: Any, y: Any, winner: Any, pieces: int) -> Any:
     """Each unit's value at its winning piece, zeros at the others."""
-    return (y[..., None, :] * _wins(xp, winner, pieces)).reshape(*y.shape[:-1], -1)
+    spread = y[..., None, :] * _wins(xp, winner, pieces)
+    return spread.reshape(*y.shape[:-1], pieces * y.shape[-1])
 
 
 @primitive
@@ -139,7 +140,7 @@ def _select(xp: Any, z: Any, winner: Any, pieces: int) -> Any:
 
 
 def _in_pieces(z: Any, pieces: int) -> Any:
-    return z.reshape(*z.shape[:-1], pieces, -1)
+    return z.reshape(*z.shape[:-1], pieces, z.shape[-1] // pieces)
 
 
 def _countdown(xp: Any, pieces: int) -> Any:

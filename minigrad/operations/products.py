@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from minigrad.engine import Tensor, primitive
@@ -24,7 +25,8 @@ _matmul.set_vjps(
 def _transposed_product(x: Any, g: Tensor, y: Tensor) -> Tensor:
     """xᵀ g: the cotangent of y in x y. A batch of x against one matrix y is a single product."""
     if y.ndim == 2 and x.ndim > 2:
-        x, g = reshape(x, (-1, x.shape[-1])), reshape(g, (-1, g.shape[-1]))
+        rows = math.prod(x.shape[:-1])
+        x, g = reshape(x, (rows, x.shape[-1])), reshape(g, (rows, g.shape[-1]))
     return matmul(swap_last(x), g)
 
 
@@ -40,8 +42,8 @@ def matmul(x: Any, y: Any) -> Tensor:
         raise ArgumentError(f"matmul: shapes {x.shape} and {y.shape} do not fit")
     if x.ndim > 1 and y.ndim > 1:
         return _matmul(x, y)
-    rows = x if x.ndim > 1 else reshape(x, (1, -1))
-    columns = y if y.ndim > 1 else reshape(y, (-1, 1))
+    rows = x if x.ndim > 1 else reshape(x, (1, x.shape[0]))
+    columns = y if y.ndim > 1 else reshape(y, (y.shape[0], 1))
     z = _matmul(rows, columns)
     shape = z.shape
     if y.ndim == 1:

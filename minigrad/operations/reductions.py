@@ -98,8 +98,9 @@ def _first_greatest(x: Any, axes: tuple[int, ...]) -> Any:
     """True at the one element of each reduced group that is its first maximum."""
     xp = backend.of(x).xp
     kept = tuple(a for a in range(x.ndim) if a not in axes)
-    groups = x.transpose(kept + axes).reshape(*(x.shape[a] for a in kept), -1)
-    is_first = xp.arange(groups.shape[-1]) == groups.argmax(-1)[..., None]
+    size = math.prod(x.shape[a] for a in axes)
+    groups = x.transpose(kept + axes).reshape(*(x.shape[a] for a in kept), size)
+    is_first = xp.arange(size) == groups.argmax(-1)[..., None]
     return is_first.reshape([x.shape[a] for a in kept + axes]).transpose(np.argsort(kept + axes).tolist())
 
 

@@ -1,0 +1,342 @@
+"""FGSM, its closed forms, what it leaves alone, and training on its examples."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minigrad as mg
+from attacks import (
+    ZeroGradientWarning,
+    adversarial_objective,
+    fgsm,
+    input_gradient,
+    pgd,
+    zero_gradient_share,
+)
+from minigrad.errors import ArgumentError, ArgumentTypeError
+from models import LogisticRegression, MaxoutNetwork, SoftmaxRegression
+from tests.gradients import numeric_gradient
+from tests.test_engine import count_products
+from tests.test_models import CLASSES, MODELS, SIGNS, X, randomised
+
+rng = np.random.default_rng(13)
+
+
+def attack_by_pgd(model: Any, x: Any, y: Any = None, **settings: Any) -> Any:
+    return pgd(model, x, y, step=0.1, steps=3, **settings)
+
+
+ATTACKS = {"fgsm": fgsm, "pgd": attack_by_pgd}
+
+
+class TestClosedForms:
+    @pytest.mark.parametrize("name", MODELS)
+    def test_the_step_gains_epsilon_times_the_l1_norm(self, name: str, library: Any) -> None:
+        make, y = MODELS[name]
+        model = randomised(make())
+        x = library.asarray(X)
+        g = mg.Tensor(input_gradient(model, x, y)).numpy()
+        eta = mg.Tensor(fgsm(model, x, y, epsilon=0.25)).numpy() - X
+        np.testing.assert_allclose((eta * g).sum(), 0.25 * np.abs(g).sum())
+        np.testing.assert_allclose(np.abs(eta[g != 0]), 0.25)
+        np.testing.assert_array_equal(eta[g == 0], 0.0)
+
+    @pytest.mark.parametrize("name", MODELS)
+    def test_the_input_gradient_is_the_numeric_one(self, name: str) -> None:
+        make, y = MODELS[name]
+        model = randomised(make())
+        numeric = numeric_gradient(lambda x: model.cost(x, y, reduction="sum").item(), [X], 0)
+        np.testing.assert_allclose(input_gradient(model, X, y), numeric, atol=1e-6)
+
+    def test_logistic_regression(self) -> None:
+        model = randomised(LogisticRegression(6))
+        expected = X - 0.25 * SIGNS[:, None] * np.sign(model.w.data)
+        np.testing.assert_allclose(fgsm(model, X, SIGNS, epsilon=0.25), expected)
+        attacked = model.cost(fgsm(model, X, SIGNS, epsilon=0.25), SIGNS).item()
+        assert attacked == pytest.approx(model.adversarial_cost(X, SIGNS, 0.25).item())
+
+    def test_softmax_regression(self) -> None:
+        model = randomised(SoftmaxRegression(6, 3))
+        p = model.predict_proba(X)
+        gradient = (p - np.eye(3)[CLASSES]) @ model.output.W.data.T
+        np.testing.assert_allclose(input_gradient(model, X, CLASSES), gradient)
+        np.testing.assert_allclose(fgsm(model, X, CLASSES, epsilon=0.1), X + 0.1 * np.sign(gradient))
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+class TestContract:
+    def model(self) -> Any:
+        return MaxoutNetwork(6, 3, units=(5,), pieces=2, dropout=(0.8, 0.5), seed=1)
+
+    def test_nothing_of_the_callers_is_changed(self, attack: Any) -> None:
+        model = self.model()
+        model.output.eval()  # a mixture of modes
+        x, y = X.astype(np.float32), CLASSES.copy()
+        grads = [None if i % 2 else rng.normal(size=p.shape) for i, p in enumerate(model.parameters())]
+        for parameter, g in zip(model.parameters(), grads, strict=True):
+            parameter.grad = g
+        before = x.tobytes(), y.tobytes(), [None if g is None else g.tobytes() for g in grads]
+        modes = [m.training for _, m in model.named_modules()]
+        for epsilon in (0.0, 0.25):
+            adversarial = attack(model, x, y, epsilon=epsilon)
+            assert not np.shares_memory(adversarial, x)
+        after = [p.grad for p in model.parameters()]
+        assert all(new is old for new, old in zip(after, grads, strict=True))
+        assert before == (x.tobytes(), y.tobytes(), [None if g is None else g.tobytes() for g in after])
+        assert modes == [m.training for _, m in model.named_modules()]
+        assert modes == [True, True, False]
+
+    def test_the_mode_comes_back_after_an_exception(self, attack: Any) -> None:
+        model = self.model()
+        with pytest.raises(ArgumentError):
+            attack(model, X, CLASSES + 7, epsilon=0.1)
+        assert model.training
+
+    def test_it_works_inside_no_grad_and_without_dropout(self, attack: Any) -> None:
+        model = self.model()
+        model.hidden[0].W.data *= 100
+        with mg.no_grad():
+            inside = attack(model, X, CLASSES, epsilon=0.1)
+        np.testing.assert_array_equal(inside, attack(model, X, CLASSES, epsilon=0.1))
+        model.eval()
+        np.testing.assert_array_equal(inside, attack(model, X, CLASSES, epsilon=0.1))
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_shape_dtype_and_library_are_those_of_x(self, attack: Any, dtype: Any, library: Any) -> None:
+        x = library.asarray(X, dtype)
+        for given_x in (x, mg.Tensor(x)):
+            adversarial = attack(self.model(), given_x, CLASSES, epsilon=0.25)
+            assert isinstance(adversarial, library.array_type)
+            assert adversarial.shape == x.shape
+            assert adversarial.dtype == dtype
+            assert float(abs(adversarial - x).max()) <= 0.25 + 1e-6
+
+    def test_both_bounds_reach_the_output(self, attack: Any) -> None:
+        x = rng.uniform(0.2, 0.8, size=(40, 6))
+        adversarial = attack(self.model(), x, np.zeros(40, int), epsilon=0.9, bounds=(0.2, 0.8))
+        assert adversarial.min() == 0.2
+        assert adversarial.max() == 0.8
+
+    def test_without_labels_the_predictions_are_used(self, attack: Any) -> None:
+        model = randomised(self.model())
+        predictions = model.predict(X)
+        np.testing.assert_array_equal(attack(model, X, epsilon=0.1), attack(model, X, predictions, epsilon=0.1))
+
+    def test_a_targeted_attack_descends(self, attack: Any) -> None:
+        model = randomised(self.model()).eval()
+        target = (model.predict(X) + 1) % 3
+        reached = attack(model, X, target, epsilon=0.3, targeted=True)
+        assert model.cost(reached, target).item() < model.cost(X, target).item()
+        with pytest.raises(ArgumentError, match="y must be given"):
+            attack(model, X, epsilon=0.3, targeted=True)
+
+    def test_an_example_does_not_depend_on_its_batch(self, attack: Any) -> None:
+        model = randomised(self.model())
+        whole = attack(model, X, CLASSES, epsilon=0.2)
+        single = attack(model, X[:1], CLASSES[:1], epsilon=0.2)
+        if attack is fgsm:
+            np.testing.assert_array_equal(whole[:1], single)
+
+    def test_no_examples(self, attack: Any) -> None:
+        assert attack(self.model(), X[:0], CLASSES[:0], epsilon=0.1).shape == (0, 6)
+
+    @pytest.mark.parametrize(
+        ("change", "error", "message"),
+        [
+            ({"epsilon": -0.1}, ArgumentError, "epsilon must be a finite number .* got -0.1"),
+            ({"epsilon": float("nan")}, ArgumentError, "epsilon"),
+            ({"epsilon": float("inf")}, ArgumentError, "epsilon"),
+            ({"epsilon": "0.1"}, ArgumentTypeError, "epsilon"),
+            ({"bounds": (1.0, 0.0)}, ArgumentError, "bounds must be .*low < high"),
+            ({"bounds": 1.0}, ArgumentError, "bounds must be a pair"),
+            ({"bounds": (0.0, float("nan"))}, ArgumentError, "bounds"),
+            ({"bounds": (0.0, 1.0)}, ArgumentError, "x must lie within bounds"),
+            ({"x": np.full((4, 6), np.nan)}, ArgumentError, "x must be finite, got 24 NaN"),
+            ({"x": np.full((4, 6), np.inf)}, ArgumentError, "x must be finite"),
+            ({"x": np.zeros((4, 5))}, ArgumentError, "x must have shape"),
+            ({"x": np.zeros((4, 6), np.uint8)}, ArgumentTypeError, "x must be floating-point, got dtype uint8"),
+            ({"y": CLASSES[:3]}, ArgumentError, "labels must have shape"),
+            ({"y": CLASSES + 2}, ArgumentError, "labels must be classes 0 to 2"),
+            ({"y": CLASSES.astype(float)}, ArgumentTypeError, "labels must be integers"),
+        ],
+    )
+    def test_bad_input(self, attack: Any, change: dict[str, Any], error: type[Exception], message: str) -> None:
+        settings = {"x": X, "y": CLASSES, "epsilon": 0.1, **change}
+        model = self.model()
+        with pytest.raises(error, match=message):
+            attack(model, settings.pop("x"), settings.pop("y"), **settings)
+        assert model.training
+
+
+class TestZeroGradients:
+    class Flat:
+        """A cost that does not depend on x where x is positive."""
+
+        def cost(self, x: mg.Tensor, y: Any, reduction: str = "mean") -> mg.Tensor:
+            return mg.sum(mg.minimum(x, 0.0))
+
+    def test_their_share_is_told(self) -> None:
+        x = np.array([[1.0, 2.0], [-1.0, 1.0], [1.0, -1.0], [3.0, 4.0]])
+        assert zero_gradient_share(input_gradient(self.Flat(), x, None)) == 0.5
+        assert zero_gradient_share(np.zeros((0, 3))) == 0.0
+        assert zero_gradient_share(np.ones((2, 3))) == 0.0
+
+    @given(st.integers(0, 1000))
+    def test_the_share_is_the_plain_count(self, seed: int) -> None:
+        g = np.random.default_rng(seed).integers(-1, 2, size=(20, 3)).astype(float)
+        assert zero_gradient_share(g) == (g == 0).all(axis=1).mean()
+
+    def test_a_warning_above_the_threshold(self) -> None:
+        x = np.array([[1.0, 2.0], [-1.0, 1.0]])
+        with pytest.warns(ZeroGradientWarning, match="50.0% of 2 examples"):
+            adversarial = fgsm(self.Flat(), x, [0, 0], epsilon=0.5)
+        np.testing.assert_array_equal(adversarial[0], x[0])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            fgsm(self.Flat(), x, [0, 0], epsilon=0.5, warn_above=0.5)
+
+    def test_a_confident_network_still_has_a_gradient(self) -> None:
+        """In float32, at a margin of 50, where softmax − 1 would be 0."""
+        model = SoftmaxRegression(6, 3)
+        model.output.W.data[:] = 0
+        model.output.W.data[0, 0] = 50
+        x = np.zeros((1, 6), np.float32)
+        x[0, 0] = 1
+        assert fgsm(model, x, [0], epsilon=0.25)[0, 0] == 0.75
+
+
+class TestPGD:
+    def test_it_finds_at_least_what_fgsm_finds_in_a_linear_model(self) -> None:
+        model = randomised(SoftmaxRegression(6, 3))
+        one = model.cost(fgsm(model, X, CLASSES, epsilon=0.3), CLASSES).item()
+        many = pgd(model, X, CLASSES, epsilon=0.3, step=0.1, steps=10, random_start=False)
+        assert model.cost(many, CLASSES).item() >= one - 1e-9
+
+    def test_one_full_step_without_random_start_is_fgsm(self) -> None:
+        model = randomised(MODELS["maxout"][0]())
+        one = pgd(model, X, CLASSES, epsilon=0.3, step=0.3, steps=1, random_start=False)
+        np.testing.assert_allclose(one, fgsm(model, X, CLASSES, epsilon=0.3))
+
+    def test_the_start_follows_the_seed(self) -> None:
+        model = randomised(MODELS["maxout"][0]())
+        a, b, c = (pgd(model, X, CLASSES, epsilon=0.3, step=0.01, steps=1, seed=seed) for seed in (1, 1, 2))
+        np.testing.assert_array_equal(a, b)
+        assert (a != c).any()
+
+    def test_settings_that_make_no_sense(self) -> None:
+        model = MODELS["maxout"][0]()
+        with pytest.raises(ArgumentError, match="steps"):
+            pgd(model, X, CLASSES, epsilon=0.3, step=0.1, steps=0)
+        with pytest.raises(ArgumentError, match="step "):
+            pgd(model, X, CLASSES, epsilon=0.3, step=-0.1, steps=1)
+
+
+@pytest.mark.parametrize("name", MODELS)
+class TestObjective:
+    def test_it_is_the_weighted_sum(self, name: str, library: Any) -> None:
+        make, y = MODELS[name]
+        model = randomised(make())
+        x = library.asarray(X)
+        adversarial = fgsm(model, x, y, epsilon=0.25)
+        for alpha in (0.0, 0.3, 0.5, 1.0):
+            J = adversarial_objective(model, x, y, alpha=alpha)
+            expected = alpha * model.cost(x, y).item() + (1 - alpha) * model.cost(adversarial, y).item()
+            assert J.item() == pytest.approx(expected)
+
+    def test_its_gradient_takes_the_example_as_data(self, name: str, library: Any) -> None:
+        make, y = MODELS[name]
+        model = randomised(make())
+        x = library.asarray(X)
+        parameters = model.parameters()
+        fixed = fgsm(model, x, y, epsilon=0.25)
+        for alpha in (0.0, 0.3, 1.0):
+            expected = mg.grad(alpha * model.cost(x, y) + (1 - alpha) * model.cost(fixed, y), parameters)
+            model.zero_grad()
+            adversarial_objective(model, x, y, alpha=alpha).backward()
+            for parameter, gradient in zip(parameters, expected, strict=True):
+                np.testing.assert_allclose(
+                    mg.Tensor(parameter.grad).numpy(), gradient.numpy(), rtol=1e-9, atol=1e-14
+                )
+
+    def test_its_gradient_has_a_gradient(self, name: str) -> None:
+        make, y = MODELS[name]
+        model = randomised(make())
+        W = model.parameters()[0]
+        fixed = fgsm(model, X, y, epsilon=0.25)
+
+        def curvature(J: mg.Tensor) -> np.ndarray:
+            (slope,) = mg.grad(J, W, create_graph=True)
+            return mg.grad(mg.sum(slope * slope), W)[0].numpy()
+
+        expected = curvature(0.5 * model.cost(X, y) + 0.5 * model.cost(fixed, y))
+        np.testing.assert_allclose(curvature(adversarial_objective(model, X, y)), expected, rtol=1e-9)
+
+    def test_x_y_and_mode_are_left_alone(self, name: str) -> None:
+        make, y = MODELS[name]
+        model = make()
+        x = X.copy()
+        for training in (True, False):
+            model.train(training)
+            adversarial_objective(model, x, y).backward()
+            assert model.training is training
+        np.testing.assert_array_equal(x, X)
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"alpha": -0.1}, "alpha"),
+            ({"alpha": 1.1}, r"alpha must be a finite number in \[0.0, 1.0\], got 1.1"),
+            ({"alpha": float("nan")}, "alpha"),
+            ({"epsilon": -1.0}, "epsilon"),
+            ({"x": np.full((4, 6), np.nan)}, "x must be finite"),
+        ],
+    )
+    def test_bad_input(self, name: str, change: dict[str, Any], message: str) -> None:
+        make, y = MODELS[name]
+        settings = {"x": X, **change}
+        with pytest.raises(ArgumentError, match=message):
+            adversarial_objective(make(), settings.pop("x"), y, **settings)
+
+
+class TestCostOfAStep:
+    """Floating-point operations of the matrix products, counted."""
+
+    BATCH, INPUTS, UNITS, PIECES, CLASSES = 10, 20, (8, 6), 3, 4
+
+    def forward_products(self) -> list[int]:
+        widths = [(self.INPUTS, self.UNITS[0] * self.PIECES), (self.UNITS[0], self.UNITS[1] * self.PIECES),
+                  (self.UNITS[1], self.CLASSES)]  # fmt: skip
+        return [2 * self.BATCH * inputs * outputs for inputs, outputs in widths]
+
+    def setup_model(self) -> tuple[Any, np.ndarray, np.ndarray]:
+        model = MaxoutNetwork(self.INPUTS, self.CLASSES, units=self.UNITS, pieces=self.PIECES)
+        return model, rng.normal(size=(self.BATCH, self.INPUTS)), rng.integers(0, self.CLASSES, self.BATCH)
+
+    def test_a_training_step(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        model, x, y = self.setup_model()
+        flops = count_products(monkeypatch)
+        model.cost(x, y).backward()
+        first, second, third = self.forward_products()
+        # forward; the weights' gradients; back through all layers but the first
+        assert sum(flops) == (first + second + third) + (first + second + third) + (second + third)
+
+    def test_an_input_gradient(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        model, x, y = self.setup_model()
+        flops = count_products(monkeypatch)
+        fgsm(model, x, y, epsilon=0.1)
+        assert sum(flops) == 2 * sum(self.forward_products())
+
+    def test_an_adversarial_step(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Two forward passes, two backward passes, and the one product for the input gradient."""
+        model, x, y = self.setup_model()
+        flops = count_products(monkeypatch)
+        adversarial_objective(model, x, y).backward()
+        first, second, third = self.forward_products()
+        forward, backward = first + second + third, (first + second + third) + (second + third)
+        assert sum(flops) == 2 * forward + 2 * backward + first

@@ -1,0 +1,548 @@
+"""The Tensor, the graph and the walk."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minigrad as mg
+from minigrad.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    GraphError,
+    NonFiniteError,
+)
+from tests.gradients import check_gradients
+
+rng = np.random.default_rng(3)
+
+
+def leaf(data: Any = 2.0) -> mg.Tensor:
+    return mg.Tensor(np.asarray(data, np.float64), requires_grad=True)
+
+
+class TestSharedNodes:
+    @pytest.mark.parametrize("uses", range(1, 11))
+    def test_fan_out(self, uses: int) -> None:
+        x = rng.normal(size=3)
+        check_gradients(lambda t: mg.sum(mg.stack([mg.exp(t) for _ in range(uses)]), 0), x)
+
+        def shared(t: mg.Tensor) -> mg.Tensor:
+            node = mg.tanh(t)
+            total = node
+            for _ in range(uses - 1):
+                total = total + node * node
+            return total
+
+        check_gradients(shared, x)
+
+    def test_diamonds(self) -> None:
+        x = rng.normal(size=(2, 2))
+        check_gradients(lambda a: a + a, x)
+        check_gradients(lambda a: a * a, x)
+        check_gradients(lambda a: a @ a @ a, x)
+        check_gradients(lambda a, b: (a * b) / (a + b + 5.0) - (a * b), x, x.T)
+
+    @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 100), st.integers(0, 100)), min_size=1, max_size=15))
+    def test_random_graphs(self, program: list[tuple[int, int, int]]) -> None:
+        operations = [
+            lambda a, b: a + b,
+            lambda a, b: mg.tanh(a) * b,
+            lambda a, b: a - mg.sigmoid(b),
+            lambda a, b: mg.tanh(a @ b),
+        ]
+
+        def run(x: mg.Tensor, y: mg.Tensor) -> mg.Tensor:
+            values = [x, y]
+            for operation, left, right in program:
+                values.append(operations[operation](values[left % len(values)], values[right % len(values)]))
+            return mg.mean(mg.tanh(values[-1] + 0.1 * values[-2]))
+
+        check_gradients(run, 0.5 * rng.normal(size=(2, 2)), 0.5 * rng.normal(size=(2, 2)))
+
+
+class TestBackward:
+    def test_only_leaves_that_ask_have_a_grad(self) -> None:
+        x, y, constant = leaf(3.0), leaf(4.0), mg.Tensor(5.0)
+        product = x * y
+        (product * constant).backward()
+        assert x.grad == 20.0
+        assert y.grad == 15.0
+        assert product.grad is None
+        assert constant.grad is None
+        assert isinstance(x.grad, np.ndarray)
+
+    def test_grads_of_several_backwards_add_up_in_new_memory(self) -> None:
+        x = leaf([1.0, 2.0])
+        mg.sum(x * 3.0).backward()
+        first = x.grad
+        mg.sum(x * x).backward()
+        assert first.tolist() == [3, 3]
+        assert x.grad.tolist() == [5, 7]
+
+    def test_read_only_and_broadcast_grads_and_cotangents_are_accepted(self) -> None:
+        x = leaf(np.zeros(3))
+        x.grad = np.broadcast_to(1.0, 3)
+        (x + x).backward(np.broadcast_to(2.0, 3))
+        assert x.grad.tolist() == [5, 5, 5]
+
+    def test_leaves_never_share_a_buffer(self) -> None:
+        x, y, z = leaf(np.zeros(3)), leaf(np.zeros(3)), leaf(np.zeros((3, 1)))
+        seed = np.ones(3)
+        ((x + y) + mg.reshape(z, (3,))).backward(seed)
+        seed[:] = 7
+        x.grad[:] = 9
+        assert y.grad.tolist() == [1, 1, 1]
+        assert z.grad.tolist() == [[1], [1], [1]]
+
+    def test_a_leaf_differentiated_itself(self) -> None:
+        x = leaf([1.0, 2.0])
+        seed = np.array([3.0, 4.0])
+        x.backward(seed)
+        assert x.grad.tolist() == [3, 4]
+        assert not np.shares_memory(x.grad, seed)
+
+    def test_a_second_backward_raises_and_says_what_to_do(self) -> None:
+        x = leaf()
+        y = mg.exp(x * x)
+        y.backward()
+        with pytest.raises(GraphError, match="retain_graph=True"):
+            y.backward()
+        with pytest.raises(GraphError, match="retain_graph=True"):
+            mg.grad(y, x)
+
+    def test_the_graph_is_also_used_up_where_two_outputs_share_it(self) -> None:
+        x = leaf()
+        shared = x * x
+        first, second = mg.exp(shared), mg.tanh(shared)
+        first.backward()
+        with pytest.raises(GraphError):
+            second.backward()
+        with pytest.raises(GraphError):
+            mg.grad(second, x)
+
+    def test_with_retain_graph_a_second_backward_doubles(self) -> None:
+        x = leaf(rng.normal(size=4))
+        y = mg.sum(mg.exp(x) * x)
+        y.backward(retain_graph=True)
+        first = x.grad.copy()
+        y.backward(retain_graph=True)
+        np.testing.assert_array_equal(x.grad, 2 * first)
+
+    def test_cotangents_that_do_not_fit(self) -> None:
+        x = leaf(np.ones(3))
+        with pytest.raises(ArgumentError, match="gradient must be given.*\\(3,\\)"):
+            (x * 2).backward()
+        with pytest.raises(ArgumentError, match="shape \\(3,\\), got \\(2,\\)"):
+            (x * 2).backward(np.ones(2))
+        with pytest.raises(ArgumentTypeError, match="bool"):
+            (x * 2).backward(np.ones(3, bool))
+
+    def test_one_element_needs_no_cotangent(self) -> None:
+        x = leaf([[4.0]])
+        (x * x).backward()
+        assert x.grad.tolist() == [[8.0]]
+
+    def test_nothing_to_differentiate(self) -> None:
+        with pytest.raises(GraphError, match="no_grad"):
+            mg.Tensor(1.0).backward()
+        with mg.no_grad():
+            y = leaf() * 2
+        with pytest.raises(GraphError, match="no_grad"):
+            y.backward()
+
+    def test_data_changed_in_place_after_its_use(self) -> None:
+        p = mg.Parameter(np.ones(2))
+        cost = mg.sum(p * p)
+        optimiser = mg.optim.SGD([p], lr=0.1)
+        cost.backward(retain_graph=True)
+        optimiser.step()
+        with pytest.raises(GraphError, match="multiply was changed in place"):
+            cost.backward()
+
+    def test_a_failed_backward_leaves_the_grads_alone(self) -> None:
+        x = leaf([1.0])
+        x.grad = np.array([5.0])
+        y = mg.exp(x)
+        z = y * y
+        y.backward()
+        before = x.grad
+        with pytest.raises(GraphError):
+            z.backward()
+        assert x.grad is before
+
+
+class TestGrad:
+    def test_leaves_every_grad_alone(self) -> None:
+        x, y = leaf(), leaf()
+        y.grad = np.array(7.0)
+        gx, gy = mg.grad(x * y, [x, y])
+        assert isinstance(gx, mg.Tensor)
+        assert (gx.item(), gy.item()) == (2.0, 2.0)
+        assert x.grad is None
+        assert y.grad == 7.0
+        assert not gx.requires_grad
+
+    def test_of_an_intermediate_result(self) -> None:
+        x = leaf(3.0)
+        y = x * x
+        z = mg.exp(y) * y
+        gy, gx = mg.grad(z, (y, x))
+        assert gy.item() == pytest.approx(10 * np.exp(9))
+        assert gx.item() == pytest.approx(60 * np.exp(9))
+
+    def test_of_the_output_itself(self) -> None:
+        x = leaf([1.0, 2.0])
+        y = x * 2.0
+        (g,) = mg.grad(y, y, gradient=[5.0, 6.0])
+        assert g.numpy().tolist() == [5, 6]
+
+    def test_the_same_input_twice(self) -> None:
+        x = leaf()
+        a, b = mg.grad(x * x, [x, x])
+        assert a.item() == b.item() == 4.0
+        assert not np.shares_memory(a.data, b.data)
+
+    def test_an_input_that_output_does_not_depend_on_has_gradient_zero(self) -> None:
+        x, y = leaf([1.0, 2.0]), leaf()
+        gx, gy = mg.grad(y * y, [x, y])
+        assert gx.numpy().tolist() == [0, 0]
+        assert gy.item() == 4.0
+
+    def test_inputs_that_cannot_be_asked_for(self) -> None:
+        x = leaf()
+        with pytest.raises(ArgumentError, match="inputs\\[1\\] does not require a gradient"):
+            mg.grad(x * 2, [x, mg.Tensor(1.0)])
+        with pytest.raises(ArgumentTypeError, match="inputs\\[0\\] must be a Tensor"):
+            mg.grad(x * 2, [1.0])  # type: ignore[list-item]
+        with pytest.raises(ArgumentTypeError, match="output must be a Tensor"):
+            mg.grad(1.0, x)  # type: ignore[arg-type]
+
+    def test_derivatives_of_every_order(self) -> None:
+        x = leaf(1.3)
+        y = mg.exp(2.0 * x)
+        for order in range(1, 6):
+            (y,) = mg.grad(y, x, create_graph=True)
+            assert y.item() == pytest.approx(2.0**order * np.exp(2.6))
+
+    def test_the_second_derivative_of_something_linear_is_zero(self) -> None:
+        x = leaf([1.0, 2.0])
+        (g,) = mg.grad(mg.sum(3.0 * x), x, create_graph=True)
+        (gg,) = mg.grad(mg.sum(g * g), x)
+        assert gg.numpy().tolist() == [0, 0]
+
+    def test_create_graph_keeps_the_graph(self) -> None:
+        x = leaf()
+        y = x * x * x
+        mg.grad(y, x, create_graph=True)
+        assert mg.grad(y, x)[0].item() == 12.0
+
+    def test_through_a_cotangent(self) -> None:
+        """The gradient is linear in the cotangent, and can be differentiated in it."""
+        x, v = leaf([1.0, 2.0]), leaf([1.0, 1.0])
+        (g,) = mg.grad(x * x, x, gradient=v, create_graph=True)
+        assert mg.grad(g, v, gradient=[1.0, 10.0])[0].numpy().tolist() == [2, 40]
+
+    def test_only_what_leads_to_the_inputs_is_computed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        products = count_products(monkeypatch)
+        x, W, V = (leaf(rng.normal(size=(3, 3))) for _ in range(3))
+        y = mg.sum((x @ W) @ V)
+        products.clear()
+        mg.grad(y, x, retain_graph=True)
+        assert len(products) == 2  # back through V and W, no weight gradient
+        products.clear()
+        mg.grad(y, V, retain_graph=True)
+        assert len(products) == 1
+        data = mg.Tensor(x.data)
+        y = mg.sum((data @ W) @ V)
+        products.clear()
+        y.backward()
+        assert len(products) == 3  # V, through V, W; no product for the data
+
+
+def count_products(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A list to which every matrix product adds its number of floating-point operations."""
+    from minigrad.operations import products
+
+    flops: list[int] = []
+
+    def counted(forward: Any) -> Any:
+        def wrapper(xp: Any, x: Any, W: Any, *rest: Any) -> Any:
+            flops.append(2 * int(np.prod(x.shape)) * W.shape[-1])
+            return forward(xp, x, W, *rest)
+
+        return wrapper
+
+    for primitive in (products._matmul, products._linear):
+        monkeypatch.setattr(primitive, "forward", counted(primitive.forward))
+    return flops
+
+
+class TestGradAndRemainder:
+    def network(self) -> tuple[mg.Tensor, mg.Tensor, mg.Tensor, mg.Tensor]:
+        x, W, V = leaf(rng.normal(size=(4, 3))), leaf(rng.normal(size=(3, 5))), leaf(rng.normal(size=(5, 1)))
+        J = mg.mean(mg.exp(mg.tanh(x @ W) @ V) * mg.sum(W * W) * mg.tanh(x @ W)[:, :1])
+        return x, W, V, J
+
+    def test_together_they_are_the_whole_gradient(self) -> None:
+        x, W, V, J = self.network()
+        expected = mg.grad(J, [x, W, V], retain_graph=True)
+        gx, rest = mg.grad_and_remainder(J, x)
+        assert rest.item() == J.item()
+        np.testing.assert_array_equal(gx.numpy(), expected[0].numpy())
+        found = mg.grad(3.0 * rest, [x, W, V], retain_graph=True)
+        assert not found[0].numpy().any()
+        for ours, whole in zip(found[1:], expected[1:], strict=True):
+            np.testing.assert_allclose(ours.numpy(), 3.0 * whole.numpy(), rtol=1e-12)
+        (rest * rest).backward()
+        np.testing.assert_allclose(V.grad, 2 * J.item() * expected[2].numpy(), rtol=1e-12)
+
+    def test_the_remainder_can_be_differentiated_twice(self) -> None:
+        x, W, _, J = self.network()
+        slope = mg.grad(J, W, create_graph=True)[0]
+        expected = mg.grad(mg.sum(slope**2), W, retain_graph=True)[0]
+        _, rest = mg.grad_and_remainder(J, x)
+        found = mg.grad(mg.sum(mg.grad(rest, W, create_graph=True)[0] ** 2), W)[0]
+        np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-9)
+
+    def test_of_something_that_does_not_depend_on_x(self) -> None:
+        x, y = leaf([1.0, 2.0]), leaf()
+        gx, rest = mg.grad_and_remainder(y * y, x)
+        assert gx.numpy().tolist() == [0, 0]
+        assert mg.grad(rest, y)[0].item() == 4.0
+
+    def test_of_something_that_depends_on_nothing_else(self) -> None:
+        x = leaf(3.0)
+        gx, rest = mg.grad_and_remainder(x * x, x)
+        assert gx.item() == 6.0
+        assert not rest.requires_grad
+
+    def test_an_intermediate_x(self) -> None:
+        u, w = leaf(2.0), leaf(5.0)
+        x = u * u
+        gx, rest = mg.grad_and_remainder(x * w, x)
+        assert gx.item() == 5.0
+        gw, gu = mg.grad(rest, [w, u])
+        assert (gw.item(), gu.item()) == (4.0, 0.0)
+
+
+class TestRecording:
+    def test_no_grad_as_a_block_and_as_a_decorator(self) -> None:
+        x = leaf()
+        with mg.no_grad():
+            assert not (x * 2).requires_grad
+            with mg.enable_grad():
+                assert (x * 2).requires_grad
+            with mg.no_grad():
+                pass
+            assert not (x * 2).requires_grad
+        assert (x * 2).requires_grad
+
+        @mg.no_grad()
+        def double(depth: int) -> mg.Tensor:
+            return double(depth - 1) if depth else x * 2
+
+        assert not double(3).requires_grad
+        assert (x * 2).requires_grad
+
+    def test_it_ends_with_an_exception(self) -> None:
+        with pytest.raises(ZeroDivisionError), mg.no_grad():
+            1 / 0  # noqa: B018
+        assert (leaf() * 2).requires_grad
+
+    def test_one_object_may_be_entered_twice(self) -> None:
+        off = mg.no_grad()
+        with off, off:
+            pass
+        assert (leaf() * 2).requires_grad
+
+    def test_it_is_the_threads_own(self) -> None:
+        seen = []
+        with mg.no_grad():
+            thread = threading.Thread(target=lambda: seen.append((leaf() * 2).requires_grad))
+            thread.start()
+            thread.join()
+        assert seen == [True]
+
+    def test_detach(self) -> None:
+        x = leaf([1.0, 2.0])
+        y = mg.sum((x * x).detach() * x)
+        assert mg.grad(y, x)[0].numpy().tolist() == [1, 4]
+
+    def test_nothing_is_recorded_from_constants(self) -> None:
+        assert (mg.Tensor([1.0]) + 1).is_leaf
+
+
+class TestDepthAndMemory:
+    def test_a_hundred_thousand_nodes_at_the_default_recursion_limit(self) -> None:
+        x = leaf(np.ones(1))
+        y = x
+        for _ in range(50_000):
+            y = y * 1.0 + 0.0
+        (g,) = mg.grad(y, x, retain_graph=True)
+        assert g.item() == 1.0
+        y.backward()
+        assert x.grad.item() == 1.0
+        for _ in range(100_000):
+            y = y + 1.0
+        del y  # never differentiated
+
+    def test_no_reference_cycles(self) -> None:
+        gc.collect()
+        gc.disable()
+        try:
+            before = live_tensors()
+            x = leaf(rng.normal(size=(2, 3)))
+            W = leaf(rng.normal(size=(3, 4)))
+            J = mg.softmax_cross_entropy(mg.maxout(x @ W, 2), [0, 1])
+            (g,) = mg.grad(J, x, create_graph=True)
+            mg.sum(g * g).backward()
+            _, rest = mg.grad_and_remainder(mg.sum(mg.exp(x @ W)), x)
+            rest.backward()
+            del x, W, J, g, rest, _
+            assert live_tensors() == before
+        finally:
+            gc.enable()
+
+    def test_backward_frees_what_it_has_used(self) -> None:
+        x = leaf(np.ones(1000))
+        y = mg.exp(x)
+        z = mg.sum(y * y)
+        node = z._node
+        z.backward()
+        assert node is not None
+        assert node.output is None
+        assert node.edges == []
+
+
+def live_tensors() -> int:
+    return sum(isinstance(thing, mg.Tensor) for thing in gc.get_objects())
+
+
+class TestTensor:
+    def test_what_it_is(self) -> None:
+        t = mg.Tensor([[1, 2, 3]])
+        assert (t.shape, t.ndim, t.size, t.dtype, len(t)) == ((1, 3), 2, 3, np.int64, 1)
+        assert mg.Tensor(2.5).dtype == np.float64
+        assert mg.Tensor([1, 2], dtype=np.float32, requires_grad=True).dtype == np.float32
+        assert mg.Tensor(mg.Tensor([1.0])).numpy().tolist() == [1.0]
+        assert float(mg.Tensor(2.5)) == mg.Tensor([[2.5]]).item() == 2.5
+        with pytest.raises(ArgumentError, match="one element"):
+            mg.Tensor([1.0, 2.0]).item()
+        with pytest.raises(TypeError):
+            len(mg.Tensor(1.0))
+        with pytest.raises(ArgumentTypeError, match="real numbers"):
+            mg.Tensor(["a"])
+        with pytest.raises(ArgumentTypeError, match="real numbers"):
+            mg.Tensor([1j])
+
+    def test_its_repr_says_what_matters(self) -> None:
+        x = leaf([1.0, 2.0])
+        assert repr(x) == "Tensor([1., 2.], dtype=float64, requires_grad=True)"
+        assert repr(x * 2) == "Tensor([2., 4.], dtype=float64, made by multiply)"
+        assert "shape=(1000,)" in repr(mg.Tensor(np.zeros(1000)))
+        assert "shape=(0, 3)" in repr(mg.Tensor(np.zeros((0, 3))))
+
+    def test_elements_cannot_be_assigned(self) -> None:
+        with pytest.raises(GraphError, match=r"mg\.where"):
+            leaf([1.0])[0] = 2.0
+
+    def test_comparisons_give_arrays(self) -> None:
+        x = leaf([1.0, 2.0, 3.0])
+        assert (x > 2).tolist() == [False, False, True]
+        assert (x >= mg.Tensor([2.0])).tolist() == [False, True, True]
+        assert (2 > x).tolist() == [True, False, False]
+        assert (x <= 1).tolist() == [True, False, False]
+        assert (x == 2).tolist() == [False, True, False]
+        assert (x != 2).tolist() == [True, False, True]
+        assert len({x, x, leaf()}) == 2
+        assert mg.Tensor(1.0) > 0
+
+    def test_numpy_functions_do_not_silently_cut_the_graph(self) -> None:
+        with pytest.raises(TypeError):
+            np.exp(leaf([1.0]))
+        assert np.asarray(mg.Tensor([1.0])).tolist() == [1.0]
+
+    def test_methods_are_the_operations(self) -> None:
+        x = rng.uniform(0.1, 0.9, size=(2, 3))
+        t = mg.Tensor(x)
+        for name in ("exp", "log", "sqrt", "tanh", "sigmoid", "relu", "abs", "sum", "mean", "max"):
+            np.testing.assert_array_equal(getattr(t, name)().numpy(), getattr(mg, name)(x).numpy())
+        np.testing.assert_array_equal(abs(-t).numpy(), x)
+        assert t.clip(0.3, 0.5).numpy().max() == 0.5
+        assert t.reshape((3, 2)).shape == t.reshape(3, 2).shape == t.transpose(1, 0).shape == t.T.shape
+        assert t.transpose().shape == (3, 2)
+        assert t.astype(np.float32).dtype == np.float32
+        assert t.to("numpy").numpy().tolist() == x.tolist()
+
+    def test_a_change_of_dtype_has_a_derivative(self) -> None:
+        x = leaf([1.0, 2.0])
+        (g,) = mg.grad(mg.sum(x.astype(np.float32) * 3.0), x)
+        assert g.dtype == np.float64
+        assert g.numpy().tolist() == [3, 3]
+
+    def test_copies_and_pickles_of_leaves(self) -> None:
+        p = mg.Parameter(np.ones(2))
+        for twin in (copy.deepcopy(p), pickle.loads(pickle.dumps(p))):
+            assert isinstance(twin, mg.Parameter)
+            assert twin.requires_grad
+            assert not np.shares_memory(twin.data, p.data)
+
+
+class TestNonFinite:
+    def test_the_operation_is_named(self) -> None:
+        x = leaf([1.0, 0.0])
+        with np.errstate(all="ignore"), mg.detect_nonfinite():
+            with pytest.raises(NonFiniteError, match="^log made"):
+                mg.exp(mg.log(x))
+            y = mg.sqrt(x)
+            with pytest.raises(NonFiniteError, match="derivative of sqrt"):
+                mg.sum(y).backward()
+
+    def test_it_is_off_by_default(self) -> None:
+        with np.errstate(all="ignore"):
+            assert mg.log(leaf(0.0)).item() == -np.inf
+
+
+class TestOwnPrimitives:
+    def test_a_user_adds_an_operation(self) -> None:
+        @mg.primitive
+        def cube(xp: Any, x: Any) -> Any:
+            """x³"""
+            return x * x * x
+
+        cube.set_vjps(lambda g, y, x: g * 3.0 * x * x)
+        check_gradients(cube, rng.normal(size=(2, 3)))
+        assert cube.__doc__ == "x³"
+        assert repr(cube) == "<primitive cube>"
+
+
+def test_everything_imports_without_cupy() -> None:
+    script = (
+        "import sys; sys.modules['cupy'] = None\n"
+        "import minigrad, models, attacks\n"
+        "try: minigrad.backend.use('cupy')\n"
+        "except minigrad.errors.BackendError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "pip install 'minigrad-adversarial[cuda12]'" in done.stdout
+
+
+def test_importing_loads_nothing_that_is_slow() -> None:
+    script = "import sys, minigrad; print([m for m in ('cupy', 'hypothesis', 'rich', 'tempfile', 'inspect') if m in sys.modules])"
+    numpy_alone = script.replace("minigrad", "numpy")
+    run = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        for code in (script, numpy_alone)
+    ]
+    assert run[0] == run[1]

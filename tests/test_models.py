@@ -1,0 +1,241 @@
+"""The three models: gradients, predictions, and what they do with wrong input."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minigrad as mg
+from attacks import fgsm
+from minigrad.errors import ArgumentError, ArgumentTypeError
+from models import LogisticRegression, MaxoutNetwork, SoftmaxRegression
+from tests.gradients import check_gradients
+
+rng = np.random.default_rng(11)
+X = rng.normal(size=(4, 6))
+CLASSES = np.array([0, 2, 1, 2])
+SIGNS = np.array([1, -1, -1, 1])
+
+
+def randomised(model: Any) -> Any:
+    """The model in float64 with weights large enough for the gradients to say something."""
+    model.to(dtype=np.float64)
+    for parameter in model.parameters():
+        parameter.data = rng.normal(size=parameter.shape)
+    return model
+
+
+MODELS = {
+    "logistic": (lambda seed=0: LogisticRegression(6, seed=seed), SIGNS),
+    "softmax": (lambda seed=0: SoftmaxRegression(6, 3, seed=seed), CLASSES),
+    "maxout": (lambda seed=0: MaxoutNetwork(6, 3, units=(4, 3), pieces=2, seed=seed), CLASSES),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+class TestEveryModel:
+    def test_gradients_in_x_and_in_every_parameter(self, name: str, library: Any) -> None:
+        """To 1e-6 of float64 central differences, and the gradient of the gradient too."""
+        make, y = MODELS[name]
+        model = randomised(make())
+        check_gradients(lambda x: model.cost(x, y), X)
+        parameters = model.parameters()
+        owners = [
+            (module, attribute)
+            for _, module in model.named_modules()
+            for attribute, value in vars(module).items()
+            if isinstance(value, mg.Parameter)
+        ]
+        x = library.asarray(X)
+
+        def cost(*values: mg.Tensor) -> mg.Tensor:
+            for (module, attribute), value in zip(owners, values, strict=True):
+                setattr(module, attribute, value)
+            return model.cost(x, y)
+
+        assert len(owners) == len(parameters)
+        check_gradients(cost, *(p.numpy() for p in parameters))
+
+    def test_predictions_follow_from_the_logits(self, name: str, library: Any) -> None:
+        make, y = MODELS[name]
+        model = randomised(make())
+        x = library.asarray(X)
+        logits, labels, probabilities = model(x), model.predict(x), model.predict_proba(x)
+        assert isinstance(logits, mg.Tensor)
+        assert isinstance(labels, library.array_type)
+        assert isinstance(probabilities, library.array_type)
+        assert labels.shape == (4,)
+        assert labels.dtype.kind == "i"
+        z, p = logits.numpy(), mg.Tensor(probabilities).numpy()
+        if name == "logistic":
+            np.testing.assert_allclose(p, 1 / (1 + np.exp(-z)))
+            np.testing.assert_array_equal(mg.Tensor(labels).numpy(), np.where(z > 0, 1, -1))
+        else:
+            np.testing.assert_allclose(p.sum(1), 1.0)
+            np.testing.assert_array_equal(mg.Tensor(labels).numpy(), z.argmax(1))
+
+    def test_cost_by_every_reduction(self, name: str) -> None:
+        make, y = MODELS[name]
+        model = randomised(make())
+        costs = model.cost(X, y, reduction="none").numpy()
+        assert costs.shape == (4,)
+        assert model.cost(X, y).item() == pytest.approx(costs.mean())
+        assert model.cost(X, y, reduction="sum").item() == pytest.approx(costs.sum())
+        assert model.cost(X[:0], y[:0], reduction="sum").item() == 0.0
+
+    def test_a_seed_makes_one_model_in_float32(self, name: str, library: Any) -> None:
+        make, _ = MODELS[name]
+        one, same, other = make(1), make(1), make(2)
+        for p, q in zip(one.parameters(), same.parameters(), strict=True):
+            assert p.dtype == np.float32
+            assert isinstance(p.data, library.array_type)
+            np.testing.assert_array_equal(p.numpy(), q.numpy())
+        assert any((p.numpy() != q.numpy()).any() for p, q in zip(one.parameters(), other.parameters(), strict=True))
+
+    def test_a_saved_model_predicts_as_before(self, name: str, tmp_path: Path) -> None:
+        make, _ = MODELS[name]
+        model, other = make(1), make(2)
+        mg.save(tmp_path / "model.npz", model)
+        mg.load(tmp_path / "model.npz", other)
+        np.testing.assert_array_equal(model(X).numpy(), other(X).numpy())
+
+    def test_input_that_does_not_fit(self, name: str) -> None:
+        make, y = MODELS[name]
+        model = make()
+        for x in (X[:, :5], X[0], X[None]):
+            with pytest.raises(ArgumentError, match=r"x must have shape \(examples, 6\), got"):
+                model(x)
+        with pytest.raises(ArgumentTypeError, match="x must be floating-point.*uint8"):
+            model(np.zeros((2, 6), np.uint8))
+        for labels in (y[:3], y[:, None], y + 5, y * 7 - 1):
+            with pytest.raises(ArgumentError, match="labels must"):
+                model.cost(X, labels)
+        with pytest.raises(ArgumentTypeError, match="labels must"):
+            model.cost(X, np.array(["a", "b", "c", "d"]))
+
+    def test_two_hundred_steps_leave_the_number_of_tensors_flat(self, name: str) -> None:
+        import gc
+
+        from attacks import adversarial_objective
+        from tests.test_engine import live_tensors
+
+        make, y = MODELS[name]
+        model = make()
+        optimiser = mg.optim.SGD(model.parameters(), lr=0.01, momentum=0.5)
+        x = X.astype(np.float32)
+        gc.collect()
+        gc.disable()
+        try:
+            counts = []
+            for _ in range(200):
+                optimiser.zero_grad()
+                J = adversarial_objective(model, x, y)
+                J.backward()
+                optimiser.step()
+                counts.append(live_tensors())
+        finally:
+            gc.enable()
+        assert len(set(counts)) == 1
+
+
+class TestLogisticRegression:
+    @given(st.integers(0, 10_000), st.floats(0.0, 2.0), st.booleans())
+    def test_adversarial_cost_is_the_maximum_over_all_corners(self, seed: int, epsilon: float, positive: bool) -> None:
+        random = np.random.default_rng(seed)
+        model = randomised(LogisticRegression(5))
+        x, y = random.normal(size=(1, 5)), [1 if positive else -1]
+        corners = [
+            model.cost(x + epsilon * np.array(signs), y).item() for signs in itertools.product([-1, 1], repeat=5)
+        ]
+        assert model.adversarial_cost(x, y, epsilon).item() == pytest.approx(max(corners), rel=1e-9)
+        attacked = fgsm(model, x, y, epsilon=epsilon)
+        assert model.cost(attacked, y).item() == pytest.approx(max(corners), rel=1e-9)
+
+    def test_gradients_of_the_adversarial_cost(self) -> None:
+        model = randomised(LogisticRegression(6))
+
+        def cost(x: mg.Tensor, w: mg.Tensor, b: mg.Tensor) -> mg.Tensor:
+            model.w, model.b = w, b
+            return model.adversarial_cost(x, SIGNS, 0.3)
+
+        check_gradients(cost, X, rng.normal(size=6), rng.normal(size=()))
+
+    def test_epsilon_zero_is_the_plain_cost(self) -> None:
+        model = randomised(LogisticRegression(6))
+        assert model.adversarial_cost(X, SIGNS, 0.0).item() == pytest.approx(model.cost(X, SIGNS).item())
+
+    @pytest.mark.parametrize("epsilon", [-0.1, float("nan"), float("inf")])
+    def test_impossible_epsilons(self, epsilon: float) -> None:
+        with pytest.raises(ArgumentError, match="epsilon"):
+            LogisticRegression(6).adversarial_cost(X, SIGNS, epsilon)
+
+
+class TestMaxoutNetwork:
+    def test_its_logits_are_the_definition(self) -> None:
+        model = randomised(MODELS["maxout"][0]())
+        h = X
+        for layer in model.hidden:
+            z = h @ layer.W.data + layer.b.data
+            h = np.maximum(*np.split(z, 2, axis=1))
+        np.testing.assert_allclose(model(X).numpy(), h @ model.output.W.data + model.output.b.data)
+
+    def test_initial_weights_are_those_of_the_maxout_paper(self) -> None:
+        model = MaxoutNetwork(50, 10, units=(30,), pieces=4)
+        assert [p.shape for p in model.parameters()] == [(50, 120), (120,), (30, 10), (10,)]
+        assert 0.0045 < np.abs(model.hidden[0].W.data).max() <= 0.005
+        assert not model.hidden[0].b.data.any()
+
+    def test_dropout_only_in_training(self) -> None:
+        model = MaxoutNetwork(6, 3, units=(50,), pieces=2, dropout=(0.8, 0.5))
+        x = X.astype(np.float32)
+        model.hidden[0].W.data *= 100
+        first, second = model(x).numpy(), model(x).numpy()
+        assert (first != second).any()
+        model.predict(x)
+        assert model.training
+        model.eval()
+        np.testing.assert_array_equal(model(x).numpy(), model(x).numpy())
+
+    def test_dropout_does_not_rescale_its_input_but_its_hidden_values(self) -> None:
+        model = MaxoutNetwork(1, 2, units=(1,), pieces=1, dropout=(0.5, 0.5))
+        for parameter in model.parameters():
+            parameter.data[...] = 1.0
+        model.output.b.data[...] = 0.0
+        seen = {model(np.ones((1, 1), np.float32)).numpy()[0, 0] for _ in range(100)}
+        assert seen == {0.0, 2.0, 4.0}  # dropped; input dropped, bias doubled; both kept
+
+    def test_masks_follow_the_seed(self) -> None:
+        def outputs() -> np.ndarray:
+            model = MaxoutNetwork(6, 3, units=(5,), dropout=(0.8, 0.5), seed=3)
+            return np.stack([model(X).numpy() for _ in range(3)])
+
+        np.testing.assert_array_equal(outputs(), outputs())
+
+    @pytest.mark.parametrize(
+        ("arguments", "name"),
+        [
+            ({"units": ()}, "units"),
+            ({"units": (0,)}, r"units\[0\]"),
+            ({"pieces": 0}, "pieces"),
+            ({"dropout": 0.5}, "dropout"),
+            ({"dropout": (0.8, 0.0)}, r"dropout\[1\]"),
+            ({"n_classes": 1}, "n_classes"),
+            ({"n_features": 2.5}, "n_features"),
+        ],
+    )
+    def test_settings_that_make_no_sense(self, arguments: dict[str, Any], name: str) -> None:
+        with pytest.raises((ArgumentError, ArgumentTypeError), match=name):
+            MaxoutNetwork(**{"n_features": 6, "n_classes": 3, **arguments})
+
+
+def test_a_classifier_without_logits() -> None:
+    from models.classifier import Classifier
+
+    with pytest.raises(TypeError, match="logits"):
+        Classifier(6, 3)(X)
