@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> None:
     library = backend.current() if options.backend is None else backend.get(options.backend)
     train, test = (digits.to(library.name) for digits in mnist.load(options.data))
 
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 110)  # no terminal, no width to keep to
     started = time.time()
     measured: dict[str, list[Measurement]] = {}
     records: dict[str, Any] = {}
@@ -154,10 +154,10 @@ def table(rows: list[Row], summaries: dict[str, Any], seeds: int) -> Table:
         result.add_column(heading, justify="right")
     for row in rows:
         summary = summaries[row.key]
-        paper = f"{row.error:g}" + ("" if row.confidence is None else f" / {row.confidence:g}")
+        paper = " / ".join(f"{figure:g}" for figure in (row.error, row.confidence) if figure is not None)
         clipped = figures(summary["clipped"]) if "clipped" in summary else "–"
         result.add_row(
-            row.section, row.what, paper, figures(summary), clipped, f"{summary['examples']} × {seeds}"
+            row.section, row.what, paper or "–", figures(summary), clipped, f"{summary['examples']} × {seeds}"
         )
     return result
 

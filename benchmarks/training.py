@@ -7,9 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import minigrad as mg
-from attacks import fgsm, pgd
 from benchmarks.mnist import Digits
-from benchmarks.task import BATCH, EPSILON, Task, measure
+from benchmarks.task import BATCH, Task, measure, measure_fgsm, measure_pgd
 from minigrad import backend
 
 HELD_OUT = 1000  # the last training images, which no step sees
@@ -64,11 +63,8 @@ def train(
 
 def watch(model: Any, held_out: Digits) -> dict[str, float]:
     """Error in percent on held-out digits: clean, under FGSM, and under ten steps of PGD."""
-    x, y = held_out.x, held_out.y
-    some = held_out[:WATCHED_BY_PGD]
-    stronger = pgd(model, some.x, some.y, epsilon=EPSILON, step=EPSILON / 4, steps=10)
     return {
-        "clean_error": measure(model, x, y).error,
-        "fgsm_error": measure(model, fgsm(model, x, y, epsilon=EPSILON), y).error,
-        "pgd_error": measure(model, stronger, some.y).error,
+        "clean_error": measure(model, held_out.x, held_out.y).error,
+        "fgsm_error": measure_fgsm(model, held_out, clip_too=False).error,
+        "pgd_error": measure_pgd(model, held_out[:WATCHED_BY_PGD], clip_too=False).error,
     }

@@ -25,7 +25,7 @@ from minigrad.errors import ArgumentError, BackendError, check_choice
 class Backend:
     """An array library: its module `xp`, its array type, and what the libraries do differently."""
 
-    def __init__(self, name: str, xp: Any, array_type: type) -> None:
+    def __init__(self, name: str, xp: Any, array_type: type[Any]) -> None:
         self.name = name
         self.xp = xp
         self.array_type = array_type

@@ -141,13 +141,13 @@ class Primitive(Generic[P]):
     """
 
     def __init__(self, forward: Callable[Concatenate[Any, P], Any], real: bool = True) -> None:
-        code = forward.__code__  # type: ignore[attr-defined]
+        code = forward.__code__
         self.forward = forward
         self.real = real  # whether arguments must be floating-point
         self.name = forward.__name__.strip("_")
         self.vjps: Sequence[Rule | None] = ()
         self._names = code.co_varnames[1 : code.co_argcount]
-        values = forward.__defaults__ or ()  # type: ignore[attr-defined]
+        values = forward.__defaults__ or ()
         self._defaults = dict(zip(self._names[len(self._names) - len(values) :], values, strict=True))
         self._variadic = False
         self._complete_call = -1  # so many arguments, and no options, are a complete call
@@ -198,7 +198,7 @@ class Primitive(Generic[P]):
             xp: Any = np
         else:
             xp = self._reconcile(arrays)
-        output: Any = self.forward(xp, *arrays, **options)  # type: ignore[arg-type]
+        output: Any = self.forward(xp, *arrays, **options)
         if type(output) is not np.ndarray:
             output = xp.asarray(output)  # NumPy gives a scalar where there are no dimensions
         if _thread.detecting_nonfinite:
@@ -207,9 +207,7 @@ class Primitive(Generic[P]):
             return self._record(arguments, options, arrays, output, edges)
         return _tensor(output, None)
 
-    def _record(
-        self, arguments: Any, options: Any, arrays: list[Any], output: Any, edges: Any
-    ) -> Tensor:
+    def _record(self, arguments: Any, options: Any, arrays: list[Any], output: Any, edges: Any) -> Tensor:
         vjps = self.vjps
         for position, _ in edges:
             if vjps[position] is None:

@@ -92,9 +92,7 @@ def check_finite(name: str, array: Any, bounds: tuple[float, float] | None = Non
         bad = int(np.count_nonzero(~np.isfinite(array)))
         raise ArgumentError(f"{name} must be finite, got {bad} NaN or infinite values")
     if bounds is not None and (least < bounds[0] or greatest > bounds[1]):
-        raise ArgumentError(
-            f"{name} must lie within bounds {bounds}, got values from {least} to {greatest}"
-        )
+        raise ArgumentError(f"{name} must lie within bounds {bounds}, got values from {least} to {greatest}")
 
 
 def check_class_labels(labels: Any, shape: tuple[int, ...], n_classes: int) -> None:

@@ -48,8 +48,7 @@ class MaxoutNetwork(Classifier):
         weights, self.dropout_generator = map(backend.random_generator, seeds)
         widths = (n_features, *self.units)
         self.hidden = [
-            Linear(inputs, units * pieces, weights)
-            for inputs, units in zip(widths, self.units, strict=False)
+            Linear(inputs, units * pieces, weights) for inputs, units in zip(widths, self.units, strict=False)
         ]
         self.output = Linear(widths[-1], n_classes, weights)
 
@@ -62,4 +61,3 @@ class MaxoutNetwork(Classifier):
             if dropping:
                 x = mg.dropout(x, dropping[1], generator=self.dropout_generator)
         return self.output(x)
-

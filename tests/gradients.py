@@ -44,7 +44,9 @@ def check_gradients(function: Callable[..., mg.Tensor], *arrays: Any, order: int
 
     def gradients(*at: np.ndarray, create_graph: bool) -> tuple[list[mg.Tensor], tuple[mg.Tensor, ...]]:
         leaves = [mg.Tensor(library.asarray(array), requires_grad=True) for array in at]
-        found = mg.grad(function(*leaves), leaves, gradient=library.asarray(cotangent), create_graph=create_graph)
+        found = mg.grad(
+            function(*leaves), leaves, gradient=library.asarray(cotangent), create_graph=create_graph
+        )
         return leaves, found
 
     def slope(*at: np.ndarray) -> tuple[list[mg.Tensor], mg.Tensor]:

@@ -126,7 +126,9 @@ class TestContract:
     def test_without_labels_the_predictions_are_used(self, attack: Any) -> None:
         model = randomised(self.model())
         predictions = model.predict(X)
-        np.testing.assert_array_equal(attack(model, X, epsilon=0.1), attack(model, X, predictions, epsilon=0.1))
+        np.testing.assert_array_equal(
+            attack(model, X, epsilon=0.1), attack(model, X, predictions, epsilon=0.1)
+        )
 
     def test_a_targeted_attack_descends(self, attack: Any) -> None:
         model = randomised(self.model()).eval()
@@ -160,13 +162,19 @@ class TestContract:
             ({"x": np.full((4, 6), np.nan)}, ArgumentError, "x must be finite, got 24 NaN"),
             ({"x": np.full((4, 6), np.inf)}, ArgumentError, "x must be finite"),
             ({"x": np.zeros((4, 5))}, ArgumentError, "x must have shape"),
-            ({"x": np.zeros((4, 6), np.uint8)}, ArgumentTypeError, "x must be floating-point, got dtype uint8"),
+            (
+                {"x": np.zeros((4, 6), np.uint8)},
+                ArgumentTypeError,
+                "x must be floating-point, got dtype uint8",
+            ),
             ({"y": CLASSES[:3]}, ArgumentError, "labels must have shape"),
             ({"y": CLASSES + 2}, ArgumentError, "labels must be classes 0 to 2"),
             ({"y": CLASSES.astype(float)}, ArgumentTypeError, "labels must be integers"),
         ],
     )
-    def test_bad_input(self, attack: Any, change: dict[str, Any], error: type[Exception], message: str) -> None:
+    def test_bad_input(
+        self, attack: Any, change: dict[str, Any], error: type[Exception], message: str
+    ) -> None:
         settings = {"x": X, "y": CLASSES, "epsilon": 0.1, **change}
         model = self.model()
         with pytest.raises(error, match=message):

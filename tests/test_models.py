@@ -96,7 +96,9 @@ class TestEveryModel:
             assert p.dtype == np.float32
             assert isinstance(p.data, library.array_type)
             np.testing.assert_array_equal(p.numpy(), q.numpy())
-        assert any((p.numpy() != q.numpy()).any() for p, q in zip(one.parameters(), other.parameters(), strict=True))
+        assert any(
+            (p.numpy() != q.numpy()).any() for p, q in zip(one.parameters(), other.parameters(), strict=True)
+        )
 
     def test_a_saved_model_predicts_as_before(self, name: str, tmp_path: Path) -> None:
         make, _ = MODELS[name]
@@ -146,12 +148,15 @@ class TestEveryModel:
 
 class TestLogisticRegression:
     @given(st.integers(0, 10_000), st.floats(0.0, 2.0), st.booleans())
-    def test_adversarial_cost_is_the_maximum_over_all_corners(self, seed: int, epsilon: float, positive: bool) -> None:
+    def test_adversarial_cost_is_the_maximum_over_all_corners(
+        self, seed: int, epsilon: float, positive: bool
+    ) -> None:
         random = np.random.default_rng(seed)
         model = randomised(LogisticRegression(5))
         x, y = random.normal(size=(1, 5)), [1 if positive else -1]
         corners = [
-            model.cost(x + epsilon * np.array(signs), y).item() for signs in itertools.product([-1, 1], repeat=5)
+            model.cost(x + epsilon * np.array(signs), y).item()
+            for signs in itertools.product([-1, 1], repeat=5)
         ]
         assert model.adversarial_cost(x, y, epsilon).item() == pytest.approx(max(corners), rel=1e-9)
         attacked = fgsm(model, x, y, epsilon=epsilon)

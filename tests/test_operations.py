@@ -51,7 +51,11 @@ UNARY = {
     "mean 1": (lambda x: x.mean(axis=1), lambda x: x.mean(1), REAL),
     "max": (mg.max, np.max, REAL),
     "max -2 keep": (lambda x: x.max(-2, True), lambda x: x.max(-2, keepdims=True), REAL),
-    "max tuple": (lambda x: mg.max(mg.reshape(x, (2, 3, 2)), (2, 0)), lambda x: x.reshape(2, 3, 2).max((0, 2)), REAL),
+    "max tuple": (
+        lambda x: mg.max(mg.reshape(x, (2, 3, 2)), (2, 0)),
+        lambda x: x.reshape(2, 3, 2).max((0, 2)),
+        REAL,
+    ),
     "logsumexp": (mg.logsumexp, lambda x: np.log(np.exp(x).sum()), REAL),
     "logsumexp 0 keep": (
         lambda x: mg.logsumexp(x, 0, keepdims=True),
@@ -163,7 +167,9 @@ class TestEveryOperation:
         for gradient in mg.grad(output, leaves, gradient=library.xp.ones_like(output.data)):
             assert gradient.dtype == np.float32
 
-    def test_inputs_and_cotangent_are_not_written_and_nothing_is_shared(self, name: str, library: Any) -> None:
+    def test_inputs_and_cotangent_are_not_written_and_nothing_is_shared(
+        self, name: str, library: Any
+    ) -> None:
         function, _, *inputs = CASES[name]
         leaves = [mg.Tensor(library.xp.array(library.asarray(x)), requires_grad=True) for x in inputs]
         output = function(*leaves)
@@ -194,9 +200,13 @@ class TestEveryOperation:
             np.testing.assert_allclose(result.numpy(), reference(*inputs), rtol=1e-12)
 
 
-@given(shapes=hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=3, max_side=3, min_side=0), data=st.data())
+@given(
+    shapes=hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=3, max_side=3, min_side=0), data=st.data()
+)
 @pytest.mark.parametrize("name", ["add", "subtract", "multiply", "divide", "maximum", "minimum", "power"])
-def test_a_gradient_has_its_inputs_shape_under_every_broadcast(library: Any, name: str, shapes: Any, data: Any) -> None:
+def test_a_gradient_has_its_inputs_shape_under_every_broadcast(
+    library: Any, name: str, shapes: Any, data: Any
+) -> None:
     left, right = (rng.uniform(0.5, 2.0, size=shape) for shape in shapes.input_shapes)
     function, reference = CASES[name][:2]
     x, y = (mg.Tensor(library.asarray(a), requires_grad=True) for a in (left, right))
@@ -245,7 +255,13 @@ class TestNumbersAndScalars:
     def test_an_array_on_the_left(self) -> None:
         x = mg.Tensor(np.ones((2, 2)), requires_grad=True)
         a = np.array([[1.0, 2.0], [3.0, 4.0]])
-        for result, expected in ((a + x, a + 1), (a - x, a - 1), (a * x, a), (a / x, a), (a @ x, a @ np.ones((2, 2)))):
+        for result, expected in (
+            (a + x, a + 1),
+            (a - x, a - 1),
+            (a * x, a),
+            (a / x, a),
+            (a @ x, a @ np.ones((2, 2))),
+        ):
             assert isinstance(result, mg.Tensor)
             np.testing.assert_array_equal(result.numpy(), expected)
 
@@ -363,7 +379,10 @@ class TestCosts:
         (slope,) = mg.grad(mg.logistic_cost(z, [1]), z)
         np.testing.assert_allclose(slope.numpy(), -np.exp(-50.0), rtol=1e-5)
 
-    @given(hnp.arrays(np.float64, (4, 3), elements=st.floats(-50, 50)), st.lists(st.integers(0, 2), min_size=4, max_size=4))
+    @given(
+        hnp.arrays(np.float64, (4, 3), elements=st.floats(-50, 50)),
+        st.lists(st.integers(0, 2), min_size=4, max_size=4),
+    )
     def test_cross_entropy_is_log_softmax_at_the_label(self, z: np.ndarray, labels: list[int]) -> None:
         cost = mg.softmax_cross_entropy(z, labels, reduction="none").numpy()
         np.testing.assert_allclose(cost, -mg.log_softmax(z).numpy()[range(4), labels], rtol=1e-9, atol=1e-12)

@@ -12,9 +12,10 @@ PAPER_EPOCHS = 250
 
 CHOICES = (
     "Two hidden layers of 240 units, 5 pieces. Scale quick: learning rate falling from .1 to .002, "
-    f"momentum .9, no dropout, {QUICK_EPOCHS} epochs. Scale paper: the settings published with the maxout paper (dropout "
-    ".8 and .5, max-norm 1.9365, learning rate .1 divided by 1.000004 an update, momentum .5 to .7), "
-    f"{PAPER_EPOCHS} epochs without early stopping. Both hold out the last {HELD_OUT} training images."
+    f"momentum .9, no dropout, {QUICK_EPOCHS} epochs. Scale paper: the settings published with the "
+    "maxout paper (dropout .8 and .5, max-norm 1.9365, learning rate .1 divided by 1.000004 an update, "
+    f"momentum .5 to .7), {PAPER_EPOCHS} epochs without early stopping. Both hold out the last "
+    f"{HELD_OUT} training images."
 )
 
 

@@ -187,12 +187,16 @@ softplus.set_vjps(lambda g, y, x: g * sigmoid(x))
 
 
 @primitive
-def abs(xp: Any, x: Any) -> Any:  # noqa: A001
-    """|x|. The derivative at 0 is 0."""
-    return xp.abs(x)
+def where(xp: Any, condition: Any, x: Any, y: Any) -> Any:
+    """x where condition holds, y elsewhere. No derivative in the condition (see the module's note)."""
+    return xp.where(condition, x, y)
 
 
-abs.set_vjps(lambda g, y, x: g * sign(x))
+where.set_vjps(
+    None,
+    lambda g, z, condition, x, y: where(condition, g, 0.0),
+    lambda g, z, condition, x, y: where(condition, 0.0, g),
+)
 
 
 @primitive
@@ -202,6 +206,15 @@ def sign(xp: Any, x: Any) -> Any:
 
 
 sign.set_vjps(None)
+
+
+@primitive
+def abs(xp: Any, x: Any) -> Any:  # noqa: A001
+    """|x|. The derivative at 0 is 0."""
+    return xp.abs(x)
+
+
+abs.set_vjps(lambda g, y, x: g * sign(x))
 
 
 @primitive
@@ -234,19 +247,6 @@ def minimum(xp: Any, x: Any, y: Any) -> Any:
 minimum.set_vjps(
     lambda g, z, x, y: where(x <= y, g, 0.0),
     lambda g, z, x, y: where(x <= y, 0.0, g),
-)
-
-
-@primitive
-def where(xp: Any, condition: Any, x: Any, y: Any) -> Any:
-    """x where condition holds, y elsewhere. No derivative in the condition (see the module's note)."""
-    return xp.where(condition, x, y)
-
-
-where.set_vjps(
-    None,
-    lambda g, z, condition, x, y: where(condition, g, 0.0),
-    lambda g, z, condition, x, y: where(condition, 0.0, g),
 )
 
 
