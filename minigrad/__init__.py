@@ -14,7 +14,6 @@ from minigrad import backend, engine, operations, optim
 from minigrad.checkpoint import load, save
 from minigrad.engine import (
     Primitive,
-    Tensor,
     detect_nonfinite,
     enable_grad,
     grad,
@@ -67,6 +66,7 @@ from minigrad.operations import (
     transpose,
     where,
 )
+from minigrad.tensor import Tensor
 
 __version__ = "0.1.0"
 

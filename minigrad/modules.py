@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.engine import Tensor
 from minigrad.errors import ArgumentError, ArgumentTypeError
+from minigrad.tensor import Tensor
 
 
 class Parameter(Tensor):

@@ -18,7 +18,8 @@ from __future__ import annotations
 from typing import Any
 
 from minigrad import backend
-from minigrad.engine import Tensor, primitive, structural_primitive
+from minigrad.engine import primitive, structural_primitive
+from minigrad.tensor import Tensor
 
 # ---- arithmetic
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.engine import Tensor, primitive
+from minigrad.engine import primitive
 from minigrad.errors import (
     ArgumentError,
     BackendError,
@@ -20,6 +20,7 @@ from minigrad.errors import (
 from minigrad.operations.elementwise import multiply, sigmoid
 from minigrad.operations.reductions import mean, softmax, sum
 from minigrad.operations.shapes import reshape
+from minigrad.tensor import Tensor
 
 # ---- costs
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from minigrad.engine import Tensor, primitive
+from minigrad.engine import primitive
 from minigrad.errors import ArgumentError
 from minigrad.operations.shapes import reshape, swap_last
+from minigrad.tensor import Tensor
 
 
 @primitive

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.engine import Tensor, structural_primitive
+from minigrad.engine import structural_primitive
 from minigrad.errors import ArgumentError
+from minigrad.tensor import Tensor
 
 
 @structural_primitive

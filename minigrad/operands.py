@@ -1,0 +1,76 @@
+"""How numbers, lists and arrays of several kinds meet in one operation.
+
+One rule keeps float32 from turning into float64 unasked: what has no dimensions of its own, and any
+list, takes the dtype of the operands that have dimensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minigrad import backend
+from minigrad.errors import ArgumentTypeError, BackendError
+
+
+def reconcile(name: str, operands: list[Any], needs_real: Sequence[bool]) -> Any:
+    """Convert the raw operands of the operation `name`, in place; returns their array library.
+
+    `needs_real` says of each operand whether it must be a floating-point array or a number; one
+    that need not is only made an array. Python numbers stay numbers beside an array, which gives
+    them its dtype. Raises ArgumentTypeError for integers where a real operand is needed and for
+    what is no array, and BackendError where two libraries meet.
+    """
+    library = None
+    for position, operand in enumerate(operands):
+        own = backend.find(operand)
+        if own is None:
+            operands[position] = _number_or_list(name, position, operand)
+        elif library is not None and own is not library:
+            raise BackendError(
+                f"{name}: a {library.name} array meets a {own.name} array; "
+                f'move one with .to("{library.name}") or .to("{own.name}")'
+            )
+        elif needs_real[position] and operand.dtype.kind != "f":
+            raise ArgumentTypeError(
+                f"{name}: argument {position + 1} must be real (floating point), got dtype "
+                f"{operand.dtype}; convert it with .astype(numpy.float32)"
+            )
+        else:
+            library = own
+    numbers_stay = library is not None
+    library = library or backend.current()
+    dtype = _common_dtype(operands)
+    for position, operand in enumerate(operands):
+        if isinstance(operand, list):
+            operands[position] = library.asarray(operand, dtype if needs_real[position] else None)
+        elif isinstance(operand, (int, float)):
+            if not (numbers_stay and needs_real[position]):
+                operands[position] = library.asarray(operand, np.float64 if needs_real[position] else None)
+        elif needs_real[position] and operand.ndim == 0 and operand.dtype != dtype:
+            operands[position] = operand.astype(dtype)
+    return library.xp
+
+
+def _number_or_list(name: str, position: int, operand: Any) -> Any:
+    if isinstance(operand, np.generic):
+        operand = operand.item()
+    if isinstance(operand, (int, float)):
+        return operand + 0  # True is 1
+    if isinstance(operand, (list, tuple)) and np.asarray(operand).dtype.kind in "biuf":
+        return list(operand)
+    raise ArgumentTypeError(
+        f"{name}: argument {position + 1} must be a Tensor, an array or a real number, "
+        f"got {type(operand).__name__}"
+    )
+
+
+def _common_dtype(operands: list[Any]) -> Any:
+    """The float dtype of the arrays with dimensions, else of those without, else float64."""
+    found: dict[bool, list[Any]] = {True: [], False: []}
+    for operand in operands:
+        if not isinstance(operand, (int, float, list)) and operand.dtype.kind == "f":
+            found[operand.ndim > 0].append(operand.dtype)
+    return np.result_type(*(found[True] or found[False] or [np.float64]))
