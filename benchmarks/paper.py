@@ -82,9 +82,7 @@ def run(options: argparse.Namespace) -> None:
     rows = [row for name in records for row in EXPERIMENTS[name].ROWS]
     summaries = {row.key: summarise(measured[row.key]) for row in rows}
     report = {
-        "command": "python -m benchmarks paper " + " ".join(sys.argv[2:]),
-        "scale": options.scale,
-        "seeds": seeds,
+        "command": command(options, seeds, library.name),
         "dtype": "float32",
         "examples": {"train": len(train), "test": len(test)},
         "rows": [
@@ -102,6 +100,15 @@ def run(options: argparse.Namespace) -> None:
         file.write(json.dumps(report, indent=1).encode())
     console.print(table(rows, summaries, seeds))
     console.print(f"{report['seconds']:.0f} s, backend {library.name}; written to {path}", highlight=False)
+
+
+def command(options: argparse.Namespace, seeds: int, library: str) -> str:
+    """What to type for the same figures again, with every setting that they depend on."""
+    epochs = "" if options.epochs is None else f" --epochs {options.epochs}"
+    return (
+        f"python -m benchmarks paper --rows {' '.join(options.rows)} --scale {options.scale}{epochs} "
+        f"--seeds {seeds} --backend {library}"
+    )
 
 
 @contextmanager

@@ -156,22 +156,26 @@ class Primitive(Generic[P]):
             arguments, options = self._bind(arguments, options)  # type: ignore[assignment]
         arrays: list[Any] = []
         dtype = None
-        plain = True  # all operands are NumPy arrays of one real dtype: nothing to convert
+        plain = True  # NumPy arrays of one dtype, and perhaps numbers: nothing to convert
         recorded = False
         for argument in arguments:
+            array: Any = argument
             if isinstance(argument, Tensor):
                 recorded = recorded or argument.requires_grad
-                argument = argument.data
-            arrays.append(argument)
-            if type(argument) is not np.ndarray:
+                array = argument.data
+            arrays.append(array)
+            kind = type(array)
+            if kind is np.ndarray:
+                if dtype is None:
+                    dtype = array.dtype
+                elif array.dtype is not dtype:
+                    plain = False
+            elif kind is not float and kind is not int:
                 plain = False
-            elif dtype is None:
-                dtype = argument.dtype
-                plain = plain and dtype.kind == "f"
-            elif argument.dtype is not dtype:
-                plain = False
-        xp: Any = np
-        if not plain:
+        if plain and dtype is not None and dtype.kind == "f":
+            xp: Any = np
+        else:
+            plain = False
             xp = reconcile(self.name, arrays, self._needs_real(len(arrays)))
         output: Any = self.forward(xp, *arrays, **options)
         if type(output) is not np.ndarray:
