@@ -34,9 +34,16 @@ def input_gradient(model: Any, x: Any, y: Any) -> Any:
     whatever stands beside it in the batch. The model is run in evaluation mode, and works within
     `no_grad` too; no weight gradient is computed and no `grad` is touched.
     """
+    x = _real_array(x)
+    check_finite("x", x)
+    return gradient_at(model, x, y)
+
+
+def gradient_at(model: Any, x: Any, y: Any) -> Any:
+    """`input_gradient` of an array that was checked before."""
     evaluating = getattr(model, "evaluating", nullcontext)
     with evaluating(), mg.enable_grad():
-        leaf = mg.Tensor(_real_array(x), requires_grad=True)
+        leaf = mg.Tensor(x, requires_grad=True)
         (gradient,) = mg.grad(model.cost(leaf, y, reduction="sum"), leaf)
     return gradient.data
 
@@ -64,7 +71,7 @@ def fgsm(
     epsilon = check_number("epsilon", epsilon, low=0.0)
     warn_above = check_number("warn_above", warn_above, low=0.0, high=1.0)
     x, y, bounds = prepare(model, x, y, bounds, targeted)
-    gradient = input_gradient(model, x, y)
+    gradient = gradient_at(model, x, y)
     if isinstance(gradient, np.ndarray):
         share = zero_gradient_share(gradient)
         if share > warn_above:
@@ -87,6 +94,8 @@ def prepare(
     if y is None:
         if targeted:
             raise ArgumentError("y must be given for a targeted attack: the labels to reach")
+        if not hasattr(model, "predict"):
+            raise ArgumentError(f"y must be given: {type(model).__name__} has no predict(x)")
         y = model.predict(x)
     return x, y, bounds
 

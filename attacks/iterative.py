@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from attacks.fast_gradient import input_gradient, prepare, step_along_sign
+from attacks.fast_gradient import gradient_at, prepare, step_along_sign
 from minigrad import backend
 from minigrad.errors import check_count, check_number
 
@@ -46,7 +46,7 @@ def pgd(
         noise = backend.random_generator(seed).uniform(-epsilon, epsilon, x.shape)
         result = xp.clip(result + library.asarray(noise.astype(x.dtype)), lowest, highest)
     for _ in range(steps):
-        gradient = input_gradient(model, result, y)
+        gradient = gradient_at(model, result, y)
         result = step_along_sign(result, gradient, -step if targeted else step, None)
         xp.clip(result, lowest, highest, out=result)
     return result

@@ -6,7 +6,7 @@ from typing import Any
 
 import minigrad as mg
 from attacks.fast_gradient import prepare, step_along_sign
-from minigrad.errors import check_number
+from minigrad.errors import ArgumentError, check_number
 
 
 def adversarial_objective(
@@ -28,6 +28,8 @@ def adversarial_objective(
     """
     alpha = check_number("alpha", alpha, low=0.0, high=1.0)
     epsilon = check_number("epsilon", epsilon, low=0.0)
+    if y is None:
+        raise ArgumentError("y must be given: the labels to train on")
     x, y, _ = prepare(model, x, y, None, targeted=False)
     with mg.enable_grad():
         if alpha == 1.0:

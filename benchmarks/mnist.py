@@ -90,6 +90,8 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
             f"got {content[:3].hex(' ') or 'an empty file'}"
         )
     n_axes = content[3]
+    if n_axes > 3:
+        raise DataError(f"{path} must have at most 3 axes, as MNIST has, got {n_axes}")
     start = 4 + 4 * n_axes
     if len(content) < start:
         raise DataError(f"{path} must hold {n_axes} sizes after its magic number, but ends before")
@@ -97,4 +99,6 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     expected = start + math.prod(shape)
     if len(content) != expected:
         raise DataError(f"{path} must have {expected} bytes for shape {shape}, got {len(content)}")
+    if expected == start:  # one length is 0; the others may be too great for an array
+        raise DataError(f"{path} must hold at least one element, got shape {shape}")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

@@ -10,6 +10,7 @@ import minigrad as mg
 from benchmarks.mnist import Digits
 from benchmarks.task import BATCH, Task, measure, measure_fgsm, measure_pgd
 from minigrad import backend
+from minigrad.errors import DataError
 
 HELD_OUT = 1000  # the last training images, which no step sees
 WATCHED_BY_PGD = 500
@@ -33,6 +34,8 @@ def train(
 ) -> None:
     """Minimise `cost` over the digits but the last HELD_OUT, in shuffled batches; leaves the model
     in evaluation mode and a record of every epoch in task.history."""
+    if len(digits) < HELD_OUT + BATCH:
+        raise DataError(f"the training set must have {HELD_OUT + BATCH} digits or more, got {len(digits)}")
     x, y, held_out = digits.x[:-HELD_OUT], digits.y[:-HELD_OUT], digits[-HELD_OUT:]
     generator = backend.random_generator(task.seed)
     library = backend.of(x)

@@ -35,17 +35,13 @@ class Backend:
 
     def asarray(self, data: Any, dtype: Any = None) -> Any:
         """`data` (array of either library, number, nested list) as an array of this library."""
-        if isinstance(data, self.array_type):
+        if type(data) is self.array_type:
             return data if dtype is None else data.astype(dtype, copy=False)
         return self.xp.asarray(to_numpy(data), dtype=dtype)
 
     def to_numpy(self, array: Any) -> np.ndarray:
         """An array of this library as a NumPy array: itself, or a copy from the device."""
         return np.asarray(array)
-
-    def scatter_add(self, target: Any, index: Any, values: Any) -> None:
-        """target[index] += values, in place, where repeated indices accumulate."""
-        self.xp.add.at(target, index, values)
 
 
 class CupyBackend(Backend):
@@ -54,7 +50,6 @@ class CupyBackend(Backend):
     def __init__(self) -> None:
         try:
             import cupy
-            import cupyx
         except ImportError as error:
             raise BackendError(
                 "the cupy backend needs CuPy, which is not installed: "
@@ -70,13 +65,9 @@ class CupyBackend(Backend):
         if devices == 0:
             raise BackendError("CuPy is installed, but CUDA finds no GPU on this machine")
         super().__init__("cupy", cupy, cupy.ndarray)
-        self._cupyx = cupyx
 
     def to_numpy(self, array: Any) -> np.ndarray:
         return self.xp.asnumpy(array)
-
-    def scatter_add(self, target: Any, index: Any, values: Any) -> None:
-        self._cupyx.scatter_add(target, index, values)
 
 
 NUMPY = Backend("numpy", np, np.ndarray)

@@ -41,13 +41,14 @@ def load(path: str | os.PathLike[str], into: HasState | None = None) -> dict[str
     Raises DataError where the file is no intact .npz of plain arrays, and ArgumentError, before
     anything is changed, where its names, shapes or dtypes are not those of `into`.
     """
-    import zipfile
-
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            state = {name: archive[name] for name in archive.files}
-    except (zipfile.BadZipFile, EOFError, AttributeError, TypeError, ValueError) as error:
-        raise DataError(f"{os.fspath(path)} must be an .npz file of plain arrays: {error}") from error
+    with open(path, "rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                state = {name: archive[name] for name in archive.files}
+        except Exception as error:  # what zipfile and NumPy raise on damage is no closed list
+            raise DataError(f"{os.fspath(path)} must be an .npz file of plain arrays: {error}") from error
+    if not all(isinstance(array, np.ndarray) for array in state.values()):
+        raise DataError(f"{os.fspath(path)} must be an .npz file of plain arrays: some entry is none")
     if into is not None:
         into.load_state_dict(state)
     return state
@@ -68,15 +69,18 @@ class atomic_writer:
         return self._file
 
     def __exit__(self, kind: Any, *exception: object) -> None:
-        if kind is None:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        self._file.close()
-        if kind is None:
-            os.chmod(self._temporary, 0o666 & ~_umask())
-            os.replace(self._temporary, self._path)
-        else:
-            os.unlink(self._temporary)
+        renamed = False
+        try:
+            if kind is None:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+                os.chmod(self._temporary, 0o666 & ~_umask())
+                os.replace(self._temporary, self._path)
+                renamed = True
+        finally:
+            self._file.close()
+            if not renamed:
+                os.unlink(self._temporary)
 
 
 def _umask() -> int:

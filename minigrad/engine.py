@@ -35,8 +35,8 @@ import numpy as np
 import minigrad as mg
 from minigrad import backend
 from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, GraphError, NonFiniteError
-from minigrad.operands import reconcile
-from minigrad.tensor import Tensor, new_tensor
+from minigrad.operands import is_real, reconcile
+from minigrad.tensor import Tensor, new_tensor, next_age
 
 P = ParamSpec("P")
 Rule = Callable[..., Any]
@@ -68,6 +68,17 @@ class _Setting(ContextDecorator):
 
     def __exit__(self, *exception: object) -> None:
         setattr(_thread, self._attribute, _thread.previous.pop())
+
+    def __call__(self, function: Any) -> Any:
+        if function.__code__.co_flags & _RUNS_LATER:
+            raise ArgumentTypeError(
+                f"{function.__name__} is a generator or a coroutine, whose body runs after the call: "
+                "put a `with` statement inside it"
+            )
+        return super().__call__(function)
+
+
+_RUNS_LATER = 0x20 | 0x80 | 0x200  # CPython's flags of generators, coroutines and both
 
 
 def no_grad() -> _Setting:
@@ -170,15 +181,15 @@ class Primitive(Generic[P]):
                     dtype = array.dtype
                 elif array.dtype is not dtype:
                     plain = False
-            elif kind is not float and kind is not int:
+            elif (kind is not float and kind is not int) or self._variadic:
                 plain = False
         if plain and dtype is not None and dtype.kind == "f":
             xp: Any = np
         else:
             plain = False
-            xp = reconcile(self.name, arrays, self._needs_real(len(arrays)))
+            xp = reconcile(self.name, arrays, self._needs_real(arrays), joins=self._variadic)
         output: Any = self.forward(xp, *arrays, **options)
-        if type(output) is not np.ndarray:
+        if type(output) is not np.ndarray and backend.find(output) is None:
             output = xp.asarray(output)  # NumPy gives a scalar where there are no dimensions
         if _thread.detecting_nonfinite:
             _raise_if_nonfinite(self.name, xp, output)
@@ -200,8 +211,10 @@ class Primitive(Generic[P]):
                 return True
         return False
 
-    def _needs_real(self, count: int) -> list[bool]:
-        return [self.real and self.vjps[position] is not None for position in range(count)]
+    def _needs_real(self, operands: list[Any]) -> list[bool]:
+        """Of each operand. Joining takes any dtype, but no integers beside real numbers."""
+        real = self.real or (self._variadic and any(is_real(operand) for operand in operands))
+        return [real and self.vjps[position] is not None for position in range(len(operands))]
 
     def _bind(self, arguments: Any, options: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Sort a call into (array arguments, all options) by the forward's signature."""
@@ -318,6 +331,7 @@ def walk(
     if inputs is not None:
         asked = set(inputs)
         wanted = _leading_to(asked, results)
+    started = next_age()
     owned: set[Tensor] = set()  # those whose cotangent is a buffer that only this pass can see
     found: dict[Tensor, Tensor] = {}
     with _Setting("recording", create_graph):
@@ -332,14 +346,9 @@ def walk(
                 visited[y] = g
             owned.discard(y)
             for position, x in enumerate(y._arguments):
-                if not isinstance(x, Tensor):
+                if not isinstance(x, Tensor) or not x.requires_grad:
                     continue
-                if x._age > y._age:
-                    raise GraphError(
-                        f"an argument of {y._primitive.name} was changed in place after it was used "
-                        "(by an optimiser step, say): compute the output anew first"
-                    )
-                if not x.requires_grad or (wanted is not None and x not in wanted):
+                if wanted is not None and x not in wanted:
                     continue
                 share = _share(g, y, position, x)
                 if share is None:
@@ -347,8 +356,9 @@ def walk(
                 earlier = cotangents.get(x)
                 if earlier is None:
                     cotangents[x] = share
-                    # New memory is told by its having no base; but a rule may hand on g itself.
-                    if not create_graph and share.data.base is None and share.data is not g.data:
+                    # Made in this pass, no view, and not g itself handed on: nobody else has it.
+                    new = share._age > started and share.data.base is None and share.data is not g.data
+                    if new and not create_graph:
                         owned.add(x)
                 elif x in owned:
                     earlier.data += share.data
@@ -374,6 +384,11 @@ def _share(g: Tensor, y: Tensor, position: int, x: Tensor) -> Tensor | None:
         share: Tensor = rule(g, y, *y._arguments, **y._options)
     except NonFiniteError as error:
         raise NonFiniteError(f"in the derivative of {primitive.name}: {error}") from error
+    if not isinstance(share, Tensor):
+        raise ArgumentTypeError(
+            f"the rule of {primitive.name} for argument {position + 1} must return a Tensor, got "
+            f"{type(share).__name__}: write it in minigrad's operations"
+        )
     if share.data.shape != x.data.shape:
         share = mg.operations.unbroadcast(share, x.data.shape)
     if share.data.dtype != x.data.dtype:
@@ -397,6 +412,8 @@ def _seed(output: Tensor, gradient: Any) -> Tensor:
                 f"gradient must be given for an output of several elements, here of shape {output.shape}"
             )
         return new_tensor(library.xp.ones_like(output.data))
+    if not isinstance(gradient, Tensor):
+        gradient = gradient if backend.find(gradient) else library.asarray(gradient)
     seed = gradient if isinstance(gradient, Tensor) else Tensor(gradient)
     if seed.shape != output.shape:
         raise ArgumentError(f"gradient must have output's shape {output.shape}, got {seed.shape}")
@@ -425,7 +442,14 @@ def _results_by_age(output: Tensor, create_graph: bool) -> list[Tensor]:
             y._primitive.restore(y)
         results.append(y)
         for x in y._arguments:
-            if isinstance(x, Tensor) and x.requires_grad and x not in seen:
+            if not isinstance(x, Tensor):
+                continue
+            if x._age > y._age:
+                raise GraphError(
+                    f"an argument of {y._primitive.name} was changed in place after it was used (by "
+                    "an optimiser step, say): compute the output anew before differentiating it"
+                )
+            if x.requires_grad and x not in seen:
                 seen.add(x)
                 stack.append(x)
     results.sort(key=_age)
@@ -457,32 +481,39 @@ def grad_and_remainder(output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     that way. For a network's cost J and its input x these are the weight gradients: ∇ₓJ now and the
     weights' gradients later cost no more than one pass for both.
 
-    output  a Tensor of one element;  x  a leaf. Raises as `grad` does.
+    output is a Tensor of one element. Raises as `grad` does.
     """
     _check_inputs((x,))
-    if not x.is_leaf:
-        raise ArgumentError("x must be a leaf: a Tensor that was given, not computed")
     way: dict[Tensor, Tensor] = {}
-    found = walk(output, None, (x,), True, create_graph=False, visited=way)
-    gradient = found.get(x)
+    gradient = walk(output, None, (x,), True, create_graph=False, visited=way).get(x)
     if gradient is None:
         return new_tensor(backend.of(x.data).xp.zeros_like(x.data)), output
-    stops, cotangents = [], []
-    for y, g in way.items():
-        # The same result once more, but cut off from x and from whatever else leads there.
-        beside = tuple(
-            a.detach() if isinstance(a, Tensor) and (a is x or a in way) else a for a in y._arguments
-        )
+    way.pop(x, None)
+    # The way once more, oldest first, with x cut off: this is what the remainder stands for.
+    again = {x: x.detach()}
+    # And each result on it by itself, cut off from the way: where known cotangents come in.
+    stops = []
+    for y in reversed(way):
+        beside = tuple(a.detach() if isinstance(a, Tensor) and a in again else a for a in y._arguments)
         if any(isinstance(a, Tensor) and a.requires_grad for a in beside):
-            stops.append(new_tensor(y.data, y._primitive, beside, y._options))
-            cotangents.append(g)
+            stops.append((_made_again(y, beside), way[y]))
+        along = tuple(again.get(a, a) if isinstance(a, Tensor) else a for a in y._arguments)
+        again[y] = _made_again(y, along)
     if not stops:
         return gradient, output.detach()
-    return gradient, new_tensor(output.data, _Remainder(output, cotangents), tuple(stops), {})
+    remainder = _Remainder(again[output], [g for _, g in stops])
+    return gradient, new_tensor(output.data, remainder, tuple(stop for stop, _ in stops), {})
+
+
+def _made_again(y: Tensor, arguments: tuple[Any, ...]) -> Tensor:
+    """y's value and primitive with other arguments, as old as y is."""
+    twin = new_tensor(y.data, y._primitive, arguments, y._options)
+    twin._age = y._age
+    return twin
 
 
 class _Remainder:
-    """Hands each stop on the way from `whole` to x the cotangent that is already known for it."""
+    """Hands each stop the cotangent that is already known for it."""
 
     name = "remainder"
 
@@ -491,6 +522,6 @@ class _Remainder:
         self.vjps = [lambda g, *_, known=known: known * g for known in cotangents]
 
     def restore(self, remainder: Tensor) -> None:
-        """Let the remainder stand for the whole graph again: the cotangents known here are numbers,
-        with no graph of their own to differentiate."""
+        """Put the whole way back in place of its stops: the known cotangents are numbers, without a
+        graph of their own to differentiate."""
         remainder._primitive, remainder._arguments = mg.copy, (self.whole,)

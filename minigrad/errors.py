@@ -44,13 +44,16 @@ def check_number(
     low: float = -math.inf,
     high: float = math.inf,
     low_open: bool = False,
+    high_open: bool = False,
 ) -> float:
-    """`value` as a finite float in [low, high] ((low, high] where low_open), or an error."""
+    """`value` as a finite float in [low, high], without the ends that are open, or an error."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise ArgumentTypeError(f"{name} must be a number, got {value!r}")
-    if not (math.isfinite(value) and low <= value <= high) or (low_open and value == low):
-        bounds = f"{'(' if low_open or low == -math.inf else '['}{low}, {high}"
-        bounds += ")" if high == math.inf else "]"
+    inside = low <= value <= high and not (low_open and value == low) and not (high_open and value == high)
+    if not (math.isfinite(value) and inside):
+        left = "(" if low_open or low == -math.inf else "["
+        right = ")" if high_open or high == math.inf else "]"
+        bounds = f"{left}{low}, {high}{right}"
         raise ArgumentError(f"{name} must be a finite number in {bounds}, got {value!r}")
     return float(value)
 
@@ -87,11 +90,12 @@ def check_finite(name: str, array: Any, bounds: tuple[float, float] | None = Non
     if not isinstance(array, np.ndarray) or array.size == 0:
         return
     # Both extremes are NaN as soon as one element is: two passes, no temporary array.
-    least, greatest = float(array.min()), float(array.max())
+    least, greatest = array.min(), array.max()
     if not (math.isfinite(least) and math.isfinite(greatest)):
         bad = int(np.count_nonzero(~np.isfinite(array)))
         raise ArgumentError(f"{name} must be finite, got {bad} NaN or infinite values")
-    if bounds is not None and (least < bounds[0] or greatest > bounds[1]):
+    # In the array's own dtype: the bounds that a clipped array was clipped to.
+    if bounds is not None and (least < array.dtype.type(bounds[0]) or greatest > array.dtype.type(bounds[1])):
         raise ArgumentError(f"{name} must lie within bounds {bounds}, got values from {least} to {greatest}")
 
 

@@ -27,8 +27,9 @@ class Parameter(Tensor):
 
 
 class Module:
-    """Something with Parameters: those among its attributes, and those of its attributes that are
-    Modules or lists or tuples of Modules. Subclasses say in `forward` what calling one computes.
+    """Something with Parameters: its own attributes, and those of the Modules among its attributes.
+    Either may also stand in a list or a tuple. Subclasses say in `forward` what calling one
+    computes.
     """
 
     training = True
@@ -45,21 +46,16 @@ class Module:
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """(dotted name, Module) of this one, named `prefix`, and of every Module within."""
         yield prefix, self
-        for name, value in vars(self).items():
-            start = f"{prefix}.{name}" if prefix else name
+        for name, value in _attributes(self):
             if isinstance(value, Module):
-                yield from value.named_modules(start)
-            elif isinstance(value, (list, tuple)):
-                for position, item in enumerate(value):
-                    if isinstance(item, Module):
-                        yield from item.named_modules(f"{start}.{position}")
+                yield from value.named_modules(f"{prefix}.{name}" if prefix else name)
 
     def named_parameters(self) -> dict[str, Parameter]:
         """Parameters by dotted name, in the order of definition; a shared one appears once."""
         found: dict[str, Parameter] = {}
         seen: set[int] = set()
         for prefix, module in self.named_modules():
-            for name, value in vars(module).items():
+            for name, value in _attributes(module):
                 if isinstance(value, Parameter) and id(value) not in seen:
                     seen.add(id(value))
                     found[f"{prefix}.{name}" if prefix else name] = value
@@ -120,23 +116,34 @@ class Module:
         """Set every Parameter from `state`. ArgumentError, and nothing changed, unless names,
         shapes and dtypes are exactly those of this Module."""
         parameters = self.named_parameters()
-        check_state(state, {name: p.data for name, p in parameters.items()})
+        arrays = check_state(state, {name: p.data for name, p in parameters.items()})
         for name, parameter in parameters.items():
             library = backend.of(parameter.data)
-            parameter.data = library.xp.array(library.asarray(state[name]))
+            parameter.data = library.xp.array(library.asarray(arrays[name]))
             parameter.changed_in_place()
 
 
-def check_state(state: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-    """Raise ArgumentError unless both hold the same names with the same shapes and dtypes."""
+def _attributes(module: Module) -> Iterator[tuple[str, Any]]:
+    """(name, value) of each attribute, and of each item of those that are lists or tuples."""
+    for name, value in vars(module).items():
+        yield name, value
+        if isinstance(value, (list, tuple)):
+            for position, item in enumerate(value):
+                yield f"{name}.{position}", item
+
+
+def check_state(state: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """`state` as NumPy arrays; ArgumentError unless its names, shapes and dtypes are those of `own`."""
     if missing := sorted(own.keys() - state.keys()):
         raise ArgumentError(f"state lacks {', '.join(missing)}")
     if unknown := sorted(state.keys() - own.keys()):
         raise ArgumentError(f"state has {', '.join(unknown)}, which belong nowhere here")
+    arrays = {name: backend.to_numpy(getattr(state[name], "data", state[name])) for name in own}
     for name, array in own.items():
-        given = state[name]
+        given = arrays[name]
         if given.shape != array.shape or given.dtype != array.dtype:
             raise ArgumentError(
                 f"state[{name!r}] must have shape {array.shape} and dtype {array.dtype}, "
                 f"got {given.shape} and {given.dtype}"
             )
+    return arrays

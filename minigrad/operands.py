@@ -15,13 +15,14 @@ from minigrad import backend
 from minigrad.errors import ArgumentTypeError, BackendError
 
 
-def reconcile(name: str, operands: list[Any], needs_real: Sequence[bool]) -> Any:
+def reconcile(name: str, operands: list[Any], needs_real: Sequence[bool], joins: bool = False) -> Any:
     """Convert the raw operands of the operation `name`, in place; returns their array library.
 
     `needs_real` says of each operand whether it must be a floating-point array or a number; one
-    that need not is only made an array. Python numbers stay numbers beside an array, which gives
-    them its dtype. Raises ArgumentTypeError for integers where a real operand is needed and for
-    what is no array, and BackendError where two libraries meet.
+    that need not is only made an array. Python numbers stay numbers beside an array, whose dtype
+    they then take, except where the operation `joins` its operands. Raises ArgumentTypeError for
+    integers where a real operand is needed and for what is no array, and BackendError where two
+    libraries meet.
     """
     library = None
     for position, operand in enumerate(operands):
@@ -40,18 +41,25 @@ def reconcile(name: str, operands: list[Any], needs_real: Sequence[bool]) -> Any
             )
         else:
             library = own
-    numbers_stay = library is not None
+    numbers_stay = library is not None and not joins
     library = library or backend.current()
     dtype = _common_dtype(operands)
     for position, operand in enumerate(operands):
+        if isinstance(operand, library.array_type) and type(operand) is not library.array_type:
+            operand = operands[position] = library.asarray(operand)  # a subclass has rules of its own
         if isinstance(operand, list):
             operands[position] = library.asarray(operand, dtype if needs_real[position] else None)
         elif isinstance(operand, (int, float)):
             if not (numbers_stay and needs_real[position]):
-                operands[position] = library.asarray(operand, np.float64 if needs_real[position] else None)
+                operands[position] = library.asarray(operand, dtype if needs_real[position] else None)
         elif needs_real[position] and operand.ndim == 0 and operand.dtype != dtype:
             operands[position] = operand.astype(dtype)
     return library.xp
+
+
+def is_real(operand: Any) -> bool:
+    """Whether an operand is an array of floating-point numbers."""
+    return backend.find(operand) is not None and operand.dtype.kind == "f"
 
 
 def _number_or_list(name: str, position: int, operand: Any) -> Any:
@@ -71,6 +79,16 @@ def _common_dtype(operands: list[Any]) -> Any:
     """The float dtype of the arrays with dimensions, else of those without, else float64."""
     found: dict[bool, list[Any]] = {True: [], False: []}
     for operand in operands:
-        if not isinstance(operand, (int, float, list)) and operand.dtype.kind == "f":
+        if is_real(operand):
             found[operand.ndim > 0].append(operand.dtype)
     return np.result_type(*(found[True] or found[False] or [np.float64]))
+
+
+def as_array_beside(operand: Any, other: Any) -> Any:
+    """`operand` itself if it is a Tensor or an array; a number or a list becomes an array of the
+    library and the float dtype of `other`."""
+    if hasattr(operand, "ndim"):
+        return operand
+    data: Any = other if backend.find(other) else getattr(other, "data", None)
+    library = backend.find(data) or backend.current()
+    return library.asarray(operand, data.dtype if is_real(data) else np.float64)

@@ -66,10 +66,12 @@ class SGD:
                 raise ArgumentTypeError(
                     f"parameters[{position}] must be a Parameter, got {type(parameter).__name__}"
                 )
+        if len({id(parameter) for parameter in self.parameters}) < len(self.parameters):
+            raise ArgumentError("parameters must be different Parameters, got one of them twice")
         if not callable(lr):
             check_number("lr", lr, low=0.0)
         if not callable(momentum):
-            check_number("momentum", momentum, low=0.0, high=1.0)
+            check_number("momentum", momentum, low=0.0, high=1.0, high_open=True)
         if max_norm is not None:
             check_number("max_norm", max_norm, low=0.0, low_open=True)
         self.lr = lr
@@ -116,11 +118,11 @@ class SGD:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state`. ArgumentError, and nothing changed, where it does not fit."""
         own = self.state_dict()
-        check_state(state, own)
-        self.updates = int(state["updates"])
+        arrays = check_state(state, own)
+        self.updates = check_count("state['updates']", int(arrays["updates"]), low=0)
         for position, parameter in enumerate(self.parameters):
             library = backend.of(parameter.data)
-            self._velocities[position] = library.xp.array(library.asarray(state[f"velocity.{position}"]))
+            self._velocities[position] = library.xp.array(library.asarray(arrays[f"velocity.{position}"]))
 
 
 def update(p: Any, v: Any, g: Any, lr: float, momentum: float) -> None:

@@ -50,7 +50,7 @@ class Tensor:
     _primitive: Any
     _arguments: Any
     _options: Any
-    _age: int  # of a result, when it was made; of a leaf, when it was last written in place, or 0
+    _age: int  # when it was computed or, for a leaf, last written in place; 0 for a leaf as given
 
     def __init__(self, data: Any, requires_grad: bool = False, *, dtype: Any = None) -> None:
         if isinstance(data, Tensor):
@@ -125,8 +125,11 @@ class Tensor:
     # ---- leaving the graph
 
     def detach(self) -> Tensor:
-        """The same data as a Tensor of its own, cut off from the graph."""
-        return new_tensor(self.data)
+        """The same data as a Tensor of its own, cut off from the graph. A later change of the data in
+        place is noticed through the Tensor that it was made to, not through this one."""
+        detached = new_tensor(self.data)
+        detached._age = self._age
+        return detached
 
     def numpy(self) -> np.ndarray:
         """The data as a NumPy array: on NumPy the array itself, from a GPU a copy."""
@@ -164,7 +167,7 @@ class Tensor:
         """Let go of the arguments this was computed from; it can no longer be differentiated."""
         self._arguments = self._options = None
 
-    # ---- operators; the operations live in minigrad.operations
+    # ---- operators
 
     def __add__(self, other: Any) -> Tensor:
         return mg.add(self, other)
@@ -258,6 +261,9 @@ class Tensor:
     def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
         return mg.mean(self, axis, keepdims)
 
+    def min(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return mg.min(self, axis, keepdims)
+
     def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
         return mg.max(self, axis, keepdims)
 
@@ -312,5 +318,5 @@ def new_tensor(
     tensor._primitive = primitive
     tensor._arguments = arguments
     tensor._options = options
-    tensor._age = 0 if primitive is None else next_age()
+    tensor._age = next_age()
     return tensor

@@ -123,6 +123,11 @@ class TestContract:
         assert adversarial.min() == 0.2
         assert adversarial.max() == 0.8
 
+    def test_what_was_clipped_lies_within_the_bounds_again(self, attack: Any) -> None:
+        x = rng.uniform(0.0, 0.3, size=(40, 6)).astype(np.float32)  # float32(.3) is above .3
+        for _ in range(2):
+            x = attack(self.model(), x, np.zeros(40, int), epsilon=0.5, bounds=(0.0, 0.3))
+
     def test_without_labels_the_predictions_are_used(self, attack: Any) -> None:
         model = randomised(self.model())
         predictions = model.predict(X)
@@ -219,6 +224,16 @@ class TestZeroGradients:
         assert fgsm(model, x, [0], epsilon=0.25)[0, 0] == 0.75
 
 
+class TestWithoutPredict:
+    def test_labels_must_be_given(self) -> None:
+        with pytest.raises(ArgumentError, match="y must be given: Flat has no predict"):
+            fgsm(TestZeroGradients.Flat(), X, epsilon=0.1)
+
+    def test_the_input_gradient_checks_its_input(self) -> None:
+        with pytest.raises(ArgumentError, match="x must be finite"):
+            input_gradient(TestZeroGradients.Flat(), np.full((1, 2), np.nan), [0])
+
+
 class TestPGD:
     def test_it_finds_at_least_what_fgsm_finds_in_a_linear_model(self) -> None:
         model = randomised(SoftmaxRegression(6, 3))
@@ -303,13 +318,15 @@ class TestObjective:
             ({"alpha": float("nan")}, "alpha"),
             ({"epsilon": -1.0}, "epsilon"),
             ({"x": np.full((4, 6), np.nan)}, "x must be finite"),
+            ({"y": None}, "y must be given"),
+            ({"x": X[:0], "y": CLASSES[:0]}, "at least one example"),
         ],
     )
     def test_bad_input(self, name: str, change: dict[str, Any], message: str) -> None:
         make, y = MODELS[name]
-        settings = {"x": X, **change}
+        settings = {"x": X, "y": y, **change}
         with pytest.raises(ArgumentError, match=message):
-            adversarial_objective(make(), settings.pop("x"), y, **settings)
+            adversarial_objective(make(), settings.pop("x"), settings.pop("y"), **settings)
 
 
 class TestCostOfAStep:

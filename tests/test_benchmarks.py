@@ -95,6 +95,19 @@ class TestFiles:
             mnist.load(directory)
         assert name in str(error.value)
 
+    @pytest.mark.parametrize("shape", [(0, 2**32 - 1, 2**32 - 1), (0,)])
+    def test_sizes_of_zero(self, tmp_path: Path, shape: tuple[int, ...]) -> None:
+        path = tmp_path / "file"
+        path.write_bytes(b"\0\0\x08" + bytes([len(shape)]) + struct.pack(f">{len(shape)}I", *shape))
+        with pytest.raises(DataError, match="at least one element"):
+            mnist.read_idx(path)
+
+    def test_too_many_axes(self, tmp_path: Path) -> None:
+        path = tmp_path / "file"
+        path.write_bytes(b"\0\0\x08\xff" + b"\xff" * 2000)
+        with pytest.raises(DataError, match="at most 3 axes"):
+            mnist.read_idx(path)
+
     def test_a_missing_file(self, directory: Path) -> None:
         (directory / "train-images-idx3-ubyte").unlink()
         with pytest.raises(FileNotFoundError, match="train-images-idx3-ubyte"):
@@ -179,6 +192,14 @@ class TestPaperCommand:
         assert end.value.code == 2
         assert message in capsys.readouterr().err
         assert list(tmp_path.iterdir()) == []
+
+    def test_a_training_set_that_is_too_small(
+        self, directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit) as end:
+            self.run("--data", str(directory), "--out", str(tmp_path / "out"))
+        assert end.value.code == 2
+        assert "1100 digits or more, got 60" in capsys.readouterr().err
 
     def test_an_unwritable_output_directory(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (tmp_path / "file").write_text("in the way")

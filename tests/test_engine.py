@@ -182,6 +182,17 @@ class TestBackward:
         p.changed_in_place()
         with pytest.raises(GraphError, match="multiply was changed in place"):
             mg.grad(cost, x)
+        p.requires_grad = False
+        frozen = mg.sum(p * x)
+        p.changed_in_place()
+        with pytest.raises(GraphError, match="multiply was changed in place"):
+            frozen.backward()
+        p.requires_grad = True
+        view = mg.sum(mg.reshape(p, (2, 1)) * mg.reshape(x, (2, 1)))
+        p.data += 1
+        p.changed_in_place()
+        with pytest.raises(GraphError, match="reshape was changed in place"):
+            mg.grad(view, x)
 
     def test_a_failed_backward_leaves_the_grads_alone(self) -> None:
         x = leaf([1.0])
@@ -340,12 +351,40 @@ class TestGradAndRemainder:
         assert gx.item() == 6.0
         assert not rest.requires_grad
 
-    def test_x_must_be_a_leaf_that_requires_a_gradient(self) -> None:
+    def test_an_intermediate_x(self) -> None:
+        u, w = leaf(2.0), leaf(5.0)
+        x = u * u
+        gx, rest = mg.grad_and_remainder(x * w + u, x)
+        assert gx.item() == 5.0
+        for create_graph in (False, True):
+            gw, gu = mg.grad(rest, [w, u], retain_graph=True, create_graph=create_graph)
+            assert (gw.item(), gu.item()) == (4.0, 1.0)
+
+    def test_the_remainder_never_leads_to_x(self) -> None:
+        x, W = leaf([2.0, 3.0]), leaf([1.0, 4.0])
+        _, rest = mg.grad_and_remainder(mg.sum(x * W), x)
+        for create_graph in (False, True, False):
+            found = mg.grad(rest, [x, W], retain_graph=True, create_graph=create_graph)
+            assert [g.numpy().tolist() for g in found] == [[0, 0], [2, 3]]
+        rest.backward()
+        assert x.grad is None
+
+    def test_changes_in_place_are_noticed_before_and_after(self) -> None:
+        x, p = leaf([1.0, 2.0]), mg.Parameter(np.array([3.0, 4.0]))
+        J = mg.sum((x * p) ** 2)
+        _, rest = mg.grad_and_remainder(J, x)
+        p.changed_in_place()
+        with pytest.raises(GraphError, match="changed in place"):
+            rest.backward()
+        with pytest.raises(GraphError, match="changed in place"):
+            mg.grad_and_remainder(J, x)
+
+    def test_x_must_require_a_gradient(self) -> None:
         u = leaf(2.0)
-        with pytest.raises(ArgumentError, match="leaf"):
-            mg.grad_and_remainder(u * u * u, u * u)
         with pytest.raises(ArgumentError, match="does not require"):
             mg.grad_and_remainder(u * u, mg.Tensor(1.0))
+        with pytest.raises(ArgumentTypeError, match="must be a Tensor"):
+            mg.grad_and_remainder(u * u, np.ones(2))  # type: ignore[arg-type]
 
 
 class TestRecording:
@@ -377,6 +416,13 @@ class TestRecording:
         with off, off:
             pass
         assert (leaf() * 2).requires_grad
+
+    def test_a_generator_cannot_be_decorated(self) -> None:
+        with pytest.raises(ArgumentTypeError, match="numbers is a generator"):
+
+            @mg.no_grad()
+            def numbers() -> Any:
+                yield 1
 
     def test_it_is_the_threads_own(self) -> None:
         seen = []
@@ -502,6 +548,8 @@ class TestTensor:
         (g,) = mg.grad(mg.sum(x.astype(np.float32) * 3.0), x)
         assert g.dtype == np.float64
         assert g.numpy().tolist() == [3, 3]
+        assert not x.astype(np.int64).requires_grad
+        assert x.astype(np.int64).dtype == np.int64
 
     def test_copies_and_pickles_of_leaves(self) -> None:
         p = mg.Parameter(np.ones(2))
@@ -537,6 +585,31 @@ class TestOwnPrimitives:
         check_gradients(cube, rng.normal(size=(2, 3)))
         assert cube.__doc__ == "x³"
         assert repr(cube) == "<primitive cube>"
+
+    def test_a_rule_that_hands_out_what_is_not_its_own_does_no_harm(self) -> None:
+        zeros = mg.Tensor(np.zeros(3))
+
+        @mg.primitive
+        def half_square(xp: Any, x: Any) -> Any:
+            return 0.5 * (x * x).sum()
+
+        for rule, expected in ((lambda g, y, x: x, [2, 2, 2]), (lambda g, y, x: zeros, [0, 0, 0])):
+            half_square.set_vjps(rule)
+            x = leaf(np.ones(3))
+            (half_square(x) + half_square(x)).backward()
+            assert x.grad.tolist() == expected
+            assert x.data.tolist() == [1, 1, 1]
+            assert zeros.numpy().tolist() == [0, 0, 0]
+            assert not np.shares_memory(x.grad, x.data)
+
+    def test_a_rule_must_return_a_tensor(self) -> None:
+        @mg.primitive
+        def same(xp: Any, x: Any) -> Any:
+            return x + 0
+
+        same.set_vjps(lambda g, y, x: g.data)
+        with pytest.raises(ArgumentTypeError, match="rule of same for argument 1 must return a Tensor"):
+            same(leaf(1.0)).backward()
 
 
 def test_everything_imports_without_cupy() -> None:

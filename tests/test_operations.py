@@ -50,6 +50,8 @@ UNARY = {
     "mean": (mg.mean, np.mean, REAL),
     "mean 1": (lambda x: x.mean(axis=1), lambda x: x.mean(1), REAL),
     "max": (mg.max, np.max, REAL),
+    "min 1": (lambda x: x.min(1), lambda x: x.min(1), REAL),
+    "min": (mg.min, np.min, REAL),
     "max -2 keep": (lambda x: x.max(-2, True), lambda x: x.max(-2, keepdims=True), REAL),
     "max tuple": (
         lambda x: mg.max(mg.reshape(x, (2, 3, 2)), (2, 0)),
@@ -252,6 +254,34 @@ class TestNumbersAndScalars:
         assert (dx.dtype, ds.dtype) == (np.float32, np.float64)
         assert ds.item() == 3.0
 
+    def test_bounds_and_joined_numbers(self) -> None:
+        x = mg.Tensor(np.ones(3, np.float32))
+        for bound in (0.5, np.float64(0.5), 1):
+            assert mg.clip(x, high=bound).dtype == np.float32
+        first = x[0]
+        for other in (1.0, 2, np.float64(1.0)):
+            assert mg.stack([first, other]).dtype == np.float32
+        assert mg.concatenate([x, [1.0, 2.0]]).dtype == np.float32
+        with pytest.raises(ArgumentTypeError, match="argument 2 must be real"):
+            mg.concatenate([x, np.arange(3)])
+
+    def test_lists_beside_matrices(self) -> None:
+        x = mg.Tensor(np.ones((2, 3), np.float32))
+        for product in (x @ [1, 2, 3], mg.matmul([1.0, 2.0], x), mg.linear([[1.0, 2.0]], x, [0, 0, 0])):
+            assert product.dtype == np.float32
+        assert mg.matmul([1, 2], [3, 4]).item() == 11.0
+
+    def test_lists_alone(self) -> None:
+        assert mg.add([1.0, 2.0], [3, 4]).numpy().tolist() == [4, 6]
+        assert mg.stack([[1.0, 2.0], [3.0, 4.0]]).numpy().tolist() == [[1, 2], [3, 4]]
+        assert mg.where([True, False], [1.0, 2.0], [3.0, 4.0]).numpy().tolist() == [1, 4]
+
+    def test_a_matrix_has_no_rules_of_its_own(self) -> None:
+        with pytest.warns(PendingDeprecationWarning):
+            m = np.matrix([[1.0, 2.0], [3.0, 4.0]])
+        for product in (mg.multiply(m, m), mg.Tensor(m) * mg.Tensor(m), mg.Tensor(np.ones((2, 2))) * m * m):
+            assert product.numpy().tolist() == [[1, 4], [9, 16]]
+
     def test_an_array_on_the_left(self) -> None:
         x = mg.Tensor(np.ones((2, 2)), requires_grad=True)
         a = np.array([[1.0, 2.0], [3.0, 4.0]])
@@ -323,6 +353,18 @@ class TestKinks:
     def test_clip_passes_the_gradient_at_its_bounds(self) -> None:
         x = mg.Tensor([-2.0, -1.0, 0.0, 1.0, 2.0], requires_grad=True)
         assert mg.grad(mg.sum(mg.clip(x, -1.0, 1.0)), x)[0].numpy().tolist() == [0, 1, 1, 1, 0]
+
+    @pytest.mark.parametrize("bounds", [(1.0, -1.0), (float("nan"), 1.0), ("a", None)])
+    def test_bounds_that_make_no_sense(self, bounds: Any) -> None:
+        with pytest.raises((ArgumentError, ArgumentTypeError), match="low"):
+            mg.clip([1.0], *bounds)
+
+    def test_powers_of_a_number(self) -> None:
+        for base, slope in ((0.0, 0.0), (1.0, 0.0), (2.0, 8 * np.log(2))):
+            n = mg.Tensor(3.0, requires_grad=True)
+            assert mg.grad(base**n, n)[0].item() == pytest.approx(slope)
+        n = mg.Tensor(2.0, requires_grad=True)
+        assert np.isnan(mg.grad((-2.0) ** n, n)[0].item())
 
     def test_powers_at_zero(self) -> None:
         for exponent, expected in ((0, 0.0), (1, 1.0), (2, 0.0), (3.0, 0.0)):
@@ -411,7 +453,11 @@ class TestCosts:
             mg.softmax_cross_entropy(np.zeros((1, 2)), [0], reduction="avg")
 
     def test_no_examples(self) -> None:
-        assert mg.softmax_cross_entropy(np.zeros((0, 3)), np.zeros(0, int), reduction="sum").item() == 0.0
+        none = np.zeros((0, 3)), np.zeros(0, int)
+        assert mg.softmax_cross_entropy(*none, reduction="sum").item() == 0.0
+        assert mg.softmax_cross_entropy(*none, reduction="none").shape == (0,)
+        with pytest.raises(ArgumentError, match="at least one example"):
+            mg.softmax_cross_entropy(*none)
 
 
 class TestEmpty:
@@ -496,6 +542,10 @@ class TestMaxoutAndDropout:
         with pytest.raises(ArgumentError, match="keep"):
             mg.dropout(np.ones(3), keep, generator=np.random.default_rng(0))
 
+    def test_dropout_of_integers(self) -> None:
+        with pytest.raises(ArgumentTypeError, match="x must be real"):
+            mg.dropout(np.arange(3), generator=np.random.default_rng(0))
+
 
 class TestIndexing:
     def test_out_of_range(self, library: Any) -> None:
@@ -513,6 +563,7 @@ class TestIndexing:
         x = mg.Tensor([10.0, 20.0, 30.0])
         assert x[mg.Tensor(np.array([2, 0]))].numpy().tolist() == [30, 10]
         assert x[x > 15.0].numpy().tolist() == [20, 30]
+        assert x[[]].shape == (0,)
 
     def test_iteration_unpacks_the_first_axis(self) -> None:
         a, b = mg.Tensor([[1.0, 2.0], [3.0, 4.0]])

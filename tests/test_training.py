@@ -169,6 +169,13 @@ class TestModule:
         for name, array in pair.state_dict().items():
             np.testing.assert_array_equal(array, before[name])
 
+    def test_parameters_in_a_list(self) -> None:
+        class Listed(mg.Module):
+            def __init__(self) -> None:
+                self.weights = [mg.Parameter(np.ones(1)), mg.Parameter(np.ones(2))]
+
+        assert list(Listed().named_parameters()) == ["weights.0", "weights.1"]
+
     def test_zero_grad(self) -> None:
         pair = Pair()
         mg.sum(pair.W).backward()
@@ -251,7 +258,7 @@ class TestSGD:
         [
             ({"lr": -1.0}, "lr"),
             ({"lr": float("nan")}, "lr"),
-            ({"lr": 0.1, "momentum": 1.5}, "momentum"),
+            ({"lr": 0.1, "momentum": 1.0}, r"momentum must be a finite number in \[0.0, 1.0\)"),
             ({"lr": 0.1, "max_norm": 0.0}, "max_norm"),
             ({"lr": "0.1"}, "lr"),
         ],
@@ -259,7 +266,8 @@ class TestSGD:
     def test_settings_that_make_no_sense(self, arguments: dict[str, Any], name: str) -> None:
         with pytest.raises((ArgumentError, ArgumentTypeError), match=name):
             SGD([mg.Parameter(np.ones(1))], **arguments)
-        for parameters in ([], [mg.Tensor([1.0])]):
+        p = mg.Parameter(np.ones(1))
+        for parameters in ([], [mg.Tensor([1.0])], [p, p]):
             with pytest.raises((ArgumentError, ArgumentTypeError), match="parameters"):
                 SGD(parameters, lr=0.1)  # type: ignore[arg-type]
 
@@ -281,6 +289,8 @@ class TestSGD:
         np.testing.assert_array_equal(rest.data, whole.data)
         with pytest.raises(ArgumentError, match="lacks"):
             second.load_state_dict({})
+        with pytest.raises(ArgumentError, match="updates"):
+            second.load_state_dict({**first.state_dict(), "updates": np.array(-5)})
 
     def test_the_velocity_follows_the_model(self) -> None:
         pair = Pair()
@@ -336,6 +346,31 @@ class TestCheckpoint:
         )
         with pytest.raises(DataError, match="model.npz"):
             mg.load(path)
+
+    def test_every_flipped_byte_is_noticed_or_harmless(self, tmp_path: Path) -> None:
+        path = tmp_path / "model.npz"
+        mg.save(path, {"a": np.arange(3.0)})
+        content = path.read_bytes()
+        for position in range(len(content)):
+            path.write_bytes(content[:position] + bytes([content[position] ^ 0x11]) + content[position + 1 :])
+            try:
+                state = mg.load(path)
+            except DataError:
+                continue
+            assert [a.tolist() for a in state.values()] in ([[0, 1, 2]], [])
+
+    def test_an_entry_that_is_no_array(self, tmp_path: Path) -> None:
+        path = tmp_path / "model.npz"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("W", b"hello")
+        with pytest.raises(DataError, match="plain arrays"):
+            mg.load(path)
+
+    def test_saving_over_a_directory_leaves_nothing_behind(self, tmp_path: Path) -> None:
+        (tmp_path / "model.npz").mkdir()
+        with pytest.raises(OSError, match=r"model\.npz"):
+            mg.save(tmp_path / "model.npz", Single())
+        assert [f.name for f in tmp_path.iterdir()] == ["model.npz"]
 
     def test_a_missing_file(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError):

@@ -15,10 +15,14 @@ x = 0. Make the branch harmless first: where(x > 0, log(where(x > 0, x, 1)), 0).
 
 from __future__ import annotations
 
+import math
 from typing import Any
+
+import numpy as np
 
 from minigrad import backend
 from minigrad.engine import primitive, structural_primitive
+from minigrad.errors import ArgumentError, check_number
 from minigrad.tensor import Tensor
 
 # ---- arithmetic
@@ -96,6 +100,8 @@ def _power_in_base(g: Tensor, y: Tensor, x: Any, n: Any) -> Tensor:
 
 def _power_in_exponent(g: Tensor, y: Tensor, x: Any, n: Any) -> Tensor:
     # xⁿ ln x, which goes to 0 with x.
+    if isinstance(x, (int, float)):
+        return g * y * (math.log(x) if x > 0 else 0.0 if x == 0 else math.nan)
     at_zero = x == 0
     return g * where(at_zero, 0.0, y * log(where(at_zero, 1.0, x)))
 
@@ -252,15 +258,23 @@ minimum.set_vjps(
 
 
 @primitive
-def clip(xp: Any, x: Any, low: float | None = None, high: float | None = None) -> Any:
-    """x limited to [low, high], numbers or None. The gradient passes inside and at the bounds."""
-    return x if low is None and high is None else xp.clip(x, low, high)
+def _clip(xp: Any, x: Any, low: float | None, high: float | None) -> Any:
+    return x.copy() if low is None and high is None else xp.clip(x, low, high)
 
 
-@clip.set_vjps
+@_clip.set_vjps
 def _clip_in_x(g: Tensor, y: Tensor, x: Tensor, low: float | None, high: float | None) -> Tensor:
     # The result equals x exactly where nothing was cut off.
     return where(y == x, g, 0.0)
+
+
+def clip(x: Any, low: float | None = None, high: float | None = None) -> Tensor:
+    """x limited to [low, high], numbers or None. The gradient passes inside and at the bounds."""
+    low = None if low is None else check_number("low", low)
+    high = None if high is None else check_number("high", high)
+    if low is not None and high is not None and low > high:
+        raise ArgumentError(f"low must not be above high, got {low} and {high}")
+    return _clip(x, low, high)
 
 
 # ---- the same values elsewhere
@@ -276,12 +290,19 @@ copy.set_vjps(lambda g, y, x: g)
 
 
 @structural_primitive
-def astype(xp: Any, x: Any, dtype: Any) -> Any:
-    """x converted to dtype. A conversion to integers has no derivative to speak of: it gives 0."""
+def _astype(xp: Any, x: Any, dtype: Any) -> Any:
     return x.astype(dtype)
 
 
-astype.set_vjps(lambda g, y, x, dtype: g)  # the walk brings it back to x's dtype
+_astype.set_vjps(lambda g, y, x, dtype: g)  # the walk brings it back to x's dtype
+
+
+def astype(x: Any, dtype: Any) -> Tensor:
+    """x converted to dtype. Integers and booleans have no derivative: a conversion to them cuts the
+    graph, as `detach` does."""
+    if np.dtype(dtype).kind != "f":
+        x = x.data if isinstance(x, Tensor) else x
+    return _astype(x, dtype)
 
 
 @structural_primitive

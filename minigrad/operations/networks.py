@@ -10,6 +10,7 @@ from minigrad import backend
 from minigrad.engine import primitive
 from minigrad.errors import (
     ArgumentError,
+    ArgumentTypeError,
     BackendError,
     check_choice,
     check_class_labels,
@@ -28,6 +29,8 @@ from minigrad.tensor import Tensor
 def _reduce(costs: Tensor, reduction: str) -> Tensor:
     if reduction == "none":
         return costs
+    if reduction == "mean" and costs.size == 0:
+        raise ArgumentError("labels must name at least one example for the mean cost, got none")
     return mean(costs) if reduction == "mean" else sum(costs)
 
 
@@ -196,6 +199,8 @@ def dropout(
     """
     check_number("keep", keep, low=0.0, high=1.0, low_open=True)
     x = x if isinstance(x, Tensor) else Tensor(x)
+    if x.dtype.kind != "f":
+        raise ArgumentTypeError(f"x must be real (floating point), got dtype {x.dtype}")
     factor = 1.0 / keep if scale is None else check_number("scale", scale)
     mask = (generator.random(x.shape, dtype=np.float32) < keep).astype(x.dtype)
     mask *= factor

@@ -7,6 +7,7 @@ from typing import Any
 
 from minigrad.engine import primitive
 from minigrad.errors import ArgumentError
+from minigrad.operands import as_array_beside
 from minigrad.operations.shapes import reshape, swap_last
 from minigrad.tensor import Tensor
 
@@ -37,8 +38,7 @@ def matmul(x: Any, y: Any) -> Tensor:
 
     Raises ArgumentError where a side has no dimensions or the inner lengths differ.
     """
-    x = x if hasattr(x, "ndim") else Tensor(x)
-    y = y if hasattr(y, "ndim") else Tensor(y)
+    x, y = as_array_beside(x, y), as_array_beside(y, x)
     if x.ndim == 0 or y.ndim == 0 or x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
         raise ArgumentError(f"matmul: shapes {x.shape} and {y.shape} do not fit")
     if x.ndim > 1 and y.ndim > 1:
@@ -75,6 +75,8 @@ def linear(x: Any, W: Any, b: Any) -> Tensor:
 
     Raises ArgumentError, naming the argument, where the shapes do not fit.
     """
+    x, b = as_array_beside(x, W), as_array_beside(b, W)
+    W = as_array_beside(W, x)
     if W.ndim != 2:
         raise ArgumentError(f"W must have shape (inputs, outputs), got {W.shape}")
     if x.ndim < 2 or x.shape[-1] != W.shape[0]:

@@ -105,6 +105,11 @@ def _first_greatest(x: Any, axes: tuple[int, ...]) -> Any:
     return is_first.reshape([x.shape[a] for a in kept + axes]).transpose(np.argsort(kept + axes).tolist())
 
 
+def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:  # noqa: A001
+    """The least element over the axes; of several, the first in C order gets the gradient."""
+    return -max(-(x if isinstance(x, Tensor) else Tensor(x)), axis, keepdims)
+
+
 @primitive
 def logsumexp(xp: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """ln Σ eˣ over the axes = m + ln Σ eˣ⁻ᵐ with m = max x, which cannot overflow."""

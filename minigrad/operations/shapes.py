@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,7 +60,7 @@ def _scatter(xp: Any, g: Any, index: Any, shape: tuple[int, ...]) -> Any:
     if _is_basic(index):
         out[index] = g
     else:
-        backend.of(g).scatter_add(out, index, g)
+        xp.add.at(out, index, g)
     return out
 
 
@@ -77,7 +78,7 @@ def getitem(x: Any, index: Any) -> Tensor:
     x = x if isinstance(x, Tensor) else Tensor(x)
     parts = index if isinstance(index, tuple) else (index,)
     parts = tuple(
-        part.data if isinstance(part, Tensor) else np.asarray(part) if isinstance(part, list) else part
+        part.data if isinstance(part, Tensor) else _index_array(part) if isinstance(part, list) else part
         for part in parts
     )
     library = backend.of(x.data)
@@ -86,6 +87,11 @@ def getitem(x: Any, index: Any) -> Tensor:
             np.broadcast_to(np.False_, x.shape)[parts]  # raises what NumPy raises
         parts = tuple(library.asarray(p) if isinstance(p, np.ndarray) else p for p in parts)
     return _getitem(x, parts)
+
+
+def _index_array(part: list[Any]) -> np.ndarray:
+    array = np.asarray(part)
+    return array if array.size else array.astype(np.intp)  # [] is float64 to NumPy
 
 
 def _is_basic(index: tuple[Any, ...]) -> bool:
@@ -116,7 +122,7 @@ def _concatenate_in(position: int) -> Any:
 
 def concatenate(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     """The arrays one after the other along an axis that they have."""
-    return _concatenate(*_several(arrays), axis=axis)
+    return _concatenate(*_several(arrays), axis=operator.index(axis))
 
 
 @structural_primitive
@@ -136,7 +142,7 @@ def _stack_in(position: int) -> Any:
 
 def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     """The arrays, of one shape, along a new axis of the result."""
-    return _stack(*_several(arrays), axis=axis)
+    return _stack(*_several(arrays), axis=operator.index(axis))
 
 
 def _several(arrays: Sequence[Any]) -> list[Any]:
