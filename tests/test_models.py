@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 from attacks import fgsm
+from minigrad import backend
 from minigrad.errors import ArgumentError, ArgumentTypeError
 from models import LogisticRegression, MaxoutNetwork, SoftmaxRegression
 from tests.gradients import check_gradients
@@ -27,7 +28,7 @@ def randomised(model: Any) -> Any:
     """The model in float64 with weights large enough for the gradients to say something."""
     model.to(dtype=np.float64)
     for parameter in model.parameters():
-        parameter.data = rng.normal(size=parameter.shape)
+        parameter.data = backend.of(parameter.data).asarray(rng.normal(size=parameter.shape))
     return model
 
 

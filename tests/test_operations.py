@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import minigrad as mg
+from minigrad import backend
 from minigrad.errors import ArgumentError, ArgumentTypeError
 from tests.gradients import check_gradients
 
@@ -111,7 +112,7 @@ BINARY = {
     "maximum": (mg.maximum, np.maximum, REAL, OTHER),
     "minimum": (mg.minimum, np.minimum, REAL, OTHER[0]),
     "where": (
-        lambda x, y: mg.where(np.eye(3, 4) > 0, x, y),
+        lambda x, y: mg.where(backend.of(x.data).asarray(np.eye(3, 4) > 0), x, y),
         lambda x, y: np.where(np.eye(3, 4) > 0, x, y),
         REAL,
         OTHER,
