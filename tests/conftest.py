@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from minigrad import backend
 from minigrad.errors import BackendError
+from tests.strict import StrictBackend
 
 # A GPU compiles its kernels at their first use, so no example has a deadline.
 common = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
@@ -18,9 +19,12 @@ settings.register_profile("dev", max_examples=200, **common)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
-@pytest.fixture(params=["numpy", pytest.param("cupy", marks=pytest.mark.gpu)])
+backend.register(StrictBackend())
+
+
+@pytest.fixture(params=["numpy", "strict", pytest.param("cupy", marks=pytest.mark.gpu)])
 def library(request: pytest.FixtureRequest) -> Iterator[backend.Backend]:
-    """Each array library in turn, chosen for new arrays; the test is skipped where it is missing."""
+    """Each array library in turn, chosen for new arrays; a test is skipped where CuPy has no GPU."""
     try:
         found = backend.get(request.param)
     except BackendError as error:

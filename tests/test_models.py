@@ -15,8 +15,8 @@ import minigrad as mg
 from attacks import fgsm
 from minigrad import backend
 from minigrad.errors import ArgumentError, ArgumentTypeError
+from minigrad.testing import check_gradients
 from models import LogisticRegression, MaxoutNetwork, SoftmaxRegression
-from tests.gradients import check_gradients
 
 rng = np.random.default_rng(11)
 X = rng.normal(size=(4, 6))
@@ -45,7 +45,7 @@ class TestEveryModel:
         """To 1e-6 of float64 central differences, and the gradient of the gradient too."""
         make, y = MODELS[name]
         model = randomised(make())
-        check_gradients(lambda x: model.cost(x, y), X)
+        check_gradients(lambda x: model.cost(x, y), X, order=2, exact=True)
         parameters = model.parameters()
         owners = [
             (module, attribute)
@@ -61,7 +61,7 @@ class TestEveryModel:
             return model.cost(x, y)
 
         assert len(owners) == len(parameters)
-        check_gradients(cost, *(p.numpy() for p in parameters))
+        check_gradients(cost, *(p.numpy() for p in parameters), order=2, exact=True)
 
     def test_predictions_follow_from_the_logits(self, name: str, library: Any) -> None:
         make, y = MODELS[name]
@@ -170,7 +170,7 @@ class TestLogisticRegression:
             model.w, model.b = w, b
             return model.adversarial_cost(x, SIGNS, 0.3)
 
-        check_gradients(cost, X, rng.normal(size=6), rng.normal(size=()))
+        check_gradients(cost, X, rng.normal(size=6), rng.normal(size=()), order=2)
 
     def test_epsilon_zero_is_the_plain_cost(self) -> None:
         model = randomised(LogisticRegression(6))

@@ -1,0 +1,339 @@
+"""Every operation, declared once: its function, its NumPy reference, its inputs.
+
+tests/test_operations.py crosses each declaration with everything that an operation is held to, and
+fails where an operation of minigrad has none. To add one:
+
+    Operation("cube", mg.cube, lambda x: x**3, unary())
+
+`inputs` is a hypothesis strategy of Case objects: the arrays that a gradient is checked in, in all
+shapes and layouts, and the options of the call. Kinks are left out by drawing away from them; what
+happens *at* them has exact tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import minigrad as mg
+from minigrad import backend
+from minigrad.testing import (
+    arrays,
+    away_from,
+    broadcastable_arrays,
+    class_labels,
+    distinct_arrays,
+    seeds,
+    sign_labels,
+)
+from minigrad.testing.strategies import shapes
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call: function(*arrays, **options)."""
+
+    arrays: list[np.ndarray]
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Operation:
+    name: str  # the public name, with what distinguishes the case behind a blank
+    function: Callable[..., mg.Tensor]
+    reference: Callable[..., Any]
+    inputs: st.SearchStrategy[Case]
+    differentiable: bool = True
+    # Whether NaN and infinities go where the reference takes them (it is the same NumPy formula).
+    like_numpy: bool = True
+
+    @property
+    def public_name(self) -> str:
+        return self.name.split()[0]
+
+
+# ---- inputs
+
+
+def unary(low: float = -2.0, high: float = 2.0, kinks: tuple[float, ...] = ()) -> st.SearchStrategy[Case]:
+    return away_from(kinks, low=low, high=high).map(lambda x: Case([x]))
+
+
+def binary(low: float = -2.0, high: float = 2.0, kinks: tuple[float, ...] = ()) -> st.SearchStrategy[Case]:
+    return broadcastable_arrays(low=low, high=high, kinks=kinks).map(Case)
+
+
+@st.composite
+def without_ties(draw: st.DrawFn) -> Case:
+    """Two arrays that broadcast and nowhere come close."""
+    x, y = draw(broadcastable_arrays())
+    return Case([np.round(x * 4) / 4, np.round(y * 4) / 4 + 0.1])
+
+
+@st.composite
+def powers(draw: st.DrawFn) -> Case:
+    base, exponent = draw(broadcastable_arrays(low=0.3, high=2.0))
+    return Case([base, exponent - 1.0])
+
+
+def axes(ndim: int, allow_none: bool = True, single: bool = False) -> st.SearchStrategy[Any]:
+    """Every form of an axis: None, an int, negative, a tuple."""
+    one = st.integers(-ndim, ndim - 1) if ndim else st.nothing()
+    several = (
+        st.lists(st.integers(0, ndim - 1), unique=True, max_size=ndim).map(tuple) if ndim else st.just(())
+    )
+    negative = several.map(lambda chosen: tuple(a - ndim for a in chosen))
+    forms = [one] if single else [one, several, negative]
+    return st.one_of(*([st.none()] if allow_none else []), *forms)
+
+
+@st.composite
+def reductions(draw: st.DrawFn, distinct: bool = False, min_side: int = 1) -> Case:
+    of_shape = shapes(min_dims=1, min_side=min_side)
+    x = draw(distinct_arrays(of_shape) if distinct else arrays(of_shape))
+    options: dict[str, Any] = {"axis": draw(axes(x.ndim))}
+    if draw(st.booleans()):
+        options["keepdims"] = draw(st.booleans())
+    return Case([x], options)
+
+
+@st.composite
+def along_one_axis(draw: st.DrawFn) -> Case:
+    x = draw(arrays(shapes(min_dims=1, min_side=1)))
+    return Case([x], {"axis": draw(axes(x.ndim, allow_none=False, single=True))})
+
+
+@st.composite
+def reshapes(draw: st.DrawFn) -> Case:
+    x = draw(arrays())
+    shape: list[int] = list(draw(st.permutations(x.shape)))
+    if shape and x.size and draw(st.booleans()):
+        shape[draw(st.integers(0, len(shape) - 1))] = -1
+    return Case([x], {"shape": tuple(shape)})
+
+
+@st.composite
+def transposes(draw: st.DrawFn) -> Case:
+    x = draw(arrays())
+    order = draw(st.none() | st.permutations(range(x.ndim)).map(tuple))
+    if order and draw(st.booleans()):
+        order = tuple(a - x.ndim for a in order)
+    return Case([x], {"axes": order})
+
+
+@st.composite
+def broadcasts(draw: st.DrawFn) -> Case:
+    drawn = draw(hnp.mutually_broadcastable_shapes(num_shapes=1, base_shape=draw(shapes()), min_side=0))
+    return Case([draw(arrays(drawn.input_shapes[0]))], {"shape": drawn.result_shape})
+
+
+@st.composite
+def unbroadcasts(draw: st.DrawFn) -> Case:
+    drawn = draw(hnp.mutually_broadcastable_shapes(num_shapes=1, base_shape=draw(shapes()), min_side=0))
+    return Case([draw(arrays(drawn.result_shape))], {"shape": drawn.input_shapes[0]})
+
+
+@st.composite
+def indexings(draw: st.DrawFn) -> Case:
+    x = draw(arrays(shapes(min_dims=1, min_side=1)))
+    kinds = [
+        hnp.basic_indices(x.shape, allow_newaxis=True),
+        hnp.integer_array_indices(x.shape),
+        hnp.arrays(bool, x.shape),
+        st.lists(st.integers(-x.shape[0], x.shape[0] - 1), min_size=1, max_size=4),
+        hnp.integer_array_indices(x.shape[:1]).map(lambda index: (*index, slice(None, None, -1)))
+        if x.ndim > 1
+        else st.just(Ellipsis),
+    ]
+    return Case([x], {"index": draw(st.one_of(*kinds))})
+
+
+@st.composite
+def matrices(draw: st.DrawFn) -> Case:
+    drawn = draw(
+        hnp.mutually_broadcastable_shapes(
+            signature="(n?,k),(k,m?)->(n?,m?)", max_dims=2, min_side=0, max_side=3
+        )
+    )
+    return Case([draw(arrays(shape)) for shape in drawn.input_shapes])
+
+
+@st.composite
+def linears(draw: st.DrawFn) -> Case:
+    leading = draw(shapes(min_dims=1, max_dims=2))
+    inputs, outputs = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    return Case([draw(arrays(shape)) for shape in ((*leading, inputs), (inputs, outputs), (outputs,))])
+
+
+@st.composite
+def joins(draw: st.DrawFn, new_axis: bool) -> Case:
+    shape = draw(shapes(min_dims=0 if new_axis else 1))
+    axis = draw(st.integers(-len(shape) - new_axis, len(shape) - (not new_axis)))
+    parts = []
+    for _ in range(draw(st.integers(1, 3))):
+        own = list(shape)
+        if not new_axis:
+            own[axis] = draw(st.integers(0, 3))
+        parts.append(draw(arrays(tuple(own))))
+    return Case(parts, {"axis": axis})
+
+
+@st.composite
+def choices(draw: st.DrawFn) -> Case:
+    x, y, condition = draw(broadcastable_arrays(3))
+    return Case([x, y], {"condition": condition > 0})
+
+
+@st.composite
+def pieces(draw: st.DrawFn) -> Case:
+    count, units = draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    leading = draw(shapes(max_dims=2))
+    return Case([draw(distinct_arrays((*leading, count * units)))], {"pieces": count})
+
+
+@st.composite
+def dropouts(draw: st.DrawFn) -> Case:
+    scale = draw(st.none() | st.floats(0.5, 2.0))
+    return Case([draw(arrays())], {"keep": draw(st.floats(0.1, 1.0)), "seed": draw(seeds()), "scale": scale})
+
+
+@st.composite
+def labelled(draw: st.DrawFn) -> Case:
+    examples, classes = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    z = draw(arrays((examples, classes), low=-5.0, high=5.0))
+    labels = draw(class_labels(examples, classes))
+    return Case([z], {"labels": labels, "reduction": draw(st.sampled_from(["mean", "sum", "none"]))})
+
+
+@st.composite
+def signed(draw: st.DrawFn) -> Case:
+    examples = draw(st.integers(1, 4))
+    z = draw(arrays((examples,), low=-5.0, high=5.0))
+    labels = draw(sign_labels(examples))
+    return Case([z], {"labels": labels, "reduction": draw(st.sampled_from(["mean", "sum", "none"]))})
+
+
+# ---- references
+
+
+def _sigmoid(x: Any) -> Any:
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+def _log_softmax(x: Any, axis: int = -1) -> Any:
+    shifted = x - x.max(axis, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis, keepdims=True))
+
+
+def _logsumexp(x: Any, axis: Any, keepdims: bool = False) -> Any:
+    return np.log(np.exp(x).sum(axis, keepdims=keepdims))
+
+
+def _reduced(costs: Any, reduction: str) -> Any:
+    return {"mean": np.mean, "sum": np.sum, "none": np.asarray}[reduction](costs)
+
+
+def _cross_entropy(z: Any, labels: Any, reduction: str) -> Any:
+    return _reduced(-_log_softmax(z)[np.arange(len(z)), labels], reduction)
+
+
+def _logistic(z: Any, labels: Any, reduction: str) -> Any:
+    return _reduced(np.log1p(np.exp(-labels * z)), reduction)
+
+
+def _maxout(z: Any, pieces: int) -> Any:
+    return z.reshape(*z.shape[:-1], pieces, z.shape[-1] // pieces).max(-2)
+
+
+def _unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
+    new = g.ndim - len(shape)
+    summed = g.sum(tuple(range(new)))
+    return summed.sum(tuple(i for i, n in enumerate(shape) if n != summed.shape[i]), keepdims=True).reshape(
+        shape
+    )
+
+
+def _dropout(x: Any, keep: float, seed: int, scale: float | None) -> Any:
+    mask = np.random.default_rng(seed).random(x.shape, dtype=np.float32) < keep
+    return x * mask * (1.0 / keep if scale is None else scale)
+
+
+# ---- the table
+
+
+def _choose(x: Any, y: Any, condition: Any) -> mg.Tensor:
+    return mg.where(backend.current().asarray(condition), x, y)
+
+
+OPERATIONS = [
+    Operation("add", mg.add, np.add, binary()),
+    Operation("subtract", mg.subtract, np.subtract, binary()),
+    Operation("multiply", mg.multiply, np.multiply, binary()),
+    Operation("divide", mg.divide, np.divide, binary(kinks=(0.0,))),
+    Operation("power", mg.power, np.power, powers()),
+    Operation("power of a number", lambda x: 1.7**x, lambda x: 1.7**x, unary()),
+    Operation("power to -2", lambda x: x**-2, lambda x: x**-2.0, unary(kinks=(0.0,))),
+    Operation("power to 0", lambda x: x**0, lambda x: x**0, unary()),
+    Operation("negative", mg.negative, np.negative, unary()),
+    Operation("exp", mg.exp, np.exp, unary()),
+    Operation("expm1", mg.expm1, np.expm1, unary()),
+    Operation("log", mg.log, np.log, unary(low=0.2)),
+    Operation("log1p", mg.log1p, np.log1p, unary(low=-0.8)),
+    Operation("sqrt", mg.sqrt, np.sqrt, unary(low=0.2)),
+    Operation("tanh", mg.tanh, np.tanh, unary()),
+    Operation("sigmoid", mg.sigmoid, _sigmoid, unary(low=-5.0, high=5.0)),
+    Operation("softplus", mg.softplus, lambda x: np.logaddexp(x, 0.0), unary(low=-5.0, high=5.0)),
+    Operation("abs", mg.abs, np.abs, unary(kinks=(0.0,))),
+    Operation("sign", mg.sign, np.sign, unary(), differentiable=False),
+    Operation("relu", mg.relu, lambda x: np.maximum(x, 0.0), unary(kinks=(0.0,))),
+    Operation("maximum", mg.maximum, np.maximum, without_ties()),
+    Operation("minimum", mg.minimum, np.minimum, without_ties()),
+    Operation("where", _choose, lambda x, y, condition: np.where(condition, x, y), choices()),
+    Operation(
+        "clip", lambda x: mg.clip(x, -1.0, 1.0), lambda x: np.clip(x, -1.0, 1.0), unary(kinks=(-1.0, 1.0))
+    ),
+    Operation("clip above", lambda x: mg.clip(x, high=1), lambda x: np.minimum(x, 1.0), unary(kinks=(1.0,))),
+    Operation("clip nothing", mg.clip, np.copy, unary()),
+    Operation("copy", mg.copy, np.copy, unary()),
+    Operation("astype", lambda x: mg.astype(x, x.dtype), np.copy, unary()),
+    Operation("to_backend", lambda x: mg.to_backend(x, backend.current().name), np.copy, unary()),
+    Operation("sum", mg.sum, np.sum, reductions(min_side=0)),
+    Operation("mean", mg.mean, np.mean, reductions()),
+    Operation("max", mg.max, np.max, reductions(distinct=True)),
+    Operation("min", mg.min, np.min, reductions(distinct=True)),
+    Operation("logsumexp", mg.logsumexp, _logsumexp, reductions(), like_numpy=False),
+    Operation("softmax", mg.softmax, lambda x, axis: np.exp(_log_softmax(x, axis)), along_one_axis()),
+    Operation("log_softmax", mg.log_softmax, _log_softmax, along_one_axis()),
+    Operation("reshape", mg.reshape, lambda x, shape: np.reshape(x, shape), reshapes()),
+    Operation("transpose", mg.transpose, np.transpose, transposes()),
+    Operation("broadcast_to", mg.broadcast_to, np.broadcast_to, broadcasts()),
+    Operation("unbroadcast", mg.operations.unbroadcast, _unbroadcast, unbroadcasts()),
+    Operation("getitem", mg.getitem, lambda x, index: x[index], indexings()),
+    Operation(
+        "concatenate",
+        lambda *xs, axis: mg.concatenate(xs, axis),
+        lambda *xs, axis: np.concatenate(xs, axis),
+        joins(False),
+    ),
+    Operation(
+        "stack", lambda *xs, axis: mg.stack(xs, axis), lambda *xs, axis: np.stack(xs, axis), joins(True)
+    ),
+    Operation("matmul", mg.matmul, np.matmul, matrices()),
+    Operation("linear", mg.linear, lambda x, W, b: x @ W + b, linears()),
+    Operation("maxout", mg.maxout, _maxout, pieces()),
+    Operation(
+        "dropout",
+        lambda x, keep, seed, scale: mg.dropout(x, keep, generator=np.random.default_rng(seed), scale=scale),
+        _dropout,
+        dropouts(),
+    ),
+    Operation(
+        "softmax_cross_entropy", mg.softmax_cross_entropy, _cross_entropy, labelled(), like_numpy=False
+    ),
+    Operation("logistic_cost", mg.logistic_cost, _logistic, signed(), like_numpy=False),
+]

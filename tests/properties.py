@@ -1,0 +1,144 @@
+"""What every operation is held to: each property is a function of an operation, a case and a library.
+
+The tests cross all of them with all declared operations; the mutation suite asserts that a broken
+derivative makes at least one of them fail.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+from minigrad import backend
+from minigrad.backend import Backend
+from minigrad.testing import check_gradients
+from tests.declarations import Case, Operation
+
+Property = Callable[[Operation, Case, Backend], None]
+
+
+def leaves_of(case: Case, library: Backend, dtype: Any = None) -> list[mg.Tensor]:
+    """The case's arrays as leaves; on NumPy in the very layout that was drawn."""
+    return [mg.Tensor(library.asarray(x, dtype), requires_grad=True) for x in case.arrays]
+
+
+def reference_of(operation: Operation, arrays: list[np.ndarray], options: dict[str, Any]) -> np.ndarray:
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return np.asarray(operation.reference(*arrays, **options))
+
+
+def numbers(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    return np.random.default_rng([seed, 99]).normal(size=shape)
+
+
+def value_is_the_references(operation: Operation, case: Case, library: Backend) -> None:
+    result = operation.function(*leaves_of(case, library), **case.options)
+    expected = reference_of(operation, case.arrays, case.options)
+    assert isinstance(result, mg.Tensor)
+    assert isinstance(result.data, library.array_type)
+    assert result.shape == expected.shape
+    np.testing.assert_allclose(result.numpy(), expected, rtol=1e-9, atol=1e-12)
+
+
+def gradients_are_the_numeric_ones(operation: Operation, case: Case, library: Backend) -> None:
+    """Order 1 and 2, in float64; and order 1 with reverse mode in float32."""
+    if operation.differentiable:
+        call = _named(operation, case)
+        check_gradients(call, *case.arrays, order=2)
+        check_gradients(call, *case.arrays, dtype=np.float32)
+
+
+def _named(operation: Operation, case: Case) -> Callable[..., mg.Tensor]:
+    def call(*arguments: mg.Tensor) -> mg.Tensor:
+        return operation.function(*arguments, **case.options)
+
+    call.__name__ = f"{operation.name} {case.options or ''}"
+    return call
+
+
+def dtypes_and_shapes_are_the_inputs(operation: Operation, case: Case, library: Backend) -> None:
+    for dtype in (np.float32, np.float64):
+        leaves = leaves_of(case, library, dtype)
+        output = operation.function(*leaves, **case.options)
+        assert output.dtype == dtype
+        assert output.requires_grad == operation.differentiable
+        if operation.differentiable:
+            for gradient, leaf in zip(
+                mg.grad(output, leaves, gradient=library.xp.ones_like(output.data)), leaves, strict=True
+            ):
+                assert gradient.dtype == dtype
+                assert gradient.shape == leaf.shape
+                assert isinstance(gradient.data, library.array_type)
+
+
+def nothing_is_written_or_shared(operation: Operation, case: Case, library: Backend) -> None:
+    if not operation.differentiable:
+        return
+    leaves = [mg.Tensor(library.xp.array(library.asarray(x)), requires_grad=True) for x in case.arrays]
+    output = operation.function(*leaves, **case.options)
+    cotangent = library.xp.array(library.asarray(numbers(output.shape)))
+    watched = [*leaves, output, mg.Tensor(cotangent)]
+    before = [np.array(t.numpy()) for t in watched]
+    gradients = mg.grad(output, leaves, gradient=cotangent, retain_graph=True)
+    output.backward(cotangent)
+    for old, new in zip(before, watched, strict=True):
+        np.testing.assert_array_equal(old, new.numpy())
+    for leaf, gradient in zip(leaves, gradients, strict=True):
+        np.testing.assert_array_equal(mg.Tensor(leaf.grad).numpy(), gradient.numpy())
+    made = [g.data for g in gradients] + [leaf.grad for leaf in leaves]
+    for position, array in enumerate(made):
+        for other in [*made[:position], *(t.data for t in watched)]:
+            assert not library.xp.shares_memory(array, other)
+
+
+def any_layout_of_the_cotangent_will_do(operation: Operation, case: Case, library: Backend) -> None:
+    if not operation.differentiable:
+        return
+    leaves = leaves_of(case, library)
+    output = operation.function(*leaves, **case.options)
+    narrow = numbers(output.shape[:-1] + (1,) * bool(output.ndim))
+    plain = np.array(np.broadcast_to(narrow, output.shape))
+    views = [
+        library.xp.broadcast_to(library.asarray(narrow), output.shape),
+        library.asarray(np.array(plain.T, order="C")).T,
+    ]
+    if library.name == "numpy":
+        plain.flags.writeable = False
+    expected = mg.grad(output, leaves, gradient=library.asarray(plain), retain_graph=True)
+    for view in views:
+        found = mg.grad(output, leaves, gradient=view, retain_graph=True)
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-12, atol=1e-15)
+
+
+def nan_and_infinity_go_where_numpys_would(operation: Operation, case: Case, library: Backend) -> None:
+    if not operation.like_numpy:
+        return
+    for special in (np.nan, np.inf, -np.inf):
+        arrays = [np.array(x) for x in case.arrays]
+        for array in arrays:
+            array.reshape(-1)[:1] = special
+        with np.errstate(all="ignore"):
+            result = operation.function(*(mg.Tensor(library.asarray(x)) for x in arrays), **case.options)
+        np.testing.assert_allclose(
+            result.numpy(), reference_of(operation, arrays, case.options), rtol=1e-9, atol=1e-12
+        )
+
+
+PROPERTIES: list[Property] = [
+    value_is_the_references,
+    gradients_are_the_numeric_ones,
+    dtypes_and_shapes_are_the_inputs,
+    nothing_is_written_or_shared,
+    any_layout_of_the_cotangent_will_do,
+    nan_and_infinity_go_where_numpys_would,
+]
+
+
+def every_library() -> list[Backend]:
+    return [backend.get("numpy"), backend.get("strict")]
