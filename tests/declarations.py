@@ -22,6 +22,8 @@ from hypothesis.extra import numpy as hnp
 
 import minigrad as mg
 from minigrad import backend
+from minigrad.operations import networks
+from minigrad.operations import shapes as moves
 from minigrad.testing import (
     arrays,
     away_from,
@@ -44,7 +46,8 @@ class Case:
 
 @dataclass(frozen=True)
 class Operation:
-    name: str  # the public name, with what distinguishes the case behind a blank
+    # The public name, with what distinguishes the case behind a blank; `_name` of a private primitive.
+    name: str
     function: Callable[..., mg.Tensor]
     reference: Callable[..., Any]
     inputs: st.SearchStrategy[Case]
@@ -197,6 +200,23 @@ def pieces(draw: st.DrawFn) -> Case:
 
 
 @st.composite
+def winners(draw: st.DrawFn, of_units: bool) -> Case:
+    count, units = draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    leading = draw(shapes(max_dims=2))
+    x = draw(arrays((*leading, units if of_units else count * units)))
+    winner = draw(hnp.arrays(np.int8, (*leading, units), elements=st.integers(1, count)))
+    return Case([x], {"winner": winner, "pieces": count})
+
+
+@st.composite
+def scatters(draw: st.DrawFn) -> Case:
+    shape = draw(shapes(min_dims=1, min_side=1))
+    index = draw(hnp.integer_array_indices(shape) | hnp.basic_indices(shape).map(lambda i: i))
+    index = index if isinstance(index, tuple) else (index,)
+    return Case([draw(arrays(np.empty(shape)[index].shape))], {"index": index, "shape": shape})
+
+
+@st.composite
 def dropouts(draw: st.DrawFn) -> Case:
     scale = draw(st.none() | st.floats(0.5, 2.0))
     return Case([draw(arrays())], {"keep": draw(st.floats(0.1, 1.0)), "seed": draw(seeds()), "scale": scale})
@@ -258,16 +278,50 @@ def _unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
     )
 
 
+def _winning(winner: Any, pieces: int) -> Any:
+    return winner[..., None, :] == np.arange(pieces, 0, -1)[:, None]
+
+
+def _spread(y: Any, winner: Any, pieces: int) -> Any:
+    spread = y[..., None, :] * _winning(winner, pieces)
+    return spread.reshape(*y.shape[:-1], pieces * y.shape[-1])
+
+
+def _select(z: Any, winner: Any, pieces: int) -> Any:
+    units = z.shape[-1] // pieces
+    return (z.reshape(*z.shape[:-1], pieces, units) * _winning(winner, pieces)).sum(-2)
+
+
+def _scatter(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
+    out = np.zeros(shape)
+    np.add.at(out, index, g)
+    return out
+
+
+def _slope(z: Any, labels: Any) -> Any:
+    return np.exp(_log_softmax(z)) - np.eye(z.shape[-1])[labels]
+
+
+def _on_device(function: Callable[..., mg.Tensor], name: str) -> Callable[..., mg.Tensor]:
+    """The function with one of its options moved beside its arrays."""
+
+    def call(*arguments: Any, **options: Any) -> mg.Tensor:
+        value = options[name]
+        parts = value if isinstance(value, tuple) else (value,)
+        library = backend.current()
+        moved = tuple(library.asarray(part) if isinstance(part, np.ndarray) else part for part in parts)
+        options[name] = moved if isinstance(value, tuple) else moved[0]
+        return function(*arguments, **options)
+
+    return call
+
+
 def _dropout(x: Any, keep: float, seed: int, scale: float | None) -> Any:
     mask = np.random.default_rng(seed).random(x.shape, dtype=np.float32) < keep
     return x * mask * (1.0 / keep if scale is None else scale)
 
 
 # ---- the table
-
-
-def _choose(x: Any, y: Any, condition: Any) -> mg.Tensor:
-    return mg.where(backend.current().asarray(condition), x, y)
 
 
 OPERATIONS = [
@@ -293,7 +347,12 @@ OPERATIONS = [
     Operation("relu", mg.relu, lambda x: np.maximum(x, 0.0), unary(kinks=(0.0,))),
     Operation("maximum", mg.maximum, np.maximum, without_ties()),
     Operation("minimum", mg.minimum, np.minimum, without_ties()),
-    Operation("where", _choose, lambda x, y, condition: np.where(condition, x, y), choices()),
+    Operation(
+        "where",
+        _on_device(lambda x, y, condition: mg.where(condition, x, y), "condition"),
+        lambda x, y, condition: np.where(condition, x, y),
+        choices(),
+    ),
     Operation(
         "clip", lambda x: mg.clip(x, -1.0, 1.0), lambda x: np.clip(x, -1.0, 1.0), unary(kinks=(-1.0, 1.0))
     ),
@@ -336,4 +395,19 @@ OPERATIONS = [
         "softmax_cross_entropy", mg.softmax_cross_entropy, _cross_entropy, labelled(), like_numpy=False
     ),
     Operation("logistic_cost", mg.logistic_cost, _logistic, signed(), like_numpy=False),
+    # Primitives of the library's own that serve as derivatives of others.
+    Operation(
+        "_spread", _on_device(networks._spread, "winner"), _spread, winners(of_units=True), like_numpy=False
+    ),
+    Operation(
+        "_select", _on_device(networks._select, "winner"), _select, winners(of_units=False), like_numpy=False
+    ),
+    Operation("_scatter", _on_device(moves._scatter, "index"), _scatter, scatters()),
+    Operation(
+        "_cross_entropy_slope",
+        _on_device(networks._cross_entropy_slope, "labels"),
+        _slope,
+        labelled().map(lambda case: Case(case.arrays, {"labels": case.options["labels"]})),
+        like_numpy=False,
+    ),
 ]

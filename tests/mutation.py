@@ -1,0 +1,292 @@
+"""Break every derivative in turn, and see whether the tests notice.
+
+`python -m tests.mutation` prints a table of the mutants and writes nothing. A mutant is one rule of
+one primitive, changed in one way; it is caught when a property of tests/properties.py, or the
+adversarial objective's own test, fails with it in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import HealthCheck, Phase, given, settings
+
+import minigrad as mg
+from minigrad import backend
+from minigrad.engine import Primitive, _EachPosition
+from minigrad.operations import elementwise, networks, products, reductions, shapes
+from tests.declarations import OPERATIONS, Case, Operation
+from tests.properties import PROPERTIES, Property, dtypes_and_shapes_are_the_inputs
+
+MODULES = (elementwise, networks, products, reductions, shapes)
+Rule = Callable[..., mg.Tensor]
+
+
+def primitives() -> list[Primitive[Any]]:
+    """Every primitive of the library, each once."""
+    found = {id(p): p for module in MODULES for p in vars(module).values() if isinstance(p, Primitive)}
+    return list(found.values())
+
+
+# ---- the ways to break a rule
+
+
+def wrong_sign(rule: Rule) -> Rule:
+    return lambda g, y, *a, **o: -rule(g, y, *a, **o)
+
+
+def dropped_factor(rule: Rule) -> Rule:
+    """A constant of the formula forgotten: 2, as of x²."""
+    return lambda g, y, *a, **o: 0.5 * rule(g, y, *a, **o)
+
+
+def slightly_off(rule: Rule) -> Rule:
+    return lambda g, y, *a, **o: 1.0001 * rule(g, y, *a, **o)
+
+
+def forgets_the_cotangent(rule: Rule) -> Rule:
+    """Right for an all-ones cotangent alone."""
+
+    def broken(g: mg.Tensor, y: mg.Tensor, *a: Any, **o: Any) -> mg.Tensor:
+        return rule(mg.Tensor(backend.of(g.data).xp.ones_like(g.data)), y, *a, **o)
+
+    return broken
+
+
+def writes_into_the_cotangent(rule: Rule) -> Rule:
+    def broken(g: mg.Tensor, y: mg.Tensor, *a: Any, **o: Any) -> mg.Tensor:
+        share = rule(g, y, *a, **o)
+        share = mg.copy(share)
+        if getattr(g.data, "flags", None) is None or g.data.flags.writeable:
+            g.data *= 0.5
+        return share
+
+    return broken
+
+
+def writes_into_the_result(rule: Rule) -> Rule:
+    def broken(g: mg.Tensor, y: mg.Tensor, *a: Any, **o: Any) -> mg.Tensor:
+        share = mg.copy(rule(g, y, *a, **o))
+        if y.data.flags.writeable:
+            y.data += 1.0
+        return share
+
+    return broken
+
+
+def constant_to_the_second_order(rule: Rule) -> Rule:
+    """The right numbers, without a graph of their own."""
+    return lambda g, y, *a, **o: rule(g.detach(), y.detach(), *map(_detached, a), **o)
+
+
+def _detached(argument: Any) -> Any:
+    return argument.detach() if isinstance(argument, mg.Tensor) else argument
+
+
+MUTATIONS = [
+    wrong_sign,
+    dropped_factor,
+    slightly_off,
+    forgets_the_cotangent,
+    writes_into_the_cotangent,
+    writes_into_the_result,
+    constant_to_the_second_order,
+]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    name: str
+    apply: Callable[[], Any]  # a context manager
+    covers: Callable[[Operation], bool]
+
+
+@contextmanager
+def replaced(owner: Any, attribute: str, value: Any) -> Iterator[None]:
+    before = getattr(owner, attribute)
+    setattr(owner, attribute, value)
+    try:
+        yield
+    finally:
+        setattr(owner, attribute, before)
+
+
+def mutants() -> Iterator[Mutant]:
+    uses = primitives_used()
+    for primitive in primitives():
+        users = [name for name, used in uses.items() if id(primitive) in used]
+
+        def covers(operation: Operation, users: list[str] = users) -> bool:
+            return operation.name in users
+
+        if isinstance(primitive.vjps, _EachPosition):
+            for mutation in MUTATIONS:
+                rule_at = primitive.vjps._rule_at
+                broken = _EachPosition(lambda position, m=mutation, r=rule_at: m(r(position)))
+                yield Mutant(
+                    f"{primitive.name}: {mutation.__name__}",
+                    lambda p=primitive, v=broken: replaced(p, "vjps", v),
+                    covers,
+                )
+            continue
+        for position, rule in enumerate(primitive.vjps):
+            if rule is None:
+                continue
+            for mutation in MUTATIONS:
+                vjps = list(primitive.vjps)
+                vjps[position] = mutation(rule)
+                yield Mutant(
+                    f"{primitive.name}, argument {position + 1}: {mutation.__name__}",
+                    lambda p=primitive, v=tuple(vjps): replaced(p, "vjps", v),
+                    covers,
+                )
+    yield from structural_mutants()
+
+
+def structural_mutants() -> Iterator[Mutant]:
+    """What stands around the rules: un-broadcasting, transposed operands, ties, ownership."""
+
+    def first_instead_of_sum(g: mg.Tensor, shape: tuple[int, ...]) -> mg.Tensor:
+        new = g.ndim - len(shape)
+        index = tuple(
+            0 if i < new else slice(0, 1) if n != shape[i - new] and n else slice(None)
+            for i, n in enumerate(g.shape)
+        )
+        return mg.reshape(g[index], shape) if g.size else mg.operations.reductions.unbroadcast(g, shape)
+
+    everything = lambda operation: True  # noqa: E731
+    named = lambda *names: lambda operation: operation.public_name in names  # noqa: E731
+    yield Mutant(
+        "walk: one element instead of the sum where an operand was broadcast",
+        lambda: replaced(mg.operations, "unbroadcast", first_instead_of_sum),
+        named("add", "multiply", "where", "linear"),
+    )
+    yield Mutant(
+        "walk: the broadcast shape left as it is",
+        lambda: replaced(mg.operations, "unbroadcast", lambda g, shape: g),
+        named("add", "multiply", "where", "linear"),
+    )
+    yield Mutant(
+        "matmul: operands not transposed",
+        lambda: replaced(products, "swap_last", lambda x: mg.operations.copy(x)),
+        named("matmul", "linear"),
+    )
+    yield Mutant(
+        "scatter: repeated indices overwrite each other",
+        lambda: replaced(shapes, "_is_basic", lambda index: True),
+        named("getitem"),
+    )
+    yield Mutant(
+        "max: every tied element gets the gradient",
+        lambda: replaced(
+            reductions,
+            "_first_greatest",
+            lambda x, axes: x == backend.of(x).xp.max(x, axis=axes, keepdims=True),
+        ),
+        named("max"),
+    )
+    yield Mutant(
+        "walk: gradients handed out without memory of their own",
+        lambda: replaced(mg, "copy", lambda x: x),
+        everything,
+    )
+    yield Mutant(
+        "walk: gradients keep the dtype of the rule",
+        lambda: replaced(mg, "astype", lambda x, dtype: x),
+        named("ties and dtypes"),
+    )
+
+
+def primitives_used() -> dict[str, set[int]]:
+    """The primitives that each operation's forward calls, by running it."""
+    used: dict[str, set[int]] = {}
+    original = Primitive.__call__
+    for operation in OPERATIONS:
+        seen = used.setdefault(operation.name, set())
+
+        def spying(self: Any, *a: Any, seen: set[int] = seen, **o: Any) -> Any:
+            seen.add(id(self))
+            return original(self, *a, **o)
+
+        with replaced(Primitive, "__call__", spying):
+            try_examples(operation, dtypes_and_shapes_are_the_inputs)
+    return used
+
+
+few_examples = settings(
+    max_examples=25,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def notices(mutant: Mutant) -> bool:
+    """Whether some property of some operation that the mutant touches fails with it."""
+    with mutant.apply():
+        for operation in OPERATIONS:
+            if mutant.covers(operation):
+                for holds in PROPERTIES:
+                    try:
+                        with np.errstate(all="ignore"):
+                            try_examples(operation, holds)
+                    except Exception:
+                        return True
+    return exact_tests_fail(mutant)
+
+
+def try_examples(operation: Operation, holds: Property) -> None:
+    """A property of an operation, on as many examples as a mutant is given."""
+
+    @few_examples
+    @given(operation.inputs)
+    def run(case: Case) -> None:
+        holds(operation, case, backend.get("numpy"))
+
+    run()
+
+
+def exact_tests_fail(mutant: Mutant) -> bool:
+    """The same for the exact tests of ties and dtypes, which no random input reaches."""
+    with mutant.apply():
+        try:
+            x = mg.Tensor([2.0, 2.0], requires_grad=True)
+            assert mg.grad(mg.max(x), x)[0].numpy().sum() == 1.0
+            y = mg.Tensor(np.float64(2.0), requires_grad=True)
+            assert mg.grad(mg.sum(mg.Tensor(np.ones(2, np.float32)) * y), y)[0].dtype == np.float64
+        except AssertionError:
+            return True
+    return False
+
+
+# Mutants that compute the same and so cannot be noticed, each with the reason.
+EQUIVALENT: dict[str, str] = {}
+
+
+def survivors() -> tuple[list[str], int]:
+    """(names of the mutants that nothing notices, the number of all mutants that could be)."""
+    alive, count = [], 0
+    for mutant in mutants():
+        count += 1
+        if not notices(mutant):
+            alive.append(mutant.name)
+    return alive, count
+
+
+if __name__ == "__main__":
+    from tests.strict import StrictBackend
+
+    backend.register(StrictBackend())
+    left, total = survivors()
+    unexplained = [name for name in left if name not in EQUIVALENT]
+    for name in left:
+        print(f"survives: {name}  ({EQUIVALENT.get(name, 'NOT EXPLAINED')})")
+    print(
+        f"{total - len(left)} of {total} mutants caught; {len(left)} survive, {len(unexplained)} unexplained"
+    )
