@@ -44,8 +44,21 @@ def gradient_at(model: Any, x: Any, y: Any) -> Any:
     evaluating = getattr(model, "evaluating", nullcontext)
     with evaluating(), mg.enable_grad():
         leaf = mg.Tensor(x, requires_grad=True)
-        (gradient,) = mg.grad(model.cost(leaf, y, reduction="sum"), leaf)
+        (gradient,) = mg.grad(cost_of(model, leaf, y, "sum"), leaf)
     return gradient.data
+
+
+def cost_of(model: Any, x: Any, y: Any, reduction: str) -> mg.Tensor:
+    """model.cost(x, y, reduction), with an error where it is not what an attack needs."""
+    if not callable(getattr(model, "cost", None)):
+        raise ArgumentTypeError(f"model must have a method cost(x, y, reduction), got {type(model).__name__}")
+    cost = model.cost(x, y, reduction=reduction)
+    if not isinstance(cost, mg.Tensor) or cost.size != 1:
+        what = f"a Tensor of shape {cost.shape}" if isinstance(cost, mg.Tensor) else type(cost).__name__
+        raise ArgumentTypeError(
+            f"model.cost with reduction={reduction!r} must be a scalar Tensor, got {what}"
+        )
+    return cost
 
 
 def fgsm(
@@ -61,7 +74,7 @@ def fgsm(
     """x + ε sign(∇ₓJ(θ, x, y)), a new array of x's shape, dtype and library.
 
     y           labels; None takes the model's predictions (which cannot leak the true label)
-    epsilon     ≥ 0, in the units of x: the greatest change of any element
+    epsilon     ≥ 0, in the units of x: the change of every element with a gradient, up to rounding
     bounds      (low, high) of valid inputs: x must lie within, and the result is clipped to them.
                 The paper clips nothing: None.
     targeted    y are labels to reach, and their cost is descended: x − ε sign(∇ₓJ(θ, x, y))

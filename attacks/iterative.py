@@ -27,8 +27,9 @@ def pgd(
     random_start: bool = True,
     seed: int = 0,
 ) -> Any:
-    """`steps` times x' ← clip(x' + step · sign(∇J(θ, x', y)), x − ε, x + ε); a new array.
+    """`steps` times x' ← clip(x' + step · sign(∇J(θ, x', y)), x − ε, x + ε), a new array.
 
+    It is clipped to bounds as well where they are given, and steps go down where targeted.
     random_start begins at x + U(−ε, ε), drawn on the host from `seed`. The other arguments are as
     for `fgsm`.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import minigrad as mg
-from attacks.fast_gradient import prepare, step_along_sign
+from attacks.fast_gradient import cost_of, prepare, step_along_sign
 from minigrad.errors import ArgumentError, check_number
 
 
@@ -33,8 +33,8 @@ def adversarial_objective(
     x, y, _ = prepare(model, x, y, None, targeted=False)
     with mg.enable_grad():
         if alpha == 1.0:
-            return model.cost(x, y)
+            return cost_of(model, x, y, "mean")
         leaf = mg.Tensor(x, requires_grad=True)
-        gradient, clean = mg.grad_and_remainder(model.cost(leaf, y), leaf)
-        adversarial = model.cost(step_along_sign(x, gradient.data, epsilon, None), y)
+        gradient, clean = mg.grad_and_remainder(cost_of(model, leaf, y, "mean"), leaf)
+        adversarial = cost_of(model, step_along_sign(x, gradient.data, epsilon, None), y, "mean")
         return alpha * clean + (1.0 - alpha) * adversarial

@@ -1,18 +1,23 @@
-"""The command line of the benchmarks."""
+"""Reproduce the paper on MNIST, and measure."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from benchmarks import paper
 from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, DataError
 
 
 def main(arguments: list[str] | None = None) -> None:
+    try:
+        from benchmarks import paper
+    except ModuleNotFoundError as error:
+        sys.exit(f"error: the benchmarks need {error.name}: pip install -e '.[benchmarks]'")
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without ± still gets the figures
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    command = commands.add_parser("paper", help="reproduce the paper on MNIST", description=paper.__doc__)
+    command = commands.add_parser("paper", help="the paper's experiments", description=paper.__doc__)
     paper.add_arguments(command)
     command.set_defaults(run=paper.run)
     options = parser.parse_args(arguments)

@@ -69,7 +69,11 @@ def _find(directory: Path, name: str) -> Path:
     for path in (directory / name, directory / f"{name}.gz"):
         if path.is_file():
             return path
-    raise FileNotFoundError(f"the data directory must hold {name} or {name}.gz, not found in {directory}")
+    if not directory.is_dir():
+        raise FileNotFoundError(f"the data directory must be a directory, got {directory} (--data)")
+    raise FileNotFoundError(
+        f"the data directory must hold {name} or {name}.gz, not found in {directory} (--data)"
+    )
 
 
 def read_idx(path: str | os.PathLike[str]) -> np.ndarray:

@@ -1,4 +1,5 @@
-"""`python -m benchmarks paper`: train, attack, and print what was measured beside the paper's figures."""
+"""Train, attack, and print what was measured beside the paper's figures. About two minutes on two cores
+at the default scale."""
 
 from __future__ import annotations
 
@@ -40,14 +41,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="quick: minutes, one seed; paper: the published settings, five seeds, "
                         "hours on a CPU (default: quick)")  # fmt: skip
     parser.add_argument("--epochs", type=int, help="epochs of every training, instead of the scale's")
-    parser.add_argument("--seeds", type=int, help="how many seeds, 0 upwards, instead of the scale's")
+    parser.add_argument("--seeds", type=int, help="number of seeds, 0, 1, 2, …, instead of the scale's")
     parser.add_argument("--backend", choices=["numpy", "cupy"], default=None,
                         help="array library (default: MINIGRAD_BACKEND, else numpy)")  # fmt: skip
     parser.add_argument("--data", default=mnist.DIRECTORY, metavar="DIR",
                         help="directory with MNIST's four IDX files (default: the copy that comes "
                         "with this repository)")  # fmt: skip
     parser.add_argument("--out", default="results", metavar="DIR",
-                        help="where paper.json is written (default: %(default)s)")  # fmt: skip
+                        help="where paper.json is written, over an earlier one "
+                        "(default: %(default)s)")  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="no progress bars: the table alone")
 
 
@@ -57,58 +59,111 @@ def run(options: argparse.Namespace) -> None:
         check_count("--epochs", options.epochs)
     seeds = options.seeds if options.seeds is not None else SEEDS[options.scale]
     check_count("--seeds", seeds)
-    out = check_writable_directory("--out", options.out)
     library = backend.current() if options.backend is None else backend.get(options.backend)
     train, test = (digits.to(library.name) for digits in mnist.load(options.data))
+    path = os.path.join(check_writable_directory("--out", options.out), "paper.json")
 
     console = Console(width=None if sys.stdout.isatty() else 110)  # no terminal, no width to keep to
-    started = time.time()
-    measured: dict[str, list[Measurement]] = {}
-    records: dict[str, Any] = {}
-    with backend.use(library.name):
-        for name in dict.fromkeys(options.rows):
-            experiment = EXPERIMENTS[name]
-            runs = []
-            for seed in range(seeds):
-                began = time.perf_counter()
-                with watching(console, options.quiet, f"seed {seed}") as progress:
-                    task = Task(train, test, options.scale, seed, options.epochs, progress)
-                    for key, measurement in experiment.run(task).items():
-                        measured.setdefault(key, []).append(measurement)
-                seconds = time.perf_counter() - began
-                runs.append({"seed": seed, "seconds": seconds, "history": task.history})
-            records[name] = {"choices": experiment.CHOICES, "runs": runs}
-
-    rows = [row for name in records for row in EXPERIMENTS[name].ROWS]
-    summaries = {row.key: summarise(measured[row.key]) for row in rows}
-    report = {
-        "command": command(options, seeds, library.name),
-        "dtype": "float32",
-        "examples": {"train": len(train), "test": len(test)},
-        "rows": [
-            {**dataclasses.asdict(row), "measured": summaries[row.key],
-             "by_seed": [dataclasses.asdict(m) for m in measured[row.key]]}
-            for row in rows
-        ],
-        "experiments": records,
-        "environment": environment(library),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
-        "seconds": time.time() - started,
-    }  # fmt: skip
-    path = os.path.join(out, "paper.json")
-    with atomic_writer(path) as file:
-        file.write(json.dumps(report, indent=1).encode())
-    console.print(table(rows, summaries, seeds))
-    console.print(f"{report['seconds']:.0f} s, backend {library.name}; written to {path}", highlight=False)
+    names = list(dict.fromkeys(options.rows))
+    report = Report(command(options, seeds, library.name), (len(train), len(test)), library)
+    try:
+        with backend.use(library.name):
+            for number, name in enumerate(names, 1):
+                for seed in range(seeds):
+                    place = f"({number} of {len(names)}, seed {seed + 1} of {seeds})"
+                    with watching(console, options.quiet, place) as progress:
+                        began = time.perf_counter()
+                        task = Task(train, test, options.scale, seed, options.epochs, progress)
+                        found = EXPERIMENTS[name].run(task)
+                    report.add(name, seed, found, task.history, time.perf_counter() - began)
+                    report.write(path)
+        report.complete = True
+        report.write(path)
+    finally:  # what is done is shown after an interruption too
+        if report.measured:
+            console.print(report.table())
+            done = "" if report.complete else "; not complete"
+            console.print(
+                f"{report.seconds():.0f} s, backend {library.name}{done}; written to {path}", highlight=False
+            )
 
 
 def command(options: argparse.Namespace, seeds: int, library: str) -> str:
     """What to type for the same figures again, with every setting that they depend on."""
     epochs = "" if options.epochs is None else f" --epochs {options.epochs}"
+    data = "" if options.data == mnist.DIRECTORY else f" --data {options.data}"
     return (
         f"python -m benchmarks paper --rows {' '.join(options.rows)} --scale {options.scale}{epochs} "
-        f"--seeds {seeds} --backend {library}"
+        f"--seeds {seeds} --backend {library}{data}"
     )
+
+
+class Report:
+    """What was measured so far: as a table, and as the JSON file that is written after every seed."""
+
+    def __init__(self, command: str, examples: tuple[int, int], library: backend.Backend) -> None:
+        self.command = command
+        self.examples = examples
+        self.library = library
+        self.started = time.time()
+        self.complete = False
+        self.measured: dict[str, list[Measurement]] = {}
+        self.records: dict[str, Any] = {}
+
+    def seconds(self) -> float:
+        return time.time() - self.started
+
+    def add(
+        self, name: str, seed: int, found: dict[str, Measurement], history: list[Any], seconds: float
+    ) -> None:
+        for key, measurement in found.items():
+            self.measured.setdefault(key, []).append(measurement)
+        record = self.records.setdefault(name, {"choices": EXPERIMENTS[name].CHOICES, "runs": []})
+        record["runs"].append({"seed": seed, "seconds": seconds, "history": history})
+
+    def rows(self) -> list[Row]:
+        return [row for name in self.records for row in EXPERIMENTS[name].ROWS]
+
+    def write(self, path: str) -> None:
+        content = {
+            "command": self.command,
+            "complete": self.complete,
+            "dtype": "float32",
+            "examples": dict(zip(("train", "test"), self.examples, strict=True)),
+            "rows": [
+                {
+                    **dataclasses.asdict(row),
+                    "measured": summarise(self.measured[row.key]),
+                    "by_seed": [dataclasses.asdict(m) for m in self.measured[row.key]],
+                }
+                for row in self.rows()
+            ],
+            "experiments": self.records,
+            "environment": environment(self.library),
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
+            "seconds": self.seconds(),
+        }
+        with atomic_writer(path) as file:
+            file.write(json.dumps(content, indent=1).encode())
+
+    def table(self) -> Table:
+        """The paper's figure and the measured one, row by row."""
+        result = Table(
+            title="Explaining and Harnessing Adversarial Examples (Goodfellow et al., 2015)",
+            caption="error % / mean confidence % on the mistakes; ± standard deviation over seeds; "
+            "clipped: adversarial images clipped to [0, 1]",
+        )
+        for heading in ("§", "what"):
+            result.add_column(heading)
+        for heading in ("paper", "measured", "clipped", "examples × seeds"):
+            result.add_column(heading, justify="right")
+        for row in self.rows():
+            summary = summarise(self.measured[row.key])
+            paper = " / ".join(f"{figure:g}" for figure in (row.error, row.confidence) if figure is not None)
+            clipped = figures(summary["clipped"]) if "clipped" in summary else "–"
+            examples = f"{summary['examples']} × {summary['seeds']}"
+            result.add_row(row.section, row.what, paper or "–", figures(summary), clipped, examples)
+        return result
 
 
 @contextmanager
@@ -120,8 +175,10 @@ def watching(console: Console, quiet: bool, prefix: str) -> Iterator[Watch]:
         bar = progress.add_task(prefix)
 
         def watch(done: int, total: int, what: str) -> None:
+            if done == total:
+                what = f"measuring {what}"
             if done % 10 == 0 or done == total:
-                progress.update(bar, description=f"{what}, {prefix}", completed=done, total=total)
+                progress.update(bar, description=f"{what} {prefix}", completed=done, total=total)
 
         yield watch
 
@@ -146,27 +203,6 @@ def summarise(measurements: list[Measurement]) -> dict[str, Any]:
     if clipped:
         summary["clipped"] = summarise(clipped)
     return summary
-
-
-def table(rows: list[Row], summaries: dict[str, Any], seeds: int) -> Table:
-    """The paper's figure and the measured one, row by row."""
-    result = Table(
-        title="Explaining and Harnessing Adversarial Examples (Goodfellow et al., 2015)",
-        caption="error % / mean confidence % on the mistakes; ± standard deviation over seeds; "
-        "clipped: adversarial images clipped to [0, 1]",
-    )
-    for heading in ("§", "what"):
-        result.add_column(heading)
-    for heading in ("paper", "measured", "clipped", "examples × seeds"):
-        result.add_column(heading, justify="right")
-    for row in rows:
-        summary = summaries[row.key]
-        paper = " / ".join(f"{figure:g}" for figure in (row.error, row.confidence) if figure is not None)
-        clipped = figures(summary["clipped"]) if "clipped" in summary else "–"
-        result.add_row(
-            row.section, row.what, paper or "–", figures(summary), clipped, f"{summary['examples']} × {seeds}"
-        )
-    return result
 
 
 def figures(summary: dict[str, Any]) -> str:

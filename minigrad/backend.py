@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.errors import ArgumentError, BackendError, check_choice
+from minigrad.errors import ArgumentError, BackendError, check_choice, check_count
 
 
 class Backend:
@@ -82,12 +82,12 @@ def register(backend: Backend) -> None:
     _by_type[backend.array_type] = backend
 
 
-def get(name: str) -> Backend:
-    """The backend of that name: "numpy" or "cupy".
+def get(name: str, argument: str = "backend") -> Backend:
+    """The backend of that name: "numpy" or "cupy". Errors call it `argument`.
 
     Raises ArgumentError for an unknown name, BackendError where CuPy or a GPU is missing.
     """
-    check_choice("backend", name, tuple({**_by_name, "cupy": None}))
+    check_choice(argument, name, tuple({**_by_name, "cupy": None}))
     if name not in _by_name:
         register(CupyBackend())
     return _by_name[name]
@@ -126,7 +126,7 @@ _thread = _Thread()
 
 def current() -> Backend:
     """Where this thread makes new arrays: the backend last chosen, else MINIGRAD_BACKEND's."""
-    return _thread.chosen or get(os.environ.get("MINIGRAD_BACKEND") or "numpy")
+    return _thread.chosen or get(os.environ.get("MINIGRAD_BACKEND") or "numpy", "MINIGRAD_BACKEND")
 
 
 class use:
@@ -157,4 +157,6 @@ def random_generator(seed: int | np.random.SeedSequence) -> np.random.Generator:
     Initial weights and dropout masks are drawn from it and then uploaded, so that a seed gives the
     same numbers on every backend.
     """
+    if not isinstance(seed, np.random.SeedSequence):
+        check_count("seed", seed, low=0)
     return np.random.default_rng(seed)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from minigrad import backend
-from minigrad.errors import DataError
+from minigrad.errors import ArgumentTypeError, DataError
 
 
 class HasState(Protocol):
@@ -28,6 +28,11 @@ def save(path: str | os.PathLike[str], state: HasState | Mapping[str, Any]) -> N
     """
     import zipfile
 
+    _check_path(path)
+    if not isinstance(state, Mapping) and not hasattr(state, "state_dict"):
+        raise ArgumentTypeError(
+            f"state must be a Module, an optimiser or a mapping of arrays, got {type(state).__name__}"
+        )
     arrays = state if isinstance(state, Mapping) else state.state_dict()
     with atomic_writer(path) as handle, zipfile.ZipFile(handle, "w") as archive:
         for name, array in arrays.items():
@@ -41,7 +46,15 @@ def load(path: str | os.PathLike[str], into: HasState | None = None) -> dict[str
     Raises DataError where the file is no intact .npz of plain arrays, and ArgumentError, before
     anything is changed, where its names, shapes or dtypes are not those of `into`.
     """
+    import zipfile
+
+    _check_path(path)
+    if into is not None and not hasattr(into, "load_state_dict"):
+        raise ArgumentTypeError(f"into must be a Module or an optimiser, got {type(into).__name__}")
     with open(path, "rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise DataError(f"{os.fspath(path)} must be an .npz file, as minigrad.save writes it")
+        file.seek(0)
         try:
             with np.load(file, allow_pickle=False) as archive:
                 state = {name: archive[name] for name in archive.files}
@@ -54,6 +67,11 @@ def load(path: str | os.PathLike[str], into: HasState | None = None) -> dict[str
     return state
 
 
+def _check_path(path: Any) -> None:
+    if not isinstance(path, (str, os.PathLike)):
+        raise ArgumentTypeError(f"path must come first, a string or a path, got {type(path).__name__}")
+
+
 class atomic_writer:
     """A binary file for a `with` block that takes its place at `path` only if the block succeeds."""
 
@@ -64,6 +82,8 @@ class atomic_writer:
         import tempfile
 
         directory, name = os.path.split(os.path.abspath(self._path))
+        if not os.path.isdir(directory):
+            raise FileNotFoundError(f"path must lie in a directory that exists, got {self._path!r}")
         descriptor, self._temporary = tempfile.mkstemp(prefix=f".{name}.", dir=directory)
         self._file = os.fdopen(descriptor, "wb")
         return self._file

@@ -70,7 +70,8 @@ class _Setting(ContextDecorator):
         setattr(_thread, self._attribute, _thread.previous.pop())
 
     def __call__(self, function: Any) -> Any:
-        if function.__code__.co_flags & _RUNS_LATER:
+        code = getattr(function, "__code__", None)
+        if code is not None and code.co_flags & _RUNS_LATER:
             raise ArgumentTypeError(
                 f"{function.__name__} is a generator or a coroutine, whose body runs after the call: "
                 "put a `with` statement inside it"
@@ -130,7 +131,12 @@ class Primitive(Generic[P]):
     """
 
     def __init__(self, forward: Callable[Concatenate[Any, P], Any], real: bool = True) -> None:
-        code = forward.__code__
+        code = getattr(forward, "__code__", None)
+        if code is None or (code.co_kwonlyargcount and not code.co_flags & 0x04):
+            raise ArgumentTypeError(
+                f"forward must be a function without keyword-only parameters, got {forward!r}: an "
+                "option is given by name or by position, after the arrays"
+            )
         defaults = forward.__defaults__ or ()
         self.forward = forward
         self.name = forward.__name__.strip("_")
@@ -148,19 +154,37 @@ class Primitive(Generic[P]):
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
 
-    def set_vjps(self, *vjps: Rule | None) -> None:
-        """One rule per array argument, in order; None where there is no derivative."""
+    @property
+    def __signature__(self) -> Any:
+        """The forward's, without the array library: what a caller gives."""
+        import inspect
+
+        signature = inspect.signature(self.forward)
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+    def set_vjps(self, *vjps: Rule | None) -> Any:
+        """One rule per array argument, in order; None where there is no derivative.
+
+        Returns the first, so that it also serves as the decorator of a single longer rule.
+        """
+        if not 0 < len(vjps) <= len(self._names):
+            raise ArgumentError(
+                f"vjps must be one for each array argument of {self.name}({', '.join(self._names)}), "
+                f"got {len(vjps)}"
+            )
         self.vjps = vjps
         self._rules_everywhere = None not in vjps
         self._complete_call = len(vjps) if len(vjps) == len(self._names) else -1
+        return vjps[0]
 
-    def set_vjp_of_each(self, rule_at: Callable[[int], Rule]) -> None:
+    def set_vjp_of_each(self, rule_at: Callable[[int], Rule]) -> Callable[[int], Rule]:
         """For a forward that takes any number of arrays: `rule_at(position)` is a position's rule.
 
         The options of such a primitive are given by name.
         """
         self.vjps = _EachPosition(rule_at)
         self._variadic = self._rules_everywhere = True
+        return rule_at
 
     def __call__(self, *arguments: P.args, **options: P.kwargs) -> Tensor:
         if (options or len(arguments) != self._complete_call) and not self._variadic:
@@ -219,8 +243,8 @@ class Primitive(Generic[P]):
     def _bind(self, arguments: Any, options: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Sort a call into (array arguments, all options) by the forward's signature."""
         names, arity = self._names, len(self.vjps)
-        if len(arguments) == len(names) and not options:
-            return arguments[:arity], dict(zip(names[arity:], arguments[arity:], strict=True))
+        if arity == 0:
+            raise ArgumentTypeError(f"{self.name} has no rules yet: give them with set_vjps")
         given = {**self._defaults, **options, **dict(zip(names, arguments, strict=False))}
         unknown = [name for name in options if name not in names[len(arguments) :]]
         missing = [name for name in names if name not in given]
@@ -230,7 +254,14 @@ class Primitive(Generic[P]):
                 f"{self.name}({', '.join(names)}): {problem}; got {len(arguments)} by position "
                 f"and {sorted(options)} by name"
             )
-        return tuple(given[name] for name in names[:arity]), {name: given[name] for name in names[arity:]}
+        settings = {name: given[name] for name in names[arity:]}
+        for name, value in settings.items():
+            if isinstance(value, Tensor):
+                raise ArgumentTypeError(
+                    f"{self.name}: {name} must be a setting, got a Tensor: {self.name} has rules for "
+                    f"{', '.join(names[:arity])} alone"
+                )
+        return tuple(given[name] for name in names[:arity]), settings
 
 
 def primitive(forward: Callable[Concatenate[Any, P], Any]) -> Primitive[P]:
@@ -356,7 +387,8 @@ def walk(
                 earlier = cotangents.get(x)
                 if earlier is None:
                     cotangents[x] = share
-                    # Made in this pass, no view, and not g itself handed on: nobody else has it.
+                    # A later share may be added in place only if nobody else has this memory: it was
+                    # made in this pass, is no view of anything, and is not g itself handed on.
                     new = share._age > started and share.data.base is None and share.data is not g.data
                     if new and not create_graph:
                         owned.add(x)
@@ -390,10 +422,21 @@ def _share(g: Tensor, y: Tensor, position: int, x: Tensor) -> Tensor | None:
             f"{type(share).__name__}: write it in minigrad's operations"
         )
     if share.data.shape != x.data.shape:
+        if not _repeats(x.data.shape, share.data.shape):
+            raise ArgumentError(
+                f"the rule of {primitive.name} for argument {position + 1} must return the argument's "
+                f"shape {x.shape}, or what it was broadcast to, got {share.shape}"
+            )
         share = mg.operations.unbroadcast(share, x.data.shape)
     if share.data.dtype != x.data.dtype:
         share = mg.astype(share, x.data.dtype)
     return share
+
+
+def _repeats(shape: tuple[int, ...], result: tuple[int, ...]) -> bool:
+    """Whether `shape` broadcasts to `result`."""
+    own = (1,) * (len(result) - len(shape)) + shape
+    return len(own) == len(result) and all(n in (1, m) for n, m in zip(own, result, strict=True))
 
 
 def _seed(output: Tensor, gradient: Any) -> Tensor:
@@ -480,6 +523,10 @@ def grad_and_remainder(output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     between output and x are known now, and what is left is the last product to each Tensor beside
     that way. For a network's cost J and its input x these are the weight gradients: ∇ₓJ now and the
     weights' gradients later cost no more than one pass for both.
+
+    Take J = f(z), z = x W. On the way to x, this call finds g = ∂J/∂z, and with it ∂J/∂x = g Wᵀ. What
+    is left is ∂J/∂W = xᵀ g. So the remainder is made to look like a function of z alone whose
+    derivative is the number g, and of a z that was computed from W but not from x.
 
     output is a Tensor of one element. Raises as `grad` does.
     """

@@ -99,34 +99,34 @@ def check_finite(name: str, array: Any, bounds: tuple[float, float] | None = Non
         raise ArgumentError(f"{name} must lie within bounds {bounds}, got values from {least} to {greatest}")
 
 
-def check_class_labels(labels: Any, shape: tuple[int, ...], n_classes: int) -> None:
+def check_class_labels(name: str, labels: Any, shape: tuple[int, ...], n_classes: int) -> None:
     """Raise unless `labels` are integers of `shape`, in 0 … n_classes − 1.
 
     As in `check_finite`, the values of an array on a GPU are not looked at.
     """
     if labels.dtype.kind not in "iu":
-        raise ArgumentTypeError(f"labels must be integers, got dtype {labels.dtype}")
-    _check_label_shape(labels, shape)
+        raise ArgumentTypeError(f"{name} must be integers, got dtype {labels.dtype}")
+    _check_label_shape(name, labels, shape)
     if isinstance(labels, np.ndarray) and labels.size:
         least, greatest = int(labels.min()), int(labels.max())
         if least < 0 or greatest >= n_classes:
             raise ArgumentError(
-                f"labels must be classes 0 to {n_classes - 1}, got values from {least} to {greatest}"
+                f"{name} must be classes 0 to {n_classes - 1}, got values from {least} to {greatest}"
             )
 
 
-def check_sign_labels(labels: Any, shape: tuple[int, ...]) -> None:
+def check_sign_labels(name: str, labels: Any, shape: tuple[int, ...]) -> None:
     """Raise unless `labels` have `shape` and each is −1 or +1 (values on a GPU are not read)."""
     if labels.dtype.kind not in "if":
-        raise ArgumentTypeError(f"labels must be real numbers -1 or +1, got dtype {labels.dtype}")
-    _check_label_shape(labels, shape)
+        raise ArgumentTypeError(f"{name} must be real numbers -1 or +1, got dtype {labels.dtype}")
+    _check_label_shape(name, labels, shape)
     if isinstance(labels, np.ndarray) and not np.all(np.abs(labels) == 1):
-        raise ArgumentError(f"labels must be -1 or +1, got {np.unique(labels)[:10].tolist()}")
+        raise ArgumentError(f"{name} must be -1 or +1, got {np.unique(labels)[:10].tolist()}")
 
 
-def _check_label_shape(labels: Any, shape: tuple[int, ...]) -> None:
+def _check_label_shape(name: str, labels: Any, shape: tuple[int, ...]) -> None:
     if labels.shape != shape:
-        raise ArgumentError(f"labels must have shape {shape}, one an example, got {labels.shape}")
+        raise ArgumentError(f"{name} must have shape {shape}, one label an example, got {labels.shape}")
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:

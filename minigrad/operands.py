@@ -91,4 +91,5 @@ def as_array_beside(operand: Any, other: Any) -> Any:
         return operand
     data: Any = other if backend.find(other) else getattr(other, "data", None)
     library = backend.find(data) or backend.current()
+    operand = _number_or_list("this operation", 0, operand)
     return library.asarray(operand, data.dtype if is_real(data) else np.float64)

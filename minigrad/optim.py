@@ -10,7 +10,7 @@ import numpy as np
 
 from minigrad import backend
 from minigrad.errors import ArgumentError, ArgumentTypeError, check_count, check_number
-from minigrad.modules import Parameter, check_state
+from minigrad.modules import Module, Parameter, check_state
 
 Schedule = Callable[[int], float]
 
@@ -58,7 +58,9 @@ class SGD:
         momentum: float | Schedule = 0.0,
         max_norm: float | None = None,
     ) -> None:
-        self.parameters = list(parameters)
+        if isinstance(parameters, Module):
+            raise ArgumentTypeError("parameters must be a list of Parameters: give model.parameters()")
+        self.parameters = [parameters] if isinstance(parameters, Parameter) else list(parameters)
         if not self.parameters:
             raise ArgumentError("parameters must hold at least one Parameter, got none")
         for position, parameter in enumerate(self.parameters):

@@ -27,6 +27,10 @@ class Tensor:
     Data that is no array is made into one as NumPy makes it (so Python floats become float64), in
     the library that `minigrad.backend` has chosen. ArgumentTypeError where requires_grad is asked
     for anything but floating-point data.
+
+    Operations save the data they need for their derivatives. Whoever writes into `data` by hand
+    calls `changed_in_place()` after it, as the optimiser does: then a graph recorded before raises,
+    where it would otherwise give a wrong gradient.
     """
 
     __slots__ = (
@@ -53,6 +57,10 @@ class Tensor:
     _age: int  # when it was computed or, for a leaf, last written in place; 0 for a leaf as given
 
     def __init__(self, data: Any, requires_grad: bool = False, *, dtype: Any = None) -> None:
+        if not isinstance(requires_grad, (bool, np.bool_)):
+            raise ArgumentTypeError(
+                f"requires_grad must be True or False, got {requires_grad!r} (dtype is given by name)"
+            )
         if isinstance(data, Tensor):
             data = data.data
         library = backend.find(data) or backend.current()
@@ -120,13 +128,19 @@ class Tensor:
     def __float__(self) -> float:
         return float(self.item())
 
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __format__(self, specification: str) -> str:
+        return format(self.item() if specification else str(self), specification)
+
     __hash__ = object.__hash__  # identity, although == compares elements
 
     # ---- leaving the graph
 
     def detach(self) -> Tensor:
-        """The same data as a Tensor of its own, cut off from the graph. A later change of the data in
-        place is noticed through the Tensor that it was made to, not through this one."""
+        """The same data as a Tensor of its own, cut off from the graph. It does not learn of changes
+        in place that are announced to the Tensor it came from (`changed_in_place`)."""
         detached = new_tensor(self.data)
         detached._age = self._age
         return detached
@@ -155,6 +169,9 @@ class Tensor:
         gradient      the cotangent of this Tensor (its shape); may be left out for a single element
         retain_graph  keep what a second backward through the same graph needs; without it a
                       second one raises GraphError
+
+        Raises ArgumentError where `gradient` is missing or does not fit, and GraphError where there
+        is no graph, it was used up, or a Tensor in it was changed in place.
         """
         for leaf, share in mg.engine.walk(self, gradient, None, retain_graph, create_graph=False).items():
             leaf.grad = share.data if leaf.grad is None else mg.add(leaf.grad, share).data
@@ -238,10 +255,10 @@ class Tensor:
         raise GraphError(
             "a Tensor's elements cannot be assigned: earlier results may have been saved for the "
             "derivative. Build a new one with mg.where(condition, a, b) or mg.concatenate, or, "
-            "outside any graph, change tensor.data"
+            "outside any graph, change tensor.data and call tensor.changed_in_place()"
         )
 
-    # ---- methods that are operations
+    # ---- methods that are operations: see the functions of the same names
 
     @property
     def T(self) -> Tensor:

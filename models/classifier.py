@@ -28,7 +28,11 @@ def initial_weights(shape: tuple[int, ...], generator: np.random.Generator) -> n
 
 
 class Classifier(mg.Module):
-    """A model of n_classes classes, labelled 0 to n_classes − 1, whose cost is cross-entropy."""
+    """A model of n_classes classes, labelled 0 to n_classes − 1, whose cost is cross-entropy.
+
+    LogisticRegression, with labels −1 and +1 and one logit, replaces the four small methods that say
+    so: check_labels, predict_proba and the two below them.
+    """
 
     def __init__(self, n_features: int, n_classes: int) -> None:
         self.n_features = check_count("n_features", n_features)
@@ -63,7 +67,7 @@ class Classifier(mg.Module):
 
     def check_labels(self, y: Any, examples: int) -> None:
         """Raise unless y holds one label for each of so many examples."""
-        check_class_labels(y, (examples,), self.n_classes)
+        check_class_labels("y", y, (examples,), self.n_classes)
 
     def _cost_of_logits(self, logits: mg.Tensor, y: Any, reduction: str) -> mg.Tensor:
         return mg.softmax_cross_entropy(logits, y, reduction)

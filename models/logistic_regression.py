@@ -51,7 +51,7 @@ class LogisticRegression(Classifier):
             return mg.sigmoid(self(x)).data
 
     def check_labels(self, y: Any, examples: int) -> None:
-        check_sign_labels(y, (examples,))
+        check_sign_labels("y", y, (examples,))
 
     def _cost_of_logits(self, logits: mg.Tensor, y: Any, reduction: str) -> mg.Tensor:
         return mg.logistic_cost(logits, y, reduction)

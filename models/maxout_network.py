@@ -34,8 +34,8 @@ class MaxoutNetwork(Classifier):
         seed: int = 0,
     ) -> None:
         super().__init__(n_features, n_classes)
-        if len(units) == 0:
-            raise ArgumentError(f"units must name at least one hidden layer, got {units!r}")
+        if not isinstance(units, (tuple, list)) or len(units) == 0:
+            raise ArgumentError(f"units must be one number a hidden layer, (240, 240) say, got {units!r}")
         self.units = tuple(check_count(f"units[{i}]", n) for i, n in enumerate(units))
         self.pieces = check_count("pieces", pieces)
         if dropout is not None:
@@ -44,6 +44,7 @@ class MaxoutNetwork(Classifier):
             for i, keep in enumerate(dropout):
                 check_number(f"dropout[{i}]", keep, low=0.0, high=1.0, low_open=True)
         self.dropout = dropout
+        check_count("seed", seed, low=0)
         seeds = np.random.SeedSequence(seed).spawn(2)
         weights, self.dropout_generator = map(backend.random_generator, seeds)
         widths = (n_features, *self.units)

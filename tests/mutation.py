@@ -182,11 +182,7 @@ def structural_mutants() -> Iterator[Mutant]:
     )
     yield Mutant(
         "max: every tied element gets the gradient",
-        lambda: replaced(
-            reductions,
-            "_first_greatest",
-            lambda x, axes: x == backend.of(x).xp.max(x, axis=axes, keepdims=True),
-        ),
+        lambda: replaced(reductions, "_first_greatest", lambda x, axes: x == x.max(axes, keepdims=True)),
         named("max"),
     )
     yield Mutant(
@@ -266,7 +262,9 @@ def exact_tests_fail(mutant: Mutant) -> bool:
 
 
 # Mutants that compute the same and so cannot be noticed, each with the reason.
-EQUIVALENT: dict[str, str] = {}
+EQUIVALENT: dict[str, str] = {
+    "broadcast_to, argument 1: writes_into_the_result": "its result is a read-only view",
+}
 
 
 def survivors() -> tuple[list[str], int]:
@@ -287,6 +285,4 @@ if __name__ == "__main__":
     unexplained = [name for name in left if name not in EQUIVALENT]
     for name in left:
         print(f"survives: {name}  ({EQUIVALENT.get(name, 'NOT EXPLAINED')})")
-    print(
-        f"{total - len(left)} of {total} mutants caught; {len(left)} survive, {len(unexplained)} unexplained"
-    )
+    print(f"{total - len(left)} of {total} mutants caught; unexplained survivors: {len(unexplained)}")

@@ -174,9 +174,9 @@ class TestContract:
                 ArgumentTypeError,
                 "x must be floating-point, got dtype uint8",
             ),
-            ({"y": CLASSES[:3]}, ArgumentError, "labels must have shape"),
-            ({"y": CLASSES + 2}, ArgumentError, "labels must be classes 0 to 2"),
-            ({"y": CLASSES.astype(float)}, ArgumentTypeError, "labels must be integers"),
+            ({"y": CLASSES[:3]}, ArgumentError, "y must have shape"),
+            ({"y": CLASSES + 2}, ArgumentError, "y must be classes 0 to 2"),
+            ({"y": CLASSES.astype(float)}, ArgumentTypeError, "y must be integers"),
         ],
     )
     def test_bad_input(
@@ -224,6 +224,31 @@ class TestZeroGradients:
         x = np.zeros((1, 6), np.float32)
         x[0, 0] = 1
         assert fgsm(model, x, [0], epsilon=0.25)[0, 0] == 0.75
+
+
+class TestOtherModels:
+    def test_any_object_with_a_cost_will_do(self) -> None:
+        class Quadratic:
+            def cost(self, x: mg.Tensor, y: Any, reduction: str) -> mg.Tensor:
+                costs = mg.sum((mg.Tensor(x) if isinstance(x, np.ndarray) else x) ** 2, axis=1)
+                return mg.mean(costs) if reduction == "mean" else mg.sum(costs)
+
+        expected = X + 0.1 * np.sign(X)
+        np.testing.assert_allclose(fgsm(Quadratic(), X, CLASSES, epsilon=0.1), expected)
+        J = adversarial_objective(Quadratic(), X, CLASSES, alpha=0.0, epsilon=0.1)
+        assert J.item() == pytest.approx((expected**2).sum(1).mean())
+
+    @pytest.mark.parametrize("cost", [None, lambda *_, **__: 1.0, lambda x, *_, **__: x])
+    def test_what_is_no_model(self, cost: Any) -> None:
+        class Other:
+            pass
+
+        if cost is not None:
+            Other.cost = staticmethod(cost)  # type: ignore[attr-defined]
+        with pytest.raises(ArgumentTypeError, match=r"^model"):
+            fgsm(Other(), X, CLASSES, epsilon=0.1)
+        with pytest.raises(ArgumentTypeError, match=r"^model"):
+            adversarial_objective(Other(), X, CLASSES)
 
 
 class TestWithoutPredict:

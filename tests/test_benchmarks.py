@@ -147,6 +147,7 @@ class TestPaperCommand:
         assert "99.9 / 79.3" in printed
         assert "2038 × 2" in printed
         report = json.loads((tmp_path / "paper.json").read_text())
+        assert report["complete"]
         rows = {row["key"]: row for row in report["rows"]}
         assert set(rows) == {"softmax.fgsm", "logistic.clean", "logistic.fgsm"}
         assert 95 < rows["softmax.fgsm"]["measured"]["error"]["mean"] <= 100
@@ -178,7 +179,7 @@ class TestPaperCommand:
         [
             (["--epochs", "0"], "--epochs must be at least 1, got 0"),
             (["--seeds", "0"], "--seeds must be at least 1"),
-            (["--data", "nowhere"], "train-images-idx3-ubyte"),
+            (["--data", "nowhere"], "must be a directory, got nowhere"),
             (["--backend", "torch"], "invalid choice: 'torch'"),
             (["--rows", "cifar"], "invalid choice: 'cifar'"),
             (["--scale", "huge"], "invalid choice: 'huge'"),
@@ -191,6 +192,26 @@ class TestPaperCommand:
             self.run("--out", str(tmp_path), *arguments)
         assert end.value.code == 2
         assert message in capsys.readouterr().err
+        assert list(tmp_path.iterdir()) == []
+
+    def test_what_was_finished_is_shown_and_kept_after_an_interruption(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(task: Any) -> Any:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(EXPERIMENTS["maxout"], "run", interrupted)
+        with pytest.raises(SystemExit) as end:
+            self.run("--rows", "logistic", "maxout", "--epochs", "1", "--out", str(tmp_path))
+        assert end.value.code == 130
+        assert "not complete" in capsys.readouterr().out
+        report = json.loads((tmp_path / "paper.json").read_text())
+        assert not report["complete"]
+        assert [row["key"] for row in report["rows"]] == ["logistic.clean", "logistic.fgsm"]
+
+    def test_no_directory_is_made_for_a_run_that_cannot_start(self, tmp_path: Path) -> None:
+        with pytest.raises(SystemExit):
+            self.run("--data", str(tmp_path / "none"), "--out", str(tmp_path / "out"))
         assert list(tmp_path.iterdir()) == []
 
     def test_a_training_set_that_is_too_small(

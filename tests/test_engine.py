@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import inspect
 import pickle
 import subprocess
 import sys
@@ -469,6 +470,10 @@ class TestTensor:
         t = mg.Tensor([[1, 2, 3]])
         assert (t.shape, t.ndim, t.size, t.dtype, len(t)) == ((1, 3), 2, 3, np.int64, 1)
         assert mg.Tensor(2.5).dtype == np.float64
+        assert f"{mg.Tensor([2.5]):.2f}" == "2.50"
+        assert int(mg.Tensor(2.5)) == 2
+        with pytest.raises(ArgumentTypeError, match="requires_grad must be True or False"):
+            mg.Tensor([1.0], np.float32)  # type: ignore[arg-type]
         assert mg.Tensor([1, 2], dtype=np.float32, requires_grad=True).dtype == np.float32
         assert mg.Tensor(mg.Tensor([1.0])).numpy().tolist() == [1.0]
         assert float(mg.Tensor(2.5)) == mg.Tensor([[2.5]]).item() == 2.5
@@ -578,6 +583,34 @@ class TestOwnPrimitives:
             assert x.data.tolist() == [1, 1, 1]
             assert zeros.numpy().tolist() == [0, 0, 0]
             assert not np.shares_memory(x.grad, x.data)
+
+    def test_rules_that_do_not_fit_the_forward(self) -> None:
+        @mg.primitive
+        def product(xp: Any, x: Any, y: Any) -> Any:
+            return x * y
+
+        with pytest.raises(ArgumentTypeError, match="product has no rules yet"):
+            product(leaf(), leaf())
+        for count in (0, 3):
+            with pytest.raises(ArgumentError, match="one for each array argument of product"):
+                product.set_vjps(*[None] * count)
+        product.set_vjps(lambda g, z, x, y: g * y)
+        with pytest.raises(ArgumentTypeError, match="y must be a setting, got a Tensor"):
+            product(leaf(), leaf())
+        product.set_vjps(lambda g, z, x, y: mg.reshape(g * y, (3, 2)), None)
+        with pytest.raises(ArgumentError, match="rule of product for argument 1 must return"):
+            mg.sum(product(leaf(np.ones((2, 3))), np.ones(3))).backward()
+
+    def test_forwards_that_cannot_be_primitives(self) -> None:
+        def by_name(xp: Any, x: Any, *, n: int) -> Any:
+            return x
+
+        for forward in (by_name, 3):
+            with pytest.raises(ArgumentTypeError, match="forward must be a function"):
+                mg.primitive(forward)  # type: ignore[arg-type]
+
+    def test_the_signature_is_the_callers(self) -> None:
+        assert list(inspect.signature(mg.sum).parameters) == ["x", "axis", "keepdims"]
 
     def test_a_rule_must_return_a_tensor(self) -> None:
         @mg.primitive

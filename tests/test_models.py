@@ -117,9 +117,9 @@ class TestEveryModel:
         with pytest.raises(ArgumentTypeError, match="x must be floating-point.*uint8"):
             model(np.zeros((2, 6), np.uint8))
         for labels in (y[:3], y[:, None], y + 5, y * 7 - 1):
-            with pytest.raises(ArgumentError, match="labels must"):
+            with pytest.raises(ArgumentError, match="^y must"):
                 model.cost(X, labels)
-        with pytest.raises(ArgumentTypeError, match="labels must"):
+        with pytest.raises(ArgumentTypeError, match="^y must"):
             model.cost(X, np.array(["a", "b", "c", "d"]))
 
     def test_two_hundred_steps_leave_the_number_of_tensors_flat(self, name: str) -> None:

@@ -36,7 +36,7 @@ class Single(mg.Module):
 class TestBackend:
     def test_unknown_names(self) -> None:
         for call in (backend.get, backend.use, mg.Tensor(1.0).to):
-            with pytest.raises(ArgumentError, match="backend must be one of numpy, cupy, got 'torch'"):
+            with pytest.raises(ArgumentError, match="backend must be one of numpy, .*cupy, got 'torch'"):
                 call("torch")
 
     def test_use_as_a_block_and_as_a_call(self, library: Any) -> None:
@@ -63,7 +63,7 @@ class TestBackend:
             thread.start()
             thread.join()
         assert seen[:2] == ["numpy", "numpy"]
-        assert "'torch'" in seen[2]
+        assert "MINIGRAD_BACKEND must be one of numpy" in seen[2]
 
     def test_what_is_no_array(self) -> None:
         with pytest.raises(ArgumentError, match="list"):
@@ -264,6 +264,8 @@ class TestSGD:
         ],
     )
     def test_settings_that_make_no_sense(self, arguments: dict[str, Any], name: str) -> None:
+        with pytest.raises(ArgumentTypeError, match=r"give model\.parameters"):
+            SGD(Pair(), lr=0.1)  # type: ignore[arg-type]
         with pytest.raises((ArgumentError, ArgumentTypeError), match=name):
             SGD([mg.Parameter(np.ones(1))], **arguments)
         p = mg.Parameter(np.ones(1))
@@ -377,6 +379,13 @@ class TestCheckpoint:
             mg.load(tmp_path / "none.npz")
         with pytest.raises(FileNotFoundError):
             mg.save(tmp_path / "none" / "model.npz", {})
+        for swapped in (lambda: mg.save(Single(), "model.npz"), lambda: mg.load(Single())):  # type: ignore
+            with pytest.raises(ArgumentTypeError, match="path must come first"):
+                swapped()
+        with pytest.raises(ArgumentTypeError, match="state must be a Module"):
+            mg.save(tmp_path / "model.npz", 5)  # type: ignore[arg-type]
+        with pytest.raises(ArgumentTypeError, match="into must be a Module"):
+            mg.load(tmp_path / "model.npz", 5)  # type: ignore[arg-type]
 
     def test_a_state_of_another_model_changes_nothing(self, tmp_path: Path) -> None:
         path = tmp_path / "model.npz"

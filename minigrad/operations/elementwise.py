@@ -94,7 +94,7 @@ def power(xp: Any, x: Any, n: Any) -> Any:
 def _power_in_base(g: Tensor, y: Tensor, x: Any, n: Any) -> Tensor:
     # n xⁿ⁻¹; where n = 0 it is 0, also at x = 0, where the formula would give 0 · ∞.
     if isinstance(n, (int, float)):
-        return g * 0.0 * x if n == 0 else g * (n * x ** (n - 1))
+        return g * 0.0 if n == 0 else g * (n * x ** (n - 1))
     return g * (n * x ** where(n == 0, 1.0, n - 1))
 
 

@@ -95,7 +95,7 @@ def softmax_cross_entropy(logits: Any, labels: Any, reduction: str = "mean") -> 
     labels, logits, library = _labels_beside(labels, logits)
     if logits.ndim == 0:
         raise ArgumentError("logits must have shape (…, classes), got ()")
-    check_class_labels(labels, logits.shape[:-1], logits.shape[-1])
+    check_class_labels("labels", labels, logits.shape[:-1], logits.shape[-1])
     return _reduce(_cross_entropy(logits, library.asarray(labels)), reduction)
 
 
@@ -118,7 +118,7 @@ def logistic_cost(logits: Any, labels: Any, reduction: str = "mean") -> Tensor:
     """
     check_choice("reduction", reduction, ("mean", "sum", "none"))
     labels, logits, library = _labels_beside(labels, logits)
-    check_sign_labels(labels, logits.shape)
+    check_sign_labels("labels", labels, logits.shape)
     return _reduce(_logistic(logits, library.asarray(labels, logits.dtype)), reduction)
 
 
@@ -198,6 +198,8 @@ def dropout(
     It always drops: whether a model is training is for the model to say.
     """
     check_number("keep", keep, low=0.0, high=1.0, low_open=True)
+    if not isinstance(generator, np.random.Generator):
+        raise ArgumentTypeError(f"generator must be a numpy.random.Generator, got {generator!r}")
     x = x if isinstance(x, Tensor) else Tensor(x)
     if x.dtype.kind != "f":
         raise ArgumentTypeError(f"x must be real (floating point), got dtype {x.dtype}")
