@@ -189,6 +189,7 @@ class Primitive(Generic[P]):
     def __call__(self, *arguments: P.args, **options: P.kwargs) -> Tensor:
         if (options or len(arguments) != self._complete_call) and not self._variadic:
             arguments, options = self._bind(arguments, options)  # type: ignore[assignment]
+        # Take the arrays out of the Tensors, and see whether they need any conversion.
         arrays: list[Any] = []
         dtype = None
         plain = True  # NumPy arrays of one dtype, and perhaps numbers: nothing to convert
@@ -212,11 +213,13 @@ class Primitive(Generic[P]):
         else:
             plain = False
             xp = reconcile(self.name, arrays, self._needs_real(arrays), joins=self._variadic)
+        # Compute.
         output: Any = self.forward(xp, *arrays, **options)
         if type(output) is not np.ndarray and backend.find(output) is None:
             output = xp.asarray(output)  # NumPy gives a scalar where there are no dimensions
         if _thread.detecting_nonfinite:
             _raise_if_nonfinite(self.name, xp, output)
+        # Remember how, if anybody may ask for a derivative.
         if not (recorded and _thread.recording and self._has_derivative(arguments)):
             return new_tensor(output)
         if not plain:  # keep what was no Tensor in its converted form

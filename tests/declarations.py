@@ -371,7 +371,7 @@ OPERATIONS = [
     Operation("reshape", mg.reshape, lambda x, shape: np.reshape(x, shape), reshapes()),
     Operation("transpose", mg.transpose, np.transpose, transposes()),
     Operation("broadcast_to", mg.broadcast_to, np.broadcast_to, broadcasts()),
-    Operation("unbroadcast", mg.operations.unbroadcast, _unbroadcast, unbroadcasts()),
+    Operation("_unbroadcast", mg.operations.unbroadcast, _unbroadcast, unbroadcasts()),
     Operation("getitem", mg.getitem, lambda x, index: x[index], indexings()),
     Operation(
         "concatenate",

@@ -37,7 +37,9 @@ from minigrad.operations.reductions import (
     min,
     softmax,
     sum,
-    unbroadcast,
+)
+from minigrad.operations.reductions import (
+    unbroadcast as unbroadcast,
 )
 from minigrad.operations.shapes import concatenate, getitem, reshape, stack, transpose
 
@@ -84,6 +86,5 @@ __all__ = [
     "tanh",
     "to_backend",
     "transpose",
-    "unbroadcast",
     "where",
 ]
