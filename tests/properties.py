@@ -62,7 +62,8 @@ def gradients_are_the_numeric_ones(operation: Operation, case: Case, library: Ba
     curved.__name__ = f"y + y²/2 of y = {call.__name__}"
     check_gradients(call, *case.arrays)
     check_gradients(curved, *case.arrays, order=2)
-    check_gradients(call, *case.arrays, dtype=np.float32)
+    # Wide, because a saturated softmax subtracts nearly equal numbers, of which float32 keeps few.
+    check_gradients(call, *case.arrays, dtype=np.float32, tolerance=1e-2)
 
 
 def dtypes_and_shapes_are_the_inputs(operation: Operation, case: Case, library: Backend) -> None:
@@ -124,9 +125,10 @@ def nan_and_infinity_go_where_numpys_would(operation: Operation, case: Case, lib
     if not operation.like_numpy:
         return
     for special in (np.nan, np.inf, -np.inf):
-        arrays = [np.array(x) for x in case.arrays]
+        arrays = [np.array(x, order="C") for x in case.arrays]
         for array in arrays:
             array.reshape(-1)[:1] = special
+            assert array.size == 0 or not np.isfinite(array).all()
         with np.errstate(all="ignore"):
             result = operation.function(*(mg.Tensor(library.asarray(x)) for x in arrays), **case.options)
         np.testing.assert_allclose(

@@ -104,7 +104,11 @@ class Array:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, index: Any) -> Any:
-        return _device(self._host[_index(index)], self)
+        found = self._host[_index(index)]
+        if isinstance(found, np.generic):  # an element is a view without dimensions, not a copy
+            parts = index if isinstance(index, tuple) else (index,)
+            found = self._host[(*_index(parts), ...)]
+        return _device(found, self)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         self._host[_index(index)] = _operand(value)

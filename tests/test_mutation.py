@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from tests.mutation import EQUIVALENT, survivors
+from tests.declarations import OPERATIONS
+from tests.mutation import EQUIVALENT, OF_DERIVATIVES, survivors, try_examples
+
+
+def test_nothing_fails_without_a_mutant() -> None:
+    for operation in OPERATIONS:
+        for holds in OF_DERIVATIVES:
+            try_examples(operation, holds)
 
 
 def test_every_broken_derivative_is_noticed() -> None:

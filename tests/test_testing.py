@@ -81,13 +81,84 @@ class TestNegativeControls:
             check_gradients(wrong, X, dtype=dtype)
 
 
+def scaled(factor: Any, claimed: Any) -> Any:
+    """x ↦ factor·x, whose rule says claimed·g."""
+
+    @mg.primitive
+    def linear_map(xp: Any, x: Any) -> Any:
+        return factor * x
+
+    linear_map.set_vjps(lambda g, y, x: claimed * g)
+    return linear_map
+
+
+class TestPower:
+    """Wrong rules that a check of less care would let pass, and right ones that it would fail."""
+
+    def test_an_infinite_gradient(self) -> None:
+        for options in ({}, {"exact": True}, {"dtype": np.float32}):
+            with pytest.raises(GradientError, match="reverse mode gave"):
+                check_gradients(scaled(1.0, np.array([np.inf, 1.0, 1.0])), np.ones(3), **options)
+
+    @pytest.mark.parametrize("size", [1, 100, 10_000, 1_000_000])
+    def test_a_relative_error_in_every_element_of_any_number(self, size: int) -> None:
+        x = np.random.default_rng(1).normal(size=size)
+        check_gradients(scaled(2.0, 2.0), x)
+        with pytest.raises(GradientError):
+            check_gradients(scaled(2.0, 2.0002), x, directions=5)
+        with pytest.raises(GradientError):
+            check_gradients(scaled(2.0, 2.02), x, directions=5, dtype=np.float32)
+
+    @pytest.mark.parametrize("factor", [1e-9, 1e-3, 1.0, 1e9])
+    @pytest.mark.parametrize("exact", [False, True])
+    def test_gradients_of_any_size(self, factor: float, exact: bool) -> None:
+        for dtype in (np.float64, np.float32):
+            check_gradients(scaled(factor, factor), X, exact=exact, dtype=dtype)
+            with pytest.raises(GradientError):
+                check_gradients(scaled(factor, -factor), X, exact=exact, dtype=dtype)
+
+    def test_an_input_with_a_small_gradient_beside_one_with_a_large(self) -> None:
+        wrong = scaled(1e-6, -1e-6)
+        for options in ({}, {"exact": True}, {"dtype": np.float32}):
+            with pytest.raises(GradientError, match="input 2"):
+                check_gradients(lambda a, b: mg.stack([1e3 * a, wrong(b)]), X, X, **options)
+
+    def test_a_large_constant_beside_a_wrong_gradient(self) -> None:
+        wrong = wrong_exp(lambda g, y, x: 1.01 * g * y)
+        with pytest.raises(GradientError):
+            check_gradients(lambda x: wrong(x) + 1e5, X)
+
+    @pytest.mark.parametrize(
+        ("function", "inputs"),
+        [
+            (lambda a, b: a * mg.exp(b), (1e4, 1.0)),
+            (lambda a, b: a + mg.tanh(b), (1e8, 1.0)),
+            (mg.tanh, (np.array([1e8, 0.3]),)),
+            (mg.log, (np.array([1e3, 0.5]),)),
+            (mg.log, (np.array([1e-4, 1e-5]),)),
+            (mg.sqrt, (np.array([1e-4, 1e-5]),)),
+            (lambda x: mg.exp(20.0 * x), (np.array([1.0, -1.0]),)),
+            (lambda x: mg.tanh(1000.0 * x), (np.array([1e-3, 2e-4]),)),
+            (lambda x: mg.mean(x * x), (np.linspace(-1, 1, 100_000),)),
+            (lambda x: mg.Tensor(np.ones(3)), (np.ones(2),)),
+            (lambda a, b: mg.exp(a), (X, X)),
+        ],
+    )
+    def test_right_functions_of_every_scale(self, function: Any, inputs: Any) -> None:
+        check_gradients(function, *inputs, order=2)
+
+    def test_inside_no_grad(self) -> None:
+        with mg.no_grad():
+            check_gradients(mg.exp, X, order=2)
+
+
 class TestReports:
     def test_a_failure_shows_all_that_is_needed_to_get_it_again(self) -> None:
         with pytest.raises(GradientError) as failure:
             check_gradients(wrong_exp(lambda g, y, x: g), X[:1, :2], seed=17)
         report = str(failure.value)
         for part in (
-            "wrong, along the direction",
+            "wrong, in input 1, along the direction",
             "reverse mode: ",
             "numeric:      ",
             "central difference, step",
@@ -102,12 +173,12 @@ class TestReports:
     @pytest.mark.parametrize(
         ("function", "x"),
         [
-            (mg.relu, [1e-7, 1.0]),
-            (mg.abs, [0.5, -1e-7]),
-            (mg.max, [1.0, 1.0 + 1e-7]),
-            (lambda x: mg.maxout(x, 2), [1.0, 1.0 + 1e-7]),
-            (lambda x: mg.clip(x, -1.0, 1.0), [1.0 - 1e-7, 0.0]),
-            (lambda x: mg.where(x > 0, x, x + 1.0), [1e-7, 1.0]),
+            (mg.relu, [1e-12, 1.0]),
+            (mg.abs, [0.5, -1e-12]),
+            (mg.max, [1.0, 1.0 + 1e-12]),
+            (lambda x: mg.maxout(x, 2), [1.0, 1.0 + 1e-12]),
+            (lambda x: mg.clip(x, -1.0, 1.0), [1.0 - 1e-12, 0.0]),
+            (lambda x: mg.where(x > 0, x, x + 1.0), [1e-12, 1.0]),
         ],
     )
     def test_a_kink_between_the_sample_points_is_told_from_a_wrong_rule(self, function: Any, x: Any) -> None:
@@ -122,9 +193,30 @@ class TestReports:
             ({"step": 0.0}, "step"),
             ({"dtype": np.int64}, "dtype"),
             ({"directions": 1.5}, "directions"),
+            ({"tolerance": -1.0}, "tolerance"),
+            ({"tolerance": float("inf")}, "tolerance"),
+            ({"seed": -1}, "seed"),
+            ({"dtype": "foo"}, "dtype"),
         ):
             with pytest.raises((ArgumentError, ArgumentTypeError), match=name):
                 check_gradients(mg.exp, X, **wrong)  # type: ignore[arg-type]
+        with pytest.raises(ArgumentError, match="inputs must be at least one"):
+            check_gradients(mg.exp)
+        for bad in (np.ones(2, complex), None, "a"):
+            with pytest.raises(ArgumentTypeError, match=r"inputs\[0\] must be real"):
+                check_gradients(mg.exp, bad)
+        with pytest.raises(ArgumentTypeError, match="function must return a Tensor, got ndarray"):
+            check_gradients(lambda x: x.data, X)
+
+    def test_what_is_not_a_function_of_its_inputs(self) -> None:
+        random = np.random.default_rng(0)
+        with pytest.raises(GradientError, match="another value for the same inputs"):
+            check_gradients(lambda x: mg.dropout(x, generator=random), X)
+        with np.errstate(all="ignore"):
+            with pytest.raises(GradientError, match="not finite at the inputs"):
+                check_gradients(mg.log, np.array([np.inf, 1.0]))
+            with pytest.raises(GradientError, match="not finite everywhere within a step"):
+                check_gradients(mg.log, np.array([1e-12, 1.0]), step=1e-3)
 
 
 class TestInputs:
@@ -176,6 +268,15 @@ class TestStrategies:
     def test_kinks_that_leave_nothing(self) -> None:
         with pytest.raises(ArgumentError, match="kinks leave nothing"):
             away_from((0.0,), margin=3.0)
+        for bounds in ({"low": 1.0, "high": -1.0}, {"margin": -1.0}, {"high": float("inf")}):
+            with pytest.raises(ArgumentError):
+                away_from((0.0,), **bounds)
+        with pytest.raises(ArgumentError, match="margin"):
+            away_from((1000.0,), margin=1e-5, low=999.0, high=1001.0, dtype=np.float32)
+
+    @given(away_from((5.0, -7.0), low=-1.0, high=1.0))
+    def test_kinks_outside(self, x: np.ndarray) -> None:
+        assert ((x >= -1.0) & (x <= 1.0)).all()
 
     @given(distinct_arrays())
     def test_no_ties(self, x: np.ndarray) -> None:

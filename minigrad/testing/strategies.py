@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import minigrad as mg
-from minigrad.errors import ArgumentError
+from minigrad.errors import ArgumentError, ArgumentTypeError, check_number
 
 Shape = tuple[int, ...]
 Sample = Callable[[np.random.Generator, Shape], np.ndarray]
@@ -30,12 +30,19 @@ def seeds() -> st.SearchStrategy[int]:
 
 
 def shapes(min_dims: int = 0, max_dims: int = 3, min_side: int = 0, max_side: int = 4) -> Any:
-    """Shapes, those without dimensions and with axes of length 0 and 1 among them."""
-    return hnp.array_shapes(min_dims=min_dims, max_dims=max_dims, min_side=min_side, max_side=max_side)
+    """Shapes, those without dimensions and with axes of length 0 and 1 among them.
+
+    Two in three have no axis of length 0, so that most examples have something to test.
+    """
+    dims = {"min_dims": min_dims, "max_dims": max_dims, "max_side": max_side}
+    sides = [min_side, max(min_side, 1), max(min_side, 1)]
+    return st.sampled_from(sides).flatmap(lambda side: hnp.array_shapes(min_side=side, **dims))
 
 
 @st.composite
 def _with_layout(draw: st.DrawFn, shape: Any, sample: Sample, dtype: Any, layouts: Sequence[str]) -> Any:
+    if np.dtype(dtype).kind != "f":
+        raise ArgumentTypeError(f"dtype must be a floating-point type, got {np.dtype(dtype)}")
     shape = draw(shape) if isinstance(shape, st.SearchStrategy) else shape
     random = np.random.default_rng(draw(seeds()))
     layout = draw(st.sampled_from(layouts))
@@ -93,6 +100,13 @@ def away_from(
     lengths = np.array([right - left for left, right in pieces])
     ends = np.cumsum(lengths)
 
+    if (
+        np.dtype(dtype).kind == "f"
+        and kinks
+        and margin < 4 * float(np.finfo(dtype).eps) * max(map(abs, kinks))
+    ):
+        raise ArgumentError(f"margin must be more than {np.dtype(dtype)} rounds away, got {margin}")
+
     def sample(random: np.random.Generator, shape: Shape) -> np.ndarray:
         # A point of the pieces laid end to end, then put back in its place.
         position = random.uniform(0.0, ends[-1], shape)
@@ -104,10 +118,13 @@ def away_from(
 
 
 def _pieces(kinks: list[float], margin: float, low: float, high: float) -> list[tuple[float, float]]:
+    check_number("low", low)
+    check_number("high", high, low=low)
+    check_number("margin", margin, low=0.0)
     pieces = []
     for kink in kinks:
-        if kink - margin > low:
-            pieces.append((low, kink - margin))
+        if min(high, kink - margin) > low:
+            pieces.append((low, min(high, kink - margin)))
         low = max(low, kink + margin)
     if high > low:
         pieces.append((low, high))
@@ -124,11 +141,15 @@ def distinct_arrays(
     high: float = 2.0,
     layouts: Sequence[str] = WITHOUT_REPEATS,
 ) -> st.SearchStrategy[np.ndarray]:
-    """Arrays whose elements all differ, evenly spaced in random order: no ties for max or maxout."""
+    """Arrays whose elements all differ, in any layout but a broadcast one: evenly spaced, in random
+    order, so that there are no ties for max or maxout."""
 
     def sample(random: np.random.Generator, shape: Shape) -> np.ndarray:
         size = int(np.prod(shape))
-        return random.permutation(np.linspace(low, high, size + 2)[1:-1]).reshape(shape)
+        values = np.linspace(low, high, size + 2)[1:-1].astype(dtype)
+        if len(np.unique(values)) < size:
+            raise ArgumentError(f"low and high must leave room for {size} different {np.dtype(dtype)}s")
+        return random.permutation(values).reshape(shape)
 
     return _with_layout(shapes() if shape is None else shape, sample, dtype, layouts)
 
@@ -144,7 +165,8 @@ def broadcastable_arrays(
     high: float = 2.0,
 ) -> list[np.ndarray]:
     """`count` arrays whose shapes broadcast together, axes of length 0 and 1 among them."""
-    drawn = draw(hnp.mutually_broadcastable_shapes(num_shapes=count, max_dims=3, min_side=0, max_side=4))
+    least = draw(st.sampled_from([0, 1, 1]))
+    drawn = draw(hnp.mutually_broadcastable_shapes(num_shapes=count, max_dims=3, min_side=least, max_side=4))
     return [draw(away_from(kinks, shape, dtype=dtype, low=low, high=high)) for shape in drawn.input_shapes]
 
 
