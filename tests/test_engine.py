@@ -29,8 +29,13 @@ rng = np.random.default_rng(3)
 over_each_library = pytest.mark.usefixtures("library")
 
 
+def device(data: Any) -> Any:
+    """An array of the library under test."""
+    return backend.current().asarray(np.asarray(data))
+
+
 def leaf(data: Any = 2.0) -> mg.Tensor:
-    return mg.Tensor(backend.current().asarray(np.asarray(data, np.float64)), requires_grad=True)
+    return mg.Tensor(device(np.asarray(data, np.float64)), requires_grad=True)
 
 
 @over_each_library
@@ -57,16 +62,17 @@ class TestSharedNodes:
         check_gradients(lambda a, b: (a * b) / (a + b + 5.0) - (a * b), x, x.T, order=2)
 
 
+@over_each_library
 class TestBackward:
     def test_only_leaves_that_ask_have_a_grad(self) -> None:
         x, y, constant = leaf(3.0), leaf(4.0), mg.Tensor(5.0)
         product = x * y
         (product * constant).backward()
-        assert x.grad == 20.0
-        assert y.grad == 15.0
+        assert x.grad.tolist() == 20.0
+        assert y.grad.tolist() == 15.0
         assert product.grad is None
         assert constant.grad is None
-        assert isinstance(x.grad, np.ndarray)
+        assert isinstance(x.grad, backend.current().array_type)
 
     def test_grads_of_several_backwards_add_up_in_new_memory(self) -> None:
         x = leaf([1.0, 2.0])
@@ -78,13 +84,14 @@ class TestBackward:
 
     def test_read_only_and_broadcast_grads_and_cotangents_are_accepted(self) -> None:
         x = leaf(np.zeros(3))
-        x.grad = np.broadcast_to(1.0, 3)
-        (x + x).backward(np.broadcast_to(2.0, 3))
+        broadcast_to = backend.current().xp.broadcast_to
+        x.grad = broadcast_to(device(1.0), (3,))
+        (x + x).backward(broadcast_to(device(2.0), (3,)))
         assert x.grad.tolist() == [5, 5, 5]
 
     def test_leaves_never_share_a_buffer(self) -> None:
         x, y, z = leaf(np.zeros(3)), leaf(np.zeros(3)), leaf(np.zeros((3, 1)))
-        seed = np.ones(3)
+        seed = device(np.ones(3))
         ((x + y) + mg.reshape(z, (3,))).backward(seed)
         seed[:] = 7
         x.grad[:] = 9
@@ -93,10 +100,10 @@ class TestBackward:
 
     def test_a_leaf_differentiated_itself(self) -> None:
         x = leaf([1.0, 2.0])
-        seed = np.array([3.0, 4.0])
+        seed = device([3.0, 4.0])
         x.backward(seed)
         assert x.grad.tolist() == [3, 4]
-        assert not np.shares_memory(x.grad, seed)
+        assert not backend.current().xp.shares_memory(x.grad, seed)
 
     def test_a_second_backward_raises_and_says_what_to_do(self) -> None:
         x = leaf()
@@ -123,16 +130,16 @@ class TestBackward:
         y.backward(retain_graph=True)
         first = x.grad.copy()
         y.backward(retain_graph=True)
-        np.testing.assert_array_equal(x.grad, 2 * first)
+        assert x.grad.tolist() == (2 * first).tolist()
 
     def test_cotangents_that_do_not_fit(self) -> None:
         x = leaf(np.ones(3))
         with pytest.raises(ArgumentError, match="gradient must be given.*\\(3,\\)"):
             (x * 2).backward()
         with pytest.raises(ArgumentError, match="shape \\(3,\\), got \\(2,\\)"):
-            (x * 2).backward(np.ones(2))
+            (x * 2).backward(device(np.ones(2)))
         with pytest.raises(ArgumentTypeError, match="bool"):
-            (x * 2).backward(np.ones(3, bool))
+            (x * 2).backward(device(np.ones(3, bool)))
 
     def test_one_element_needs_no_cotangent(self) -> None:
         x = leaf([[4.0]])
@@ -177,7 +184,7 @@ class TestBackward:
 
     def test_a_failed_backward_leaves_the_grads_alone(self) -> None:
         x = leaf([1.0])
-        x.grad = np.array([5.0])
+        x.grad = device([5.0])
         y = mg.exp(x)
         z = y * y
         y.backward()
@@ -564,6 +571,7 @@ class TestNonFinite:
             assert mg.log(leaf(0.0)).item() == -np.inf
 
 
+@over_each_library
 class TestOwnPrimitives:
     def test_a_user_adds_an_operation(self) -> None:
         @mg.primitive
@@ -577,7 +585,7 @@ class TestOwnPrimitives:
         assert repr(cube) == "<primitive cube>"
 
     def test_a_rule_that_hands_out_what_is_not_its_own_does_no_harm(self) -> None:
-        zeros = mg.Tensor(np.zeros(3))
+        zeros = mg.Tensor(device(np.zeros(3)))
 
         @mg.primitive
         def half_square(xp: Any, x: Any) -> Any:
@@ -590,7 +598,7 @@ class TestOwnPrimitives:
             assert x.grad.tolist() == expected
             assert x.data.tolist() == [1, 1, 1]
             assert zeros.numpy().tolist() == [0, 0, 0]
-            assert not np.shares_memory(x.grad, x.data)
+            assert not backend.current().xp.shares_memory(x.grad, x.data)
 
     def test_rules_that_do_not_fit_the_forward(self) -> None:
         @mg.primitive
@@ -607,7 +615,7 @@ class TestOwnPrimitives:
             product(leaf(), leaf())
         product.set_vjps(lambda g, z, x, y: mg.reshape(g * y, (3, 2)), None)
         with pytest.raises(ArgumentError, match="rule of product for argument 1 must return"):
-            mg.sum(product(leaf(np.ones((2, 3))), np.ones(3))).backward()
+            mg.sum(product(leaf(np.ones((2, 3))), device(np.ones(3)))).backward()
 
     def test_forwards_that_cannot_be_primitives(self) -> None:
         def by_name(xp: Any, x: Any, *, n: int) -> Any:
