@@ -1,19 +1,30 @@
 """Adversarial examples, and training on them.
 
-An attack takes any object with a method cost(x, y, reduction) that returns a scalar Tensor, where
-reduction is "sum", or "mean" for the objective; and, where no labels are given, a method predict(x).
-Everything about the model is afterwards as it was.
+An attack is a function attack(model, x, y, *, epsilon, …) that returns a new array like x. It takes
+any object with a method cost(x, y, reduction) that returns a scalar Tensor, where reduction is "sum",
+or "mean" for the objective; and, where no labels are given, a method predict(x). Everything about
+the model is afterwards as it was.
 """
 
-from attacks.fast_gradient import ZeroGradientWarning, fgsm, input_gradient, zero_gradient_share
-from attacks.iterative import pgd
+from attacks.evaluation import Evaluation, evaluate
+from attacks.fast_gradient import fast_gradient, fgsm
+from attacks.gradients import ZeroGradientWarning, input_gradient, zero_gradient_share
+from attacks.iterative import basic_iterative, fgsm_random_start, momentum_iterative, pgd
+from attacks.linear import linear_worst_case
 from attacks.objective import adversarial_objective
 
 __all__ = [
+    "Evaluation",
     "ZeroGradientWarning",
     "adversarial_objective",
+    "basic_iterative",
+    "evaluate",
+    "fast_gradient",
     "fgsm",
+    "fgsm_random_start",
     "input_gradient",
+    "linear_worst_case",
+    "momentum_iterative",
     "pgd",
     "zero_gradient_share",
 ]

@@ -1,64 +1,14 @@
-"""The input gradient and the fast gradient sign method (paper, section 4)."""
+"""One step along the input gradient: the fast gradient sign method (paper, section 4), and its like
+in other norms."""
 
 from __future__ import annotations
 
-import warnings
-from contextlib import nullcontext
 from typing import Any
 
-import numpy as np
-
-import minigrad as mg
+from attacks.gradients import gradient_at, prepare, warn_of_zero_gradients
+from attacks.norms import INFINITY, check_norm, steepest
 from minigrad import backend
-from minigrad.errors import (
-    ArgumentError,
-    ArgumentTypeError,
-    check_bounds,
-    check_finite,
-    check_number,
-)
-
-
-class ZeroGradientWarning(UserWarning):
-    """Many examples have no input gradient, so the attack leaves them as they are.
-
-    That says nothing of the model's robustness: the usual cause is a cost whose gradient rounds to
-    zero, because it is computed from probabilities or the logits are very large.
-    """
-
-
-def input_gradient(model: Any, x: Any, y: Any) -> Any:
-    """∇ₓJ(θ, x, y) of each example: an array of x's shape, dtype and library.
-
-    The cost is summed, not averaged, over the examples: an example's gradient is then its own,
-    whatever stands beside it in the batch. The model is run in evaluation mode, and works within
-    `no_grad` too; no weight gradient is computed and no `grad` is touched.
-    """
-    x = _real_array(x)
-    check_finite("x", x)
-    return gradient_at(model, x, y)
-
-
-def gradient_at(model: Any, x: Any, y: Any) -> Any:
-    """`input_gradient` of an array that was checked before."""
-    evaluating = getattr(model, "evaluating", nullcontext)
-    with evaluating(), mg.enable_grad():
-        leaf = mg.Tensor(x, requires_grad=True)
-        (gradient,) = mg.grad(cost_of(model, leaf, y, "sum"), leaf)
-    return gradient.data
-
-
-def cost_of(model: Any, x: Any, y: Any, reduction: str) -> mg.Tensor:
-    """model.cost(x, y, reduction), with an error where it is not what an attack needs."""
-    if not callable(getattr(model, "cost", None)):
-        raise ArgumentTypeError(f"model must have a method cost(x, y, reduction), got {type(model).__name__}")
-    cost = model.cost(x, y, reduction=reduction)
-    if not isinstance(cost, mg.Tensor) or cost.size != 1:
-        what = f"a Tensor of shape {cost.shape}" if isinstance(cost, mg.Tensor) else type(cost).__name__
-        raise ArgumentTypeError(
-            f"model.cost with reduction={reduction!r} must be a scalar Tensor, got {what}"
-        )
-    return cost
+from minigrad.errors import check_number
 
 
 def fgsm(
@@ -81,65 +31,47 @@ def fgsm(
     warn_above  ZeroGradientWarning where a greater share of the examples has an all-zero gradient
                 (on the host only: counting them would make a GPU wait)
     """
+    return _one_step(model, x, y, epsilon, INFINITY, bounds, targeted, warn_above)
+
+
+def fast_gradient(
+    model: Any,
+    x: Any,
+    y: Any = None,
+    *,
+    epsilon: float,
+    norm: float,
+    bounds: tuple[float, float] | None = None,
+    targeted: bool = False,
+    warn_above: float = 0.1,
+) -> Any:
+    """x + ε·argmax{⟨d, ∇ₓJ⟩ : ‖d‖ ≤ 1}: the step that gains most, to first order, at its length.
+
+    norm  of η and so of ε: inf (this is `fgsm`), 2 (along the gradient), or 1 (one element of each
+          example, that of the greatest slope: the first of equal ones)
+
+    The other arguments are as for `fgsm`. The result is clipped to bounds where they are given, so
+    that a step of norm 1 at a saturated element changes nothing.
+    """
+    return _one_step(model, x, y, epsilon, check_norm(norm), bounds, targeted, warn_above)
+
+
+def _one_step(
+    model: Any, x: Any, y: Any, epsilon: Any, norm: float, bounds: Any, targeted: bool, warn_above: Any
+) -> Any:
     epsilon = check_number("epsilon", epsilon, low=0.0)
     warn_above = check_number("warn_above", warn_above, low=0.0, high=1.0)
     x, y, bounds = prepare(model, x, y, bounds, targeted)
     gradient = gradient_at(model, x, y)
-    if isinstance(gradient, np.ndarray):
-        share = zero_gradient_share(gradient)
-        if share > warn_above:
-            warnings.warn(
-                f"{share:.1%} of {len(x)} examples have an all-zero input gradient: the attack "
-                "leaves them unchanged, which is not robustness",
-                ZeroGradientWarning,
-                stacklevel=2,
-            )
-    return step_along_sign(x, gradient, -epsilon if targeted else epsilon, bounds)
+    warn_of_zero_gradients(gradient, warn_above, stacklevel=3)
+    return step_along(x, gradient, -epsilon if targeted else epsilon, norm, bounds)
 
 
-def prepare(
-    model: Any, x: Any, y: Any, bounds: Any, targeted: bool
-) -> tuple[Any, Any, tuple[float, float] | None]:
-    """Check what every attack is given; returns x as an array, y (predicted where None), bounds."""
-    bounds = check_bounds(bounds)
-    x = _real_array(x)
-    check_finite("x", x, bounds)
-    if y is None:
-        if targeted:
-            raise ArgumentError("y must be given for a targeted attack: the labels to reach")
-        if not hasattr(model, "predict"):
-            raise ArgumentError(f"y must be given: {type(model).__name__} has no predict(x)")
-        y = model.predict(x)
-    return x, y, bounds
-
-
-def step_along_sign(x: Any, gradient: Any, step: float, bounds: tuple[float, float] | None) -> Any:
-    """x + step · sign(gradient), clipped to bounds, in new memory and x's dtype."""
-    xp = backend.of(x).xp
-    result = xp.sign(gradient)
+def step_along(
+    x: Any, gradient: Any, step: float, norm: float, bounds: tuple[float, float] | None = None
+) -> Any:
+    """x + step · steepest(gradient), clipped to bounds, in new memory and x's dtype."""
+    result = steepest(gradient, norm)
     result *= step
     result += x
-    return result if bounds is None else xp.clip(result, *bounds, out=result)
-
-
-def zero_gradient_share(gradient: Any) -> float:
-    """The share of examples (first axis) whose gradient is zero in every element; 0 if there are none.
-
-    A Python number: from a GPU, it waits for the device.
-    """
-    if len(gradient) == 0:
-        return 0.0
-    rows = gradient.reshape(len(gradient), -1)
-    zero = rows[:, 0] == 0  # few rows of a sound gradient pass, and only those are read through
-    suspects = rows[zero]
-    return float((~suspects.any(axis=1)).sum()) / len(rows)
-
-
-def _real_array(x: Any) -> Any:
-    x = x.data if isinstance(x, mg.Tensor) else x
-    x = np.asarray(x) if backend.find(x) is None else x
-    if x.dtype.kind != "f":
-        raise ArgumentTypeError(
-            f"x must be floating-point, got dtype {x.dtype}: convert it, and scale pixels to [0, 1]"
-        )
-    return x
+    return result if bounds is None else backend.of(x).xp.clip(result, *bounds, out=result)

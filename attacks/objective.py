@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import minigrad as mg
-from attacks.fast_gradient import cost_of, prepare, step_along_sign
-from minigrad.errors import ArgumentError, check_number
+from attacks.fast_gradient import step_along
+from attacks.gradients import cost_of, prepare
+from attacks.norms import INFINITY
+from minigrad.errors import ArgumentError, ArgumentTypeError, check_number
 
 
 def adversarial_objective(
-    model: Any, x: Any, y: Any, *, alpha: float = 0.5, epsilon: float = 0.25
+    model: Any,
+    x: Any,
+    y: Any,
+    *,
+    alpha: float = 0.5,
+    epsilon: float = 0.25,
+    attack: Callable[..., Any] | None = None,
 ) -> mg.Tensor:
     """J̃ = α J(θ, x, y) + (1 − α) J(θ, x + ε sign(∇ₓJ(θ, x, y)), y), a scalar Tensor to train on.
 
     alpha    in [0, 1], the weight of the clean cost; the paper has .5 throughout
     epsilon  ≥ 0, in the units of x; the paper has .25 for MNIST
+    attack   another maker of the example: attack(model, x, y, epsilon=epsilon), an array, such as
+             `functools.partial(pgd, step=.1, steps=5)`. The attacks of this package work in
+             evaluation mode, without dropout.
 
     The example is made with the true labels and the parameters of the moment, and taken as data: no
     gradient flows through the sign. J is the mean over the batch, and the model stays in the mode it
@@ -28,13 +40,19 @@ def adversarial_objective(
     """
     alpha = check_number("alpha", alpha, low=0.0, high=1.0)
     epsilon = check_number("epsilon", epsilon, low=0.0)
+    if attack is not None and not callable(attack):
+        raise ArgumentTypeError(f"attack must be a function or None, got {attack!r}")
     if y is None:
         raise ArgumentError("y must be given: the labels to train on")
     x, y, _ = prepare(model, x, y, None, targeted=False)
     with mg.enable_grad():
         if alpha == 1.0:
             return cost_of(model, x, y, "mean")
+        if attack is not None:
+            clean = cost_of(model, x, y, "mean")
+            adversarial = cost_of(model, attack(model, x, y, epsilon=epsilon), y, "mean")
+            return alpha * clean + (1.0 - alpha) * adversarial
         leaf = mg.Tensor(x, requires_grad=True)
         gradient, clean = mg.grad_and_remainder(cost_of(model, leaf, y, "mean"), leaf)
-        adversarial = cost_of(model, step_along_sign(x, gradient.data, epsilon, None), y, "mean")
+        adversarial = cost_of(model, step_along(x, gradient.data, epsilon, INFINITY), y, "mean")
         return alpha * clean + (1.0 - alpha) * adversarial

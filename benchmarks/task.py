@@ -2,96 +2,169 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from attacks import fgsm, pgd
+import minigrad as mg
+from attacks import evaluate, fgsm, input_gradient, pgd
+from attacks.evaluation import Mistakes
+from attacks.fast_gradient import step_along
+from attacks.norms import INFINITY
 from benchmarks.mnist import Digits
 from minigrad import backend
 
 EPSILON = 0.25  # the paper's, on pixels in [0, 1]
 PIXELS = (0.0, 1.0)
 BATCH = 100
-
-
-@dataclass(frozen=True)
-class Row:
-    """A figure of the paper: error and confidence in percent, None where the paper has none."""
-
-    key: str
-    section: str
-    what: str
-    error: float | None = None
-    confidence: float | None = None
+STRENGTHS = tuple(i / 20 for i in range(11))  # ε of the curves, 0 to .5
 
 
 @dataclass(frozen=True)
 class Measurement:
     """Error over `examples`, and the mean confidence on the mistakes (None without one), in percent.
 
-    For an attack these are unclipped, as in the paper; `clipped` has the same with the adversarial
-    images clipped to valid pixels.
+    A row that counts something else than mistakes says so.
+
+    For an attack these are unclipped, as in the paper. `clipped` has the same with the adversarial
+    images clipped to valid pixels, and `rounded` with a gradient that rounds: see
+    `fgsm_from_rounded_gradient`.
     """
 
     error: float
     confidence: float | None
     examples: int
     clipped: Measurement | None = None
+    rounded: Measurement | None = None
+
+
+Figures = Mapping[str, Measurement]  # by row; KeyError where a row was not measured
+
+
+@dataclass(frozen=True)
+class Row:
+    """A figure of the paper and what it claims with it.
+
+    error, confidence  the paper's, in percent; None where it has none
+    spread             the least and the greatest error that the paper and independent short runs have
+    claim              what the paper says with the figure, and `holds` whether the measured ones do
+    remark             why a figure may lie outside the spread, and what was tried
+    """
+
+    key: str
+    section: str
+    what: str
+    error: float | None = None
+    confidence: float | None = None
+    spread: tuple[float, float] | None = None
+    claim: str = ""
+    holds: Callable[[Figures], bool] | None = None
+    remark: str = ""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One experiment with one seed."""
+    """One experiment with one seed.
+
+    model(name)  the trained model of that name (see `benchmarks.experiments`) with this task's seed
+    data         what the experiment keeps for the figures, beside its measurements: plain numbers
+    """
 
     train: Digits
     test: Digits
     scale: str  # "quick" or "paper"
     seed: int
-    epochs: int | None  # instead of the experiment's own number, where given
-    progress: Callable[[int, int, str], None]  # (steps done, steps in all, what is being done)
-    history: list[dict[str, float]] = field(default_factory=list)  # a record an epoch
+    model: Callable[[str], Any]
+    data: dict[str, Any] = field(default_factory=dict)
 
-    def epochs_or(self, own: int) -> int:
-        return own if self.epochs is None else self.epochs
+    def fgsm(self, name: str, digits: Digits | None = None) -> Measurement:
+        """Error of a model under FGSM with ε = .25, made on itself from the true labels; the errors
+        at other ε are kept for the figure."""
+        model, digits = self.model(name), self.test if digits is None else digits
+        curve = error_against_epsilon(model, digits[:2000])
+        self.data.setdefault("error_against_epsilon", {})[name] = curve
+        return measure_fgsm(model, digits)
 
 
 def measure(model: Any, x: Any, y: Any, batch: int = 1000) -> Measurement:
     """Error of the model's predictions for x against the labels y."""
-    mistakes, confidence = 0, 0.0
+    found = Mistakes()
     for start in range(0, len(y), batch):
-        part = slice(start, start + batch)
-        probabilities = backend.to_numpy(model.predict_proba(x[part]))
-        if probabilities.ndim == 1:  # a model of two classes gives P(y = 1)
-            probabilities = np.stack([1.0 - probabilities, probabilities], axis=1)
-        sure = probabilities.max(axis=1)
-        wrong = backend.to_numpy(model.predict(x[part])) != backend.to_numpy(y[part])
-        mistakes += int(wrong.sum())
-        confidence += float(sure[wrong].sum())
+        found.add(model, x[start : start + batch], y[start : start + batch])
+    return in_percent(found)
+
+
+def measure_fgsm(model: Any, digits: Digits, variants: bool = True) -> Measurement:
+    """Error under FGSM with ε = .25, made on the model itself from the true labels."""
+    found = measure_attack(model, digits, fgsm, variants)
+    if variants and getattr(model, "outputs", None) == "softmax" and model.n_classes > 2:
+        found = replace(
+            found, rounded=measure_attack(model, digits, fgsm_from_rounded_gradient, clip_too=False)
+        )
+    return found
+
+
+def fgsm_from_rounded_gradient(
+    model: Any, x: Any, y: Any, *, epsilon: float, bounds: tuple[float, float] | None = None
+) -> Any:
+    """FGSM from ∂J/∂z = softmax(z) − [label] as it comes out in x's own precision.
+
+    In float32 that is 0 at the label of an example with a margin above about 17: the sure digits lose
+    the greatest part of their gradient, and are then fooled less often. minigrad's own cost keeps it.
+    """
+    library = backend.of(x)
+    with model.evaluating():
+        leaf = mg.Tensor(x, requires_grad=True)
+        z = model(leaf)
+        p = mg.softmax(z.detach()).data
+        is_label = library.asarray(y)[:, None] == library.xp.arange(p.shape[1])
+        (gradient,) = mg.grad(z, leaf, gradient=p - is_label.astype(p.dtype))
+    return step_along(x, gradient.data, epsilon, INFINITY, bounds)
+
+
+def measure_pgd(model: Any, digits: Digits, clip_too: bool = True, steps: int = 10) -> Measurement:
+    """Error under PGD from a random start within the same ε = .25, its steps ε · 2.5/steps long."""
+    return measure_attack(model, digits, partial(pgd, step=2.5 * EPSILON / steps, steps=steps), clip_too)
+
+
+def measure_attack(
+    model: Any, digits: Digits, attack: Callable[..., Any], clip_too: bool = True, epsilon: float = EPSILON
+) -> Measurement:
+    """Error under an attack, unclipped and, if asked, clipped to valid pixels."""
+
+    def attacked(bounds: tuple[float, float] | None) -> Measurement:
+        found = evaluate(
+            model, digits.x, digits.y, partial(attack, epsilon=epsilon, bounds=bounds), warn_above=None
+        )
+        sure = found.adversarial_confidence
+        return Measurement(
+            error=100.0 * (1.0 - found.adversarial_accuracy),
+            confidence=None if sure is None else 100.0 * sure,
+            examples=found.examples,
+        )
+
+    return replace(attacked(None), clipped=attacked(PIXELS) if clip_too else None)
+
+
+def error_against_epsilon(model: Any, digits: Digits) -> list[float]:
+    """Error in percent under FGSM, unclipped, at each of STRENGTHS: one gradient serves them all."""
+    sign = backend.of(digits.x).xp.sign(input_gradient(model, digits.x, digits.y))
+    return [measure(model, digits.x + epsilon * sign, digits.y).error for epsilon in STRENGTHS]
+
+
+def in_percent(found: Mistakes) -> Measurement:
     return Measurement(
-        error=100.0 * mistakes / len(y),
-        confidence=100.0 * confidence / mistakes if mistakes else None,
-        examples=len(y),
+        error=100.0 * found.mistakes / found.examples,
+        confidence=None if found.confidence is None else 100.0 * found.confidence,
+        examples=found.examples,
     )
 
 
-def measure_fgsm(model: Any, digits: Digits, clip_too: bool = True) -> Measurement:
-    """Error under FGSM with ε = .25, made on the model itself from the true labels."""
-    return _measure_attack(model, digits, fgsm, clip_too)
-
-
-def measure_pgd(model: Any, digits: Digits, clip_too: bool = True) -> Measurement:
-    """Error under ten steps of PGD from a random start within the same ε = .25."""
-    return _measure_attack(model, digits, partial(pgd, step=EPSILON / 4, steps=10), clip_too)
-
-
-def _measure_attack(model: Any, digits: Digits, attack: Callable[..., Any], clip_too: bool) -> Measurement:
-    def attacked(bounds: tuple[float, float] | None) -> Measurement:
-        parts = [digits[start : start + 1000] for start in range(0, len(digits), 1000)]
-        x = [attack(model, part.x, part.y, epsilon=EPSILON, bounds=bounds) for part in parts]
-        return measure(model, backend.of(digits.x).xp.concatenate(x), digits.y)
-
-    return replace(attacked(None), clipped=attacked(PIXELS) if clip_too else None)
+def share(which: Any, probabilities: Any = None) -> Measurement:
+    """The share of True, in percent, and the mean of `probabilities` there, both on the host."""
+    which = np.asarray(which)
+    there = None if probabilities is None or not which.any() else 100.0 * float(probabilities[which].mean())
+    return Measurement(100.0 * float(which.mean()) if which.size else 0.0, there, which.size)

@@ -1,73 +1,211 @@
-"""The training loop, with the watch that FGSM training needs: a stronger attack, every epoch."""
+"""The training loop: epoch by epoch, each from its own random numbers, each followed by a checkpoint,
+so that a training killed at any moment goes on from its last epoch and ends with the same bits."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 import minigrad as mg
 from benchmarks.mnist import Digits
-from benchmarks.task import BATCH, Task, measure, measure_fgsm, measure_pgd
+from benchmarks.recipe import Recipe, Stage
+from benchmarks.task import BATCH, measure, measure_fgsm, measure_pgd
 from minigrad import backend
 from minigrad.errors import DataError
 
-HELD_OUT = 1000  # the last training images, which no step sees
-WATCHED_BY_PGD = 500
+WATCHED_BY_FGSM = 1000
+WATCHED_BY_PGD = 250
 
-Cost = Callable[[Any, Any, Any], mg.Tensor]
-
-
-def plain_cost(model: Any, x: Any, y: Any) -> mg.Tensor:
-    """J(θ, x, y)."""
-    return model.cost(x, y)
+History = dict[str, list[float]]  # a figure an epoch
 
 
-def train(
-    task: Task,
-    model: Any,
-    digits: Digits,
-    optimiser: mg.optim.SGD,
-    epochs: int,
-    what: str,
-    cost: Cost = plain_cost,
-) -> None:
-    """Minimise `cost` over the digits but the last HELD_OUT, in shuffled batches; leaves the model
-    in evaluation mode and a record of every epoch in task.history."""
-    if len(digits) < HELD_OUT + BATCH:
-        raise DataError(f"the training set must have {HELD_OUT + BATCH} digits or more, got {len(digits)}")
-    x, y, held_out = digits.x[:-HELD_OUT], digits.y[:-HELD_OUT], digits[-HELD_OUT:]
-    generator = backend.random_generator(task.seed)
-    library = backend.of(x)
-    steps = len(y) // BATCH
-    for epoch in range(epochs):
-        started = time.perf_counter()
-        order = library.asarray(generator.permutation(len(y))[: steps * BATCH].reshape(steps, BATCH))
+def nobody(done: int, total: int) -> None:
+    """A progress watch that does not look."""
+
+
+def trained(
+    recipe: Recipe,
+    scale: str,
+    seed: int,
+    train: Digits,
+    path: Path,
+    epochs: int | None = None,
+    progress: Callable[[int, int], None] = nobody,
+) -> tuple[Any, History]:
+    """The recipe's model in evaluation mode, and its history: read from `path` where it is finished,
+    else trained, going on from the checkpoint there.
+
+    epochs    at most, in every stage, instead of the recipe's own
+    progress  called after every step with the steps done and to do in this stage
+    """
+    training = Training(recipe, scale, seed, train, epochs)
+    training.resume(path)
+    while not training.finished:
+        training.epoch(progress)
+        training.save(path)
+    return training.model.eval(), training.history
+
+
+class Training:
+    """A model and all that its training has to remember between two epochs."""
+
+    def __init__(self, recipe: Recipe, scale: str, seed: int, train: Digits, epochs: int | None) -> None:
+        self.recipe = recipe
+        self.scale = scale
+        self.stages = recipe.stages[scale]
+        self.seed = recipe.seed(seed)
+        self.digits = recipe.digits(train)
+        self.most_epochs = epochs
+        self.history: History = {}
+        self.target_cost = float("inf")
+        self.model = self._new_model()
+        self._begin(0, best_epoch=0)
+
+    def _new_model(self) -> Any:
+        return self.recipe.build(self.scale, self.seed, self.digits)
+
+    def _begin(self, number: int, best_epoch: int) -> None:
+        """Prepare stage `number`, the count of stages where all are done; `best_epoch` of the last."""
+        self.number, self.done = number, 0
+        self.best_epoch, self.best_score = 0, float("inf")
+        self.best: dict[str, np.ndarray] = {}
+        if self.finished:
+            return
+        stage = self.stage
+        kept = len(self.digits) - stage.held_out
+        self.updates = kept // BATCH
+        if self.updates < 1:
+            raise DataError(
+                f"the training set must have {stage.held_out + BATCH} digits or more, got {len(self.digits)}"
+            )
+        self.training_digits = self.digits[:kept]
+        self.watched_digits = self.digits[-max(stage.held_out, 1000) :]
+        self.epochs = best_epoch if stage.epochs is None else stage.epochs
+        if self.most_epochs is not None:
+            quick = self.scale == "quick"
+            self.epochs = self.most_epochs if quick else min(self.epochs, self.most_epochs)
+        if stage.new_model:
+            self.model = self._new_model()
+        self.optimiser = stage.optimiser(self.model.parameters(), self.updates, self.epochs)
+
+    @property
+    def stage(self) -> Stage:
+        return self.stages[self.number]
+
+    @property
+    def finished(self) -> bool:
+        return self.number == len(self.stages)
+
+    # ---- an epoch
+
+    def epoch(self, progress: Callable[[int, int], None] = nobody) -> None:
+        """Go once over the training digits in shuffled batches, measure, and end the stage if due."""
+        x, y = self.training_digits.x, self.training_digits.y
+        # Whatever the epoch draws, the order, masks, noise, follows from its number alone.
+        generator = backend.random_generator(np.random.SeedSequence((self.seed, self.number, self.done)))
+        if hasattr(self.model, "dropout_generator"):
+            self.model.dropout_generator = generator
+        order = generator.permutation(len(y))[: self.updates * BATCH].reshape(self.updates, BATCH)
+        order = backend.of(x).asarray(order)
         total = 0.0
-        model.train()
-        for step in range(steps):
+        self.model.train()
+        for step in range(self.updates):
             chosen = order[step]
-            optimiser.zero_grad()
-            J = cost(model, x[chosen], y[chosen])
+            self.optimiser.zero_grad()
+            J = self.recipe.cost(self.model, x[chosen], y[chosen], generator)
             J.backward()
-            optimiser.step()
+            self.optimiser.step()
             total = total + J.data  # on the device until the epoch ends
-            task.progress(epoch * steps + step + 1, epochs * steps, what)
-        model.eval()
-        task.history.append(
-            {
-                "epoch": epoch + 1,
-                "training_cost": float(total) / steps,
-                **watch(model, held_out),
-                "seconds": time.perf_counter() - started,
-            }
+            progress(self.done * self.updates + step + 1, self.epochs * self.updates)
+        self.model.eval()
+        self.done += 1
+        record = {"stage": self.number + 1, "training_cost": float(total) / self.updates, **self._watch()}
+        for name, value in record.items():
+            self.history.setdefault(name, []).append(float(value))
+        self._judge(record)
+
+    def _watch(self) -> dict[str, float]:
+        """Error in percent on the last digits: clean, under FGSM, and under ten steps of PGD."""
+        digits = self.watched_digits
+        many = len(digits) if self.stage.score == "fgsm_error" else WATCHED_BY_FGSM
+        return {
+            "clean_error": measure(self.model, digits.x, digits.y).error,
+            "fgsm_error": measure_fgsm(self.model, digits[:many], variants=False).error,
+            "pgd_error": measure_pgd(self.model, digits[:WATCHED_BY_PGD], clip_too=False).error,
+        }
+
+    def _judge(self, record: dict[str, float]) -> None:
+        stage = self.stage
+        if stage.score is not None and record[stage.score] < self.best_score:
+            self.best_score, self.best_epoch = record[stage.score], self.done
+            self.best = self.model.state_dict()
+        waited = self.done - self.best_epoch
+        impatient = stage.score is not None and stage.patience is not None and waited >= stage.patience
+        reached = stage.until_cost and mean_cost(self.model, self.watched_digits) <= self.target_cost
+        if self.done >= self.epochs or impatient or reached:
+            if stage.score is not None:
+                self.model.load_state_dict(self.best)
+                self.target_cost = mean_cost(self.model, self.training_digits)
+            self._begin(self.number + 1, self.best_epoch)
+
+    # ---- checkpoints
+
+    def save(self, path: Path) -> None:
+        """Write all of it to `path`, in one atomic step; of a finished training the model alone."""
+        state: dict[str, Any] = {f"model.{name}": p for name, p in self.model.state_dict().items()}
+        state |= {f"history.{name}": np.array(values) for name, values in self.history.items()}
+        state["progress"] = np.array(
+            [self.number, self.done, self.best_epoch, self.best_score, self.target_cost], np.float64
         )
+        if not self.finished:
+            state["epochs"] = np.array(self.epochs)
+            state |= {f"optimiser.{name}": v for name, v in self.optimiser.state_dict().items()}
+            state |= {f"best.{name}": p for name, p in self.best.items()}
+        mg.save(path, state)
+
+    def resume(self, path: Path) -> None:
+        """Go on from what `save` wrote; does nothing where there is no file."""
+        if not path.exists():
+            return
+        state = mg.load(path)
+
+        def part(prefix: str) -> dict[str, np.ndarray]:
+            return {n[len(prefix) :]: a for n, a in state.items() if n.startswith(prefix)}
+
+        number, done, best_epoch, best_score, self.target_cost = map(float, state["progress"])
+        self._begin(int(number), best_epoch=int(state.get("epochs", 0)))
+        self.done, self.best_epoch, self.best_score = int(done), int(best_epoch), best_score
+        self.best = part("best.")
+        self.history = {name: values.tolist() for name, values in part("history.").items()}
+        self.model.load_state_dict(part("model."))
+        if not self.finished:
+            self.optimiser.load_state_dict(part("optimiser."))
 
 
-def watch(model: Any, held_out: Digits) -> dict[str, float]:
-    """Error in percent on held-out digits: clean, under FGSM, and under ten steps of PGD."""
-    return {
-        "clean_error": measure(model, held_out.x, held_out.y).error,
-        "fgsm_error": measure_fgsm(model, held_out, clip_too=False).error,
-        "pgd_error": measure_pgd(model, held_out[:WATCHED_BY_PGD], clip_too=False).error,
-    }
+def epochs_done(path: Path) -> tuple[int, bool]:
+    """How many epochs a checkpoint has behind it, and whether it is finished; reads no more of it."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return len(archive["history.stage"]), "epochs" not in archive.files
+    except (OSError, KeyError, ValueError):  # none yet
+        return 0, False
+
+
+def history(path: Path) -> History:
+    """The history in a checkpoint; reads no more of it."""
+    with np.load(path, allow_pickle=False) as archive:
+        names = [name for name in archive.files if name.startswith("history.")]
+        return {name.removeprefix("history."): archive[name].tolist() for name in names}
+
+
+def mean_cost(model: Any, digits: Digits, batch: int = 1000) -> float:
+    """J over the digits, without dropout."""
+    total = 0.0
+    with model.evaluating(), mg.no_grad():
+        for start in range(0, len(digits), batch):
+            part = digits[start : start + batch]
+            total += model.cost(part.x, part.y, reduction="sum").item()
+    return total / len(digits)

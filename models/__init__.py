@@ -6,6 +6,7 @@ on a cost computed from probabilities finds gradients that have rounded to zero.
 
 from models.logistic_regression import LogisticRegression
 from models.maxout_network import MaxoutNetwork
+from models.rbf_network import RBFNetwork
 from models.softmax_regression import SoftmaxRegression
 
-__all__ = ["LogisticRegression", "MaxoutNetwork", "SoftmaxRegression"]
+__all__ = ["LogisticRegression", "MaxoutNetwork", "RBFNetwork", "SoftmaxRegression"]

@@ -8,7 +8,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import backend
-from minigrad.errors import ArgumentError, ArgumentTypeError, check_class_labels, check_count
+from minigrad.errors import ArgumentError, ArgumentTypeError, check_choice, check_class_labels, check_count
 
 
 class Linear(mg.Module):
@@ -28,15 +28,20 @@ def initial_weights(shape: tuple[int, ...], generator: np.random.Generator) -> n
 
 
 class Classifier(mg.Module):
-    """A model of n_classes classes, labelled 0 to n_classes − 1, whose cost is cross-entropy.
+    """A model of n_classes classes, labelled 0 to n_classes − 1.
+
+    outputs  "softmax": the probabilities of the classes add up to 1, and the cost is cross-entropy.
+             "sigmoid": each class has a probability of its own, σ(zⱼ), told apart from all the rest;
+             they need not add up to 1, so that every class can be refused.
 
     LogisticRegression, with labels −1 and +1 and one logit, replaces the four small methods that say
     so: check_labels, predict_proba and the two below them.
     """
 
-    def __init__(self, n_features: int, n_classes: int) -> None:
+    def __init__(self, n_features: int, n_classes: int, outputs: str = "softmax") -> None:
         self.n_features = check_count("n_features", n_features)
         self.n_classes = check_count("n_classes", n_classes, low=2)
+        self.outputs = check_choice("outputs", outputs, ("softmax", "sigmoid"))
 
     def logits(self, x: mg.Tensor) -> mg.Tensor:
         """The logits of a batch whose shape has been checked."""
@@ -47,9 +52,12 @@ class Classifier(mg.Module):
         return self.logits(self._batch(x))
 
     def cost(self, x: Any, y: Any, reduction: str = "mean") -> mg.Tensor:
-        """J(θ, x, y) = −ln softmax(logits)[y], over the examples: "mean", "sum" or "none".
+        """J(θ, x, y) over the examples: their "mean", "sum" or "none".
 
         x  (examples, features), real;  y  (examples,), the labels
+
+        Of one example: −ln softmax(z)[y], or Σⱼ ζ(−tⱼ zⱼ) for sigmoid outputs, with tⱼ = +1 at the
+        label and −1 elsewhere, ζ(t) = ln(1 + eᵗ).
         """
         x, y = self._batch(x), as_array(y)
         self.check_labels(y, x.shape[0])
@@ -63,14 +71,21 @@ class Classifier(mg.Module):
     def predict_proba(self, x: Any) -> Any:
         """The probabilities of the labels: an array (examples, classes) of x's library."""
         with self.evaluating(), mg.no_grad():
-            return mg.softmax(self(x)).data
+            return (mg.softmax if self.outputs == "softmax" else mg.sigmoid)(self(x)).data
 
     def check_labels(self, y: Any, examples: int) -> None:
         """Raise unless y holds one label for each of so many examples."""
         check_class_labels("y", y, (examples,), self.n_classes)
 
     def _cost_of_logits(self, logits: mg.Tensor, y: Any, reduction: str) -> mg.Tensor:
-        return mg.softmax_cross_entropy(logits, y, reduction)
+        if self.outputs == "softmax":
+            return mg.softmax_cross_entropy(logits, y, reduction)
+        library = backend.of(logits.data)
+        is_label = library.asarray(y)[:, None] == library.xp.arange(self.n_classes)
+        costs = mg.logistic_cost(logits, 2 * is_label - 1, reduction)
+        if reduction == "none":
+            return mg.sum(costs, axis=-1)
+        return costs * self.n_classes if reduction == "mean" else costs
 
     def _label_of_logits(self, logits: Any) -> Any:
         return logits.argmax(-1)

@@ -13,13 +13,14 @@ from models.classifier import Classifier, Linear
 
 
 class MaxoutNetwork(Classifier):
-    """Hidden layers of maxout units, each the greatest of `pieces` linear functions; then softmax.
+    """Hidden layers of maxout units, each the greatest of `pieces` linear functions; then a linear one.
 
     units    units of each hidden layer, input side first
     pieces   linear functions a unit
     dropout  None, or (keep_input, keep_hidden): in training, inputs are kept with the first
              probability and not rescaled, hidden values with the second and divided by it. The
              published settings for MNIST are (.8, .5).
+    outputs  "softmax" or "sigmoid" (see Classifier)
     seed     of the initial weights and of the dropout masks
     """
 
@@ -31,9 +32,10 @@ class MaxoutNetwork(Classifier):
         units: Sequence[int] = (240, 240),
         pieces: int = 5,
         dropout: tuple[float, float] | None = None,
+        outputs: str = "softmax",
         seed: int = 0,
     ) -> None:
-        super().__init__(n_features, n_classes)
+        super().__init__(n_features, n_classes, outputs)
         if not isinstance(units, (tuple, list)) or len(units) == 0:
             raise ArgumentError(f"units must be one number a hidden layer, (240, 240) say, got {units!r}")
         self.units = tuple(check_count(f"units[{i}]", n) for i, n in enumerate(units))
@@ -54,11 +56,23 @@ class MaxoutNetwork(Classifier):
         self.output = Linear(widths[-1], n_classes, weights)
 
     def logits(self, x: mg.Tensor) -> mg.Tensor:
-        dropping = self.dropout if self.training else None
-        if dropping:
-            x = mg.dropout(x, dropping[0], scale=1.0, generator=self.dropout_generator)
-        for layer in self.hidden:
-            x = mg.maxout(layer(x), self.pieces)
-            if dropping:
-                x = mg.dropout(x, dropping[1], generator=self.dropout_generator)
-        return self.output(x)
+        return self.logits_above(0, x)
+
+    def logits_above(self, layer: int, values: mg.Tensor) -> mg.Tensor:
+        """The logits that follow from the values of a hidden layer; layer 0 is the input."""
+        if layer == 0:
+            values = self._dropped(values, 0)
+        for number in range(layer, len(self.hidden)):
+            values = self.hidden_values(number + 1, values)
+        return self.output(values)
+
+    def hidden_values(self, layer: int, below: mg.Tensor) -> mg.Tensor:
+        """The values of hidden layer 1, 2, … from those of the layer below it, (examples, units)."""
+        return self._dropped(mg.maxout(self.hidden[layer - 1](below), self.pieces), layer)
+
+    def _dropped(self, values: mg.Tensor, layer: int) -> mg.Tensor:
+        if not self.dropout or not self.training:
+            return values
+        if layer == 0:
+            return mg.dropout(values, self.dropout[0], scale=1.0, generator=self.dropout_generator)
+        return mg.dropout(values, self.dropout[1], generator=self.dropout_generator)

@@ -1,20 +1,65 @@
 """The paper's experiments, one module each, named after what it shows.
 
-A module has ROWS, the figures of the paper that it answers; CHOICES, what it decided where the
-paper is silent; and run(task), which trains, attacks and returns a Measurement for each row.
+A module has
+ROWS     the figures of the paper that it answers, and what the paper claims with them,
+CHOICES  what it decided where the paper is silent,
+MODELS   the recipes of the models that it trains itself,
+USES     the names of all the models that it measures, its own and others',
+run      run(task), which measures: a Measurement for each row.
+One that has SCALES runs at those scales alone.
 """
 
 from benchmarks.experiments import (
     adversarially_trained_maxout,
-    logistic_three_seven,
+    agreement_between_models,
+    differentiable_adversaries,
+    ensemble_of_twelve,
+    hidden_perturbation,
+    l1_on_maxout,
+    logistic_against_weight_decay,
     maxout_attacked,
+    noise_controls,
+    rbf_attacked,
+    rubbish_classified,
     softmax_attacked,
+    trained_against_rubbish,
+    trained_on_pgd,
+    transfer_between_models,
+    wide_maxout,
 )
+from benchmarks.task import Row
 
 # In the order of the table; the names are those of --rows.
 EXPERIMENTS = {
     "softmax": softmax_attacked,
-    "logistic": logistic_three_seven,
+    "logistic": logistic_against_weight_decay,
     "maxout": maxout_attacked,
     "adversarial": adversarially_trained_maxout,
+    "transfer": transfer_between_models,
+    "wide": wide_maxout,
+    "noise": noise_controls,
+    "l1": l1_on_maxout,
+    "differentiable": differentiable_adversaries,
+    "hidden": hidden_perturbation,
+    "rbf": rbf_attacked,
+    "agreement": agreement_between_models,
+    "ensemble": ensemble_of_twelve,
+    "rubbish": rubbish_classified,
+    "refusing": trained_against_rubbish,
+    "pgd": trained_on_pgd,
 }
+CORE = ("softmax", "logistic", "maxout", "adversarial", "transfer")
+RECIPES = {name: recipe for module in EXPERIMENTS.values() for name, recipe in module.MODELS.items()}
+
+NO_CIFAR = "not run: CIFAR-10 needs a convolutional network, which this project does not have"
+NO_IMAGENET = "not run: GoogLeNet on ImageNet is beyond this project's data and models"
+NOT_RUN = (
+    (Row("cifar.fgsm", "4", "convolutional maxout on CIFAR-10, FGSM ε=.1", 87.15, 96.6), NO_CIFAR),
+    (Row("cifar.rubbish", "A", "convolutional maxout on CIFAR-10, rubbish", 93.4, 84.4), NO_CIFAR),
+    (Row("imagenet", "4", "GoogLeNet, the panda of figure 1, ε=.007 (confidence)", 99.3), NO_IMAGENET),
+    (
+        Row("mpdbm", "9", "MP-DBM on MNIST, FGSM ε=.25 (clean: 0.88)", 97.5),
+        "not run: a multi-prediction deep Boltzmann machine is trained by inference in it, which this "
+        "project does not have",
+    ),
+)

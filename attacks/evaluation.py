@@ -1,0 +1,139 @@
+"""How a model fares under an attack, with every denominator named."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from attacks.gradients import ZeroGradientWarning, gradient_at, prepare, zero_gradient_share
+from minigrad import backend
+from minigrad.errors import ArgumentError, ArgumentTypeError, check_count, check_number
+
+Attack = Callable[[Any, Any, Any], Any]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Shares lie in [0, 1]; None is the share of nothing."""
+
+    examples: int
+    clean_accuracy: float  # right without attack, of all examples
+    adversarial_accuracy: float  # right under attack, of all examples
+    initially_correct: int
+    success_rate: float | None  # wrong under attack, of those initially correct
+    clean_confidence: float | None  # mean probability of the predicted label, on the clean mistakes
+    adversarial_confidence: float | None  # the same, on the mistakes under attack
+    zero_gradient_share: float | None  # of all examples; None where it was not counted
+
+
+def evaluate(
+    model: Any,
+    x: Any,
+    y: Any,
+    attack: Attack,
+    *,
+    batch_size: int = 1000,
+    warn_above: float | None = 0.1,
+    progress: bool | Callable[[Iterable[Any]], Iterable[Any]] = False,
+) -> Evaluation:
+    """Predict x, and what the attack makes of it, against the labels y.
+
+    model       with predict(x), predict_proba(x) and cost(x, y, reduction)
+    attack      attack(model, x, y) → adversarial x: `functools.partial(fgsm, epsilon=.25)`, say
+    warn_above  ZeroGradientWarning, once, where a greater share of the examples has an all-zero
+                gradient at x, so that an attack on the gradient proves nothing. None: neither counts
+                nor warns, which saves a gradient.
+    progress    True for a bar on a terminal (needs the `benchmarks` extra), or a function that wraps
+                the batches, such as tqdm.tqdm
+    """
+    batch_size = check_count("batch_size", batch_size)
+    if warn_above is not None:
+        warn_above = check_number("warn_above", warn_above, low=0.0, high=1.0)
+    if not callable(attack):
+        raise ArgumentTypeError(f"attack must be a function attack(model, x, y), got {attack!r}")
+    for method in ("predict", "predict_proba"):
+        if not callable(getattr(model, method, None)):
+            raise ArgumentTypeError(f"model must have a method {method}(x), got {type(model).__name__}")
+    if y is None:
+        raise ArgumentError("y must be given: the labels to count against")
+    x, y, _ = prepare(model, x, y, None, targeted=False)
+    y = getattr(y, "data", y) if not isinstance(y, np.ndarray) else y
+    if len(x) == 0:
+        raise ArgumentError("x must have at least one example, got none")
+    batches: Iterable[slice] = [slice(i, i + batch_size) for i in range(0, len(x), batch_size)]
+    clean, attacked = Mistakes(), Mistakes()
+    initially_correct = turned = 0
+    without_gradient = 0.0
+    for part in _wrapped(batches, progress):
+        x_part, y_part = x[part], y[part]
+        with warnings.catch_warnings():  # the attack's own would come once a batch
+            warnings.simplefilter("ignore", ZeroGradientWarning)
+            adversarial = attack(model, x_part, y_part)
+        wrong_before = clean.add(model, x_part, y_part)
+        wrong_after = attacked.add(model, adversarial, y_part)
+        initially_correct += int((~wrong_before).sum())
+        turned += int((wrong_after & ~wrong_before).sum())
+        if warn_above is not None:
+            gradient = backend.to_numpy(gradient_at(model, x_part, y_part))
+            without_gradient += len(gradient) * zero_gradient_share(gradient)
+    share = None if warn_above is None else without_gradient / len(x)
+    if share is not None and warn_above is not None and share > warn_above:
+        warnings.warn(
+            f"{share:.1%} of {len(x)} examples have an all-zero input gradient: what an attack on the "
+            "gradient leaves right there is not robustness",
+            ZeroGradientWarning,
+            stacklevel=2,
+        )
+    return Evaluation(
+        examples=len(x),
+        clean_accuracy=1.0 - clean.mistakes / len(x),
+        adversarial_accuracy=1.0 - attacked.mistakes / len(x),
+        initially_correct=initially_correct,
+        success_rate=turned / initially_correct if initially_correct else None,
+        clean_confidence=clean.confidence,
+        adversarial_confidence=attacked.confidence,
+        zero_gradient_share=share,
+    )
+
+
+class Mistakes:
+    """Counts wrong predictions and how sure the model was of them, batch by batch."""
+
+    def __init__(self) -> None:
+        self.examples = self.mistakes = 0
+        self._sure = 0.0
+
+    def add(self, model: Any, x: Any, y: Any) -> np.ndarray:
+        """Count a batch; returns which of its examples are mistakes, on the host."""
+        wrong = backend.to_numpy(model.predict(x)) != backend.to_numpy(y)
+        self.examples += len(wrong)
+        self.mistakes += int(wrong.sum())
+        if wrong.any():
+            probabilities = backend.to_numpy(model.predict_proba(x[backend.of(x).asarray(wrong)]))
+            if probabilities.ndim == 1:  # a model of two classes gives P(y = 1)
+                probabilities = np.stack([1.0 - probabilities, probabilities], axis=1)
+            self._sure += float(probabilities.max(axis=1).sum(dtype=np.float64))
+        return wrong
+
+    @property
+    def confidence(self) -> float | None:
+        """Mean probability of the predicted label on the mistakes; None without one."""
+        return self._sure / self.mistakes if self.mistakes else None
+
+
+def _wrapped(batches: Iterable[Any], progress: Any) -> Iterable[Any]:
+    if progress is False:
+        return batches
+    if progress is not True:
+        return progress(batches)
+    try:
+        from rich.console import Console
+        from rich.progress import track
+    except ModuleNotFoundError as error:
+        raise ArgumentError("progress=True needs rich: pip install -e '.[benchmarks]'") from error
+    console = Console()
+    return track(batches, "attacking", console=console, transient=True, disable=not console.is_terminal)

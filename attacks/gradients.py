@@ -1,0 +1,113 @@
+"""What every attack begins with: the checks of its arguments, and the input gradient."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+from minigrad import backend
+from minigrad.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    check_bounds,
+    check_finite,
+)
+
+
+class ZeroGradientWarning(UserWarning):
+    """Many examples have no input gradient, so the attack leaves them as they are.
+
+    That says nothing of the model's robustness: the usual cause is a cost whose gradient rounds to
+    zero, because it is computed from probabilities or the logits are very large.
+    """
+
+
+def input_gradient(model: Any, x: Any, y: Any) -> Any:
+    """∇ₓJ(θ, x, y) of each example: an array of x's shape, dtype and library.
+
+    The cost is summed, not averaged, over the examples: an example's gradient is then its own,
+    whatever stands beside it in the batch. The model is run in evaluation mode, and works within
+    `no_grad` too; no weight gradient is computed and no `grad` is touched.
+    """
+    x = _real_array(x)
+    check_finite("x", x)
+    return gradient_at(model, x, y)
+
+
+def gradient_at(model: Any, x: Any, y: Any) -> Any:
+    """`input_gradient` of an array that was checked before."""
+    evaluating = getattr(model, "evaluating", nullcontext)
+    with evaluating(), mg.enable_grad():
+        leaf = mg.Tensor(x, requires_grad=True)
+        (gradient,) = mg.grad(cost_of(model, leaf, y, "sum"), leaf)
+    return gradient.data
+
+
+def cost_of(model: Any, x: Any, y: Any, reduction: str) -> mg.Tensor:
+    """model.cost(x, y, reduction), with an error where it is not what an attack needs."""
+    if not callable(getattr(model, "cost", None)):
+        raise ArgumentTypeError(f"model must have a method cost(x, y, reduction), got {type(model).__name__}")
+    cost = model.cost(x, y, reduction=reduction)
+    if not isinstance(cost, mg.Tensor) or cost.size != 1:
+        what = f"a Tensor of shape {cost.shape}" if isinstance(cost, mg.Tensor) else type(cost).__name__
+        raise ArgumentTypeError(
+            f"model.cost with reduction={reduction!r} must be a scalar Tensor, got {what}"
+        )
+    return cost
+
+
+def prepare(
+    model: Any, x: Any, y: Any, bounds: Any, targeted: bool
+) -> tuple[Any, Any, tuple[float, float] | None]:
+    """Check what every attack is given; returns x as an array, y (predicted where None), bounds."""
+    bounds = check_bounds(bounds)
+    x = _real_array(x)
+    check_finite("x", x, bounds)
+    if y is None:
+        if targeted:
+            raise ArgumentError("y must be given for a targeted attack: the labels to reach")
+        if not hasattr(model, "predict"):
+            raise ArgumentError(f"y must be given: {type(model).__name__} has no predict(x)")
+        y = model.predict(x)
+    return x, y, bounds
+
+
+def zero_gradient_share(gradient: Any) -> float:
+    """The share of examples (first axis) whose gradient is zero in every element; 0 if there are none.
+
+    A Python number: from a GPU, it waits for the device.
+    """
+    if len(gradient) == 0:
+        return 0.0
+    rows = gradient.reshape(len(gradient), -1)
+    zero = rows[:, 0] == 0  # few rows of a sound gradient pass, and only those are read through
+    suspects = rows[zero]
+    return float((~suspects.any(axis=1)).sum()) / len(rows)
+
+
+def warn_of_zero_gradients(gradient: Any, warn_above: float, stacklevel: int) -> None:
+    """ZeroGradientWarning where more than the share `warn_above` of a host array's examples have no
+    gradient. One on a GPU passes uncounted: counting would make the device wait."""
+    if isinstance(gradient, np.ndarray) and warn_above < 1.0:
+        share = zero_gradient_share(gradient)
+        if share > warn_above:
+            warnings.warn(
+                f"{share:.1%} of {len(gradient)} examples have an all-zero input gradient: the attack "
+                "leaves them unchanged, which is not robustness",
+                ZeroGradientWarning,
+                stacklevel=stacklevel + 1,
+            )
+
+
+def _real_array(x: Any) -> Any:
+    x = x.data if isinstance(x, mg.Tensor) else x
+    x = np.asarray(x) if backend.find(x) is None else x
+    if x.dtype.kind != "f":
+        raise ArgumentTypeError(
+            f"x must be floating-point, got dtype {x.dtype}: convert it, and scale pixels to [0, 1]"
+        )
+    return x

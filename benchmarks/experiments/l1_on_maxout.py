@@ -1,0 +1,65 @@
+"""L1 weight decay on a deep network's first layer either stops it from learning or does nothing
+(section 5)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+from benchmarks.experiments.maxout_recipe import CHOICES as RECIPE
+from benchmarks.experiments.maxout_recipe import maxout
+from benchmarks.recipe import Cost
+from benchmarks.task import Measurement, Row, Task, measure
+
+COEFFICIENTS = (0.0025, 0.00025, 0.000025)
+EPOCHS = 5
+
+ROWS = (
+    Row("l1.0.0025_training", "5", "L1 .0025 on maxout's first layer, training error", 5.0,
+        spread=(5.0, 7.1),
+        claim="stuck above 5% training error",
+        holds=lambda f: f["l1.0.0025_training"].error > 5),
+    Row("l1.0.0025", "5", "the same, clean test error"),
+    *(
+        row
+        for c in ("0.00025", "2.5e-05")
+        for row in (
+            Row(f"l1.{c}_training", "5", f"L1 {c}, training error",
+                claim="smaller coefficients train",
+                holds=lambda f, c=c: f[f"l1.{c}_training"].error < 5),  # type: ignore[misc]
+            Row(f"l1.{c}", "5", f"L1 {c}, clean test error",
+                claim="and do not regularise: no better than plain maxout",
+                holds=lambda f, c=c: f[f"l1.{c}"].error > f["maxout.clean"].error - 0.1),  # type: ignore[misc]
+        )
+    ),
+)  # fmt: skip
+
+CHOICES = (
+    f"{RECIPE} But {EPOCHS} epochs at the quick scale. The paper writes the cost of the penalty as "
+    "λ Σ|W| beside the mean over the batch."
+)
+
+
+def l1_on_first_layer(coefficient: float) -> Cost:
+    def cost(model: Any, x: Any, y: Any, generator: np.random.Generator) -> mg.Tensor:
+        return model.cost(x, y) + coefficient * mg.sum(mg.abs(model.hidden[0].W))
+
+    return cost
+
+
+MODELS = {
+    f"l1_{c}": maxout(f"maxout with L1 {c} on its first layer", l1_on_first_layer(c), epochs=EPOCHS)
+    for c in COEFFICIENTS
+}
+USES = tuple(MODELS)
+
+
+def run(task: Task) -> dict[str, Measurement]:
+    found = {}
+    for c in COEFFICIENTS:
+        model = task.model(f"l1_{c}")
+        found[f"l1.{c}_training"] = measure(model, task.train.x, task.train.y)
+        found[f"l1.{c}"] = measure(model, task.test.x, task.test.y)
+    return found

@@ -1,0 +1,299 @@
+"""What was measured, gathered and judged: as a table for the terminal, as JSON, and as one HTML page."""
+
+from __future__ import annotations
+
+import base64
+import os
+import platform
+import statistics
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from rich.table import Table
+
+import minigrad as mg
+from benchmarks.experiments import EXPERIMENTS, NOT_RUN, RECIPES
+from benchmarks.figures import draw_all
+from benchmarks.task import Measurement, Row
+from benchmarks.training import History
+from benchmarks.workspace import Found, Workspace
+from minigrad import backend
+from minigrad.checkpoint import atomic_writer
+
+TITLE = "Explaining and Harnessing Adversarial Examples (Goodfellow et al., 2015)"
+CAPTION = (
+    "error % / mean confidence % on the mistakes; ± standard deviation over seeds. Clipped: adversarial "
+    "images clipped to [0, 1]. Rounded: made from a softmax gradient whose p − 1 rounds to 0 in float32. "
+    "Off by: measured − paper, and whether it lies in the spread of the paper and of independent short runs. "
+    "Claim: whether what the paper says with the figure holds."
+)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A row of the paper, what was measured over the seeds, and how the two compare."""
+
+    row: Row
+    experiment: str
+    by_seed: list[Measurement]
+    mean: Measurement
+    deviation: Measurement | None  # of what is measured more than once
+    holds: bool | None  # the claim; None where there is none, or it speaks of a row not measured
+    in_spread: bool | None  # None where the row has no spread
+    rounded_in_spread: bool | None
+
+    @property
+    def difference(self) -> float | None:
+        return None if self.row.error is None else self.mean.error - self.row.error
+
+    def paper(self) -> str:
+        figures = [figure for figure in (self.row.error, self.row.confidence) if figure is not None]
+        return " / ".join(f"{figure:g}" for figure in figures)
+
+    def figures(self, variant: str | None = None) -> str:
+        mean, deviation = self.mean, self.deviation
+        if variant is not None:
+            mean = getattr(mean, variant)
+            deviation = None if deviation is None else getattr(deviation, variant)
+        if mean is None:
+            return ""
+        error = _figure(mean.error, deviation and deviation.error, 2)
+        sure = mean.confidence
+        return error if sure is None else f"{error} / {_figure(sure, deviation and deviation.confidence, 1)}"
+
+    def off_by(self) -> str:
+        if self.difference is None:
+            return ""
+        where = {True: " ✓", False: " ✗", None: ""}[self.in_spread]
+        if self.in_spread is False and self.rounded_in_spread:
+            where = " ✓ rounded"
+        return f"{self.difference:+.2f}{where}"
+
+    def claim(self) -> str:
+        return {True: "holds", False: "FAILS", None: ""}[self.holds]
+
+    def examples(self) -> str:
+        return f"{self.mean.examples} × {len(self.by_seed)}"
+
+
+def _figure(mean: float, deviation: float | None, digits: int) -> str:
+    return f"{mean:.{digits}f}" + ("" if deviation is None else f" ± {deviation:.{digits}f}")
+
+
+class Report:
+    """The state of a run: `collect` reads it from the workspace, `write` leaves it there as files."""
+
+    def __init__(
+        self, workspace: Workspace, names: list[str], left_out: list[str], seeds: Sequence[int], command: str
+    ) -> None:
+        self.workspace = workspace
+        self.names = names
+        self.left_out = left_out
+        self.seeds = seeds
+        self.command = command
+        self.started = time.time()
+        self.rows: list[Judged] = []
+        self.complete = False
+        self.seconds = 0.0
+
+    def collect(self, seconds: float) -> None:
+        """Read what has been measured by now, `seconds` after the run began."""
+        self.seconds = seconds
+        self.found: dict[str, dict[int, Found]] = {}
+        for name in self.names:
+            for seed in self.seeds:
+                found = self.workspace.found(name, seed)
+                if found is not None:
+                    self.found.setdefault(name, {})[seed] = found
+        self.complete = all(len(self.found.get(name, {})) == len(self.seeds) for name in self.names)
+        by_row: dict[str, list[Measurement]] = {}
+        for runs in self.found.values():
+            for run in runs.values():
+                for key, measurement in run.measured.items():
+                    by_row.setdefault(key, []).append(measurement)
+        means = {key: _over_seeds(statistics.fmean, values) for key, values in by_row.items()}
+        self.rows = [
+            _judge(row, name, by_row[row.key], means)
+            for name in self.found
+            for row in EXPERIMENTS[name].ROWS
+        ]  # fmt: skip
+
+    def histories(self) -> dict[str, dict[int, History]]:
+        """The history of every model that was measured, by name and seed."""
+        names = dict.fromkeys(model for name in self.found for model in EXPERIMENTS[name].USES)
+        return {
+            name: {seed: self.workspace.history(name, seed) for seed in self.seeds
+                   if self.workspace.epochs_done(name, seed)[1]}
+            for name in names
+        }  # fmt: skip
+
+    # ---- the terminal
+
+    def table(self) -> Table:
+        """The paper's figure and the measured one, row by row."""
+        table = Table(title=TITLE, caption=CAPTION)
+        for heading in ("§", "what"):
+            table.add_column(heading)
+        for heading in ("paper", "measured", "clipped", "rounded", "off by", "claim", "n × seeds"):
+            table.add_column(heading, justify="right")
+        for judged in self.rows:
+            row = judged.row
+            table.add_row(row.section, row.what, judged.paper(), judged.figures(), judged.figures("clipped"),
+                          judged.figures("rounded"), judged.off_by(), judged.claim(), judged.examples())  # fmt: skip
+        return table
+
+    # ---- files
+
+    def write(self) -> None:
+        """paper.json, the figures, and report.html, in the run's directory."""
+        self.workspace.write("paper.json", self.content())
+        figures = draw_all(self.workspace, self.found, self.histories())
+        template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
+            (Path(__file__).parent / "report.html").read_text(encoding="utf-8")
+        )
+        page = template.render(
+            report=self,
+            title=TITLE,
+            caption=CAPTION,
+            figures=[(title, caption, _embedded(path)) for title, caption, path in figures],
+            experiments=[(name, EXPERIMENTS[name], self.rerun(name)) for name in self.found],
+            models=self.models(),
+            not_run=self.not_run(),
+            environment=environment(self.workspace.settings.backend),
+            settings=asdict(self.workspace.settings),
+            claims=[judged.holds for judged in self.rows if judged.holds is not None],
+        )
+        with atomic_writer(self.workspace.directory / "report.html") as file:
+            file.write(page.encode())
+
+    def content(self) -> dict[str, Any]:
+        """All of it for other programs; times are apart, for they alone differ between two runs."""
+        return {
+            "command": self.command,
+            "complete": self.complete,
+            "settings": asdict(self.workspace.settings),
+            "rows": [
+                {
+                    "key": judged.row.key,
+                    "section": judged.row.section,
+                    "what": judged.row.what,
+                    "paper": {"error": judged.row.error, "confidence": judged.row.confidence},
+                    "measured": asdict(judged.mean),
+                    "deviation": None if judged.deviation is None else asdict(judged.deviation),
+                    "by_seed": [asdict(measurement) for measurement in judged.by_seed],
+                    "spread": judged.row.spread,
+                    "in_spread": judged.in_spread,
+                    "claim": judged.row.claim or None,
+                    "claim_holds": judged.holds,
+                    "remark": judged.row.remark or None,
+                }
+                for judged in self.rows
+            ],
+            "not_run": [{"what": row.what, "why": why} for row, why in self.not_run()],
+            "choices": {name: EXPERIMENTS[name].CHOICES for name in self.found},
+            "data": {
+                name: {str(seed): run.data for seed, run in runs.items() if run.data}
+                for name, runs in self.found.items()
+            },
+            "histories": {
+                name: {str(seed): history for seed, history in runs.items()}
+                for name, runs in self.histories().items()
+            },
+            "environment": environment(self.workspace.settings.backend),
+            "timing": {
+                "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
+                "seconds": self.seconds,
+                "measuring": {
+                    name: [run.seconds for run in runs.values()] for name, runs in self.found.items()
+                },
+            },
+        }
+
+    def rerun(self, name: str) -> str:
+        """The command for one experiment alone."""
+        head, _, tail = self.command.partition("--rows ")
+        return f"{head}--rows {name} {tail[tail.index('--scale') :]}"
+
+    def models(self) -> list[tuple[str, str, int, float]]:
+        """(name, what, epochs, training cost at the end) of every model, with the first seed."""
+        first = {name: next(iter(runs.values())) for name, runs in self.histories().items() if runs}
+        return [(name, RECIPES[name].what, len(history["stage"]), history["training_cost"][-1])
+                for name, history in first.items()]  # fmt: skip
+
+    def not_run(self) -> list[tuple[Row, str]]:
+        """The rows of the paper that this run does not have, and why."""
+        scale = self.workspace.settings.scale
+        elsewhere = [
+            (row, f"not run at the scale {scale}: --rows {name} --scale {EXPERIMENTS[name].SCALES[0]}")
+            for name in self.left_out
+            for row in EXPERIMENTS[name].ROWS
+        ]
+        return [*elsewhere, *NOT_RUN]
+
+
+def _judge(row: Row, name: str, by_seed: list[Measurement], means: dict[str, Measurement]) -> Judged:
+    mean = means[row.key]
+    try:
+        holds = None if row.holds is None else bool(row.holds(means))
+    except KeyError:  # a row that it compares with was not measured
+        holds = None
+
+    def within(measured: Measurement | None) -> bool | None:
+        if row.spread is None or measured is None:
+            return None
+        # Beside the spread itself there is chance: two standard deviations of the number of mistakes.
+        p = min(max(measured.error / 100, 1 / measured.examples), 1.0)
+        slack = 200 * (max(p * (1 - p), 0.0) / measured.examples) ** 0.5
+        return row.spread[0] - slack <= measured.error <= row.spread[1] + slack
+
+    deviation = _over_seeds(statistics.stdev, by_seed) if len(by_seed) > 1 else None
+    return Judged(row, name, by_seed, mean, deviation, holds, within(mean), within(mean.rounded))
+
+
+def _over_seeds(statistic: Any, measurements: Iterable[Measurement]) -> Measurement:
+    """A statistic of each figure over the seeds; None where too few have it."""
+    measurements = list(measurements)
+
+    def of(values: Iterable[float | None]) -> float | None:
+        given = [value for value in values if value is not None]
+        enough = len(given) >= (2 if statistic is statistics.stdev else 1)
+        return float(statistic(given)) if enough else None
+
+    def variant(name: str) -> Measurement | None:
+        given = [getattr(m, name) for m in measurements if getattr(m, name) is not None]
+        return _over_seeds(statistic, given) if given else None
+
+    error = of([m.error for m in measurements])
+    assert error is not None
+    return Measurement(
+        error, of([m.confidence for m in measurements]), measurements[0].examples,
+        variant("clipped"), variant("rounded"),
+    )  # fmt: skip
+
+
+def _embedded(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def environment(name: str) -> dict[str, Any]:
+    """What the figures may depend on beside the settings: versions and machine."""
+    library = backend.get(name)
+    device = None
+    if name == "cupy":
+        device = library.xp.cuda.runtime.getDeviceProperties(0)["name"].decode()
+    return {
+        "minigrad": mg.__version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "backend": name,
+        "backend_version": library.xp.__version__,
+        "device": device,
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "processors": os.cpu_count(),
+    }
