@@ -21,7 +21,7 @@ from benchmarks.workspace import Found, Workspace
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9", "#8A8A8A")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
-MARKERS = ("o", "s", "^", "D", "v", "x", "+", "*")
+MARKERS = ("o", "s", "^", "D", "v", "x", "+", "*", "P", "<")
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def figure_4(drawing: Drawing) -> Figure:
     right = fours[model.predict(fours.x) == 4]
     x, y = right.x[:1], right.y[:1]
     direction = np.sign(input_gradient(model, x, y))
-    epsilons = np.linspace(-10.0, 10.0, 401, dtype=np.float32)
+    epsilons = np.linspace(-1.0, 1.0, 401, dtype=np.float32)
     with mg.no_grad():
         z = model(x + epsilons[:, None] * direction).numpy()
     figure = Figure(figsize=(10, 4.6), layout="constrained")
@@ -148,20 +148,20 @@ def figure_4(drawing: Drawing) -> Figure:
     for label in range(10):
         own = label == 4
         ax.plot(epsilons, z[:, label], color=COLOURS[label % len(COLOURS)],
-                linestyle=DASHES[label % len(DASHES)], linewidth=3 if own else 1.2,
+                linestyle="-" if own else DASHES[label % len(DASHES)], linewidth=3 if own else 1.2,
                 marker=MARKERS[label % len(MARKERS)], markevery=(7 * label, 80), markersize=5,
                 label=f"{label}, the digit's class" if own else str(label))  # fmt: skip
     ax.set_xlabel("ε along sign(∇ₓJ) [pixel values]")
     ax.set_ylabel("argument of the softmax")
     ax.legend(fontsize=7, ncols=2)
-    steps = np.linspace(-10.0, 10.0, 36, dtype=np.float32)
+    steps = np.linspace(-1.0, 1.0, 36, dtype=np.float32)
     images = x + steps[:, None] * direction
     predicted = model.predict(images)
     for ax, image, step, label in zip(strip.subplots(6, 6).flat, images, steps, predicted, strict=True):
         ax.set_xticks([])
         ax.set_yticks([])
         _show(ax, np.clip(image, 0, 1))
-        ax.set_title(f"{step:+.1f}: {label}", fontsize=6, pad=2)
+        ax.set_title(f"{step:+.2f}: {label}", fontsize=6, pad=2)
         _frame(ax, COLOURS[5] if label == 4 else "#FFFFFF", 3)
     return figure
 

@@ -34,8 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scale", choices=[*SEEDS], default="quick",
                         help="quick: minutes, one seed; paper: the published settings, five seeds, "
                         "days on a CPU (default: quick)")  # fmt: skip
-    parser.add_argument("--epochs", type=int, metavar="N",
-                        help="at the quick scale N epochs of every training, at the paper scale N at most")  # fmt: skip
+    parser.add_argument(
+        "--epochs", type=int, metavar="N", help="epochs of every training; at the paper scale N at most"
+    )
     parser.add_argument("--seeds", type=int, metavar="N", help="seeds 0 to N − 1, instead of the scale's")
     parser.add_argument("--backend", choices=["numpy", "cupy"], default=None,
                         help="array library (default: MINIGRAD_BACKEND, else numpy)")  # fmt: skip

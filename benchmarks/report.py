@@ -142,9 +142,9 @@ class Report:
         for heading in ("paper", "measured", "clipped", "rounded", "off by", "claim", "n × seeds"):
             table.add_column(heading, justify="right")
         for judged in self.rows:
-            row = judged.row
-            table.add_row(row.section, row.what, judged.paper(), judged.figures(), judged.figures("clipped"),
-                          judged.figures("rounded"), judged.off_by(), judged.claim(), judged.examples())  # fmt: skip
+            figures = [judged.figures(variant) for variant in (None, "clipped", "rounded")]
+            table.add_row(judged.row.section, judged.row.what, judged.paper(), *figures,
+                          judged.off_by(), judged.claim(), judged.examples())  # fmt: skip
         return table
 
     # ---- files

@@ -73,12 +73,8 @@ def hidden_values(model: MaxoutNetwork, x: Any, layer: int) -> mg.Tensor:
 
 
 MODELS = {
-    "hidden_first": maxout(
-        "maxout perturbed at its first hidden layer", perturbed_at(1), epochs=EPOCHS, effort=2
-    ),
-    "hidden_last": maxout(
-        "maxout perturbed at its last hidden layer", perturbed_at(2), epochs=EPOCHS, effort=2
-    ),
+    "hidden_first": maxout("maxout perturbed at hidden layer 1", perturbed_at(1), epochs=EPOCHS, effort=2),
+    "hidden_last": maxout("maxout perturbed at hidden layer 2", perturbed_at(2), epochs=EPOCHS, effort=2),
 }
 USES = ("maxout", *MODELS)
 
