@@ -116,9 +116,9 @@ class Report:
             for run in runs.values():
                 for key, measurement in run.measured.items():
                     by_row.setdefault(key, []).append(measurement)
-        means = {key: _over_seeds(statistics.fmean, values) for key, values in by_row.items()}
+        means = {key: over_seeds(statistics.fmean, values) for key, values in by_row.items()}
         self.rows = [
-            _judge(row, name, by_row[row.key], means)
+            judge(row, name, by_row[row.key], means)
             for name in self.found
             for row in EXPERIMENTS[name].ROWS
         ]  # fmt: skip
@@ -236,7 +236,7 @@ class Report:
         return [*elsewhere, *NOT_RUN]
 
 
-def _judge(row: Row, name: str, by_seed: list[Measurement], means: dict[str, Measurement]) -> Judged:
+def judge(row: Row, name: str, by_seed: list[Measurement], means: dict[str, Measurement]) -> Judged:
     mean = means[row.key]
     try:
         holds = None if row.holds is None else bool(row.holds(means))
@@ -251,11 +251,11 @@ def _judge(row: Row, name: str, by_seed: list[Measurement], means: dict[str, Mea
         slack = 200 * (max(p * (1 - p), 0.0) / measured.examples) ** 0.5
         return row.spread[0] - slack <= measured.error <= row.spread[1] + slack
 
-    deviation = _over_seeds(statistics.stdev, by_seed) if len(by_seed) > 1 else None
+    deviation = over_seeds(statistics.stdev, by_seed) if len(by_seed) > 1 else None
     return Judged(row, name, by_seed, mean, deviation, holds, within(mean), within(mean.rounded))
 
 
-def _over_seeds(statistic: Any, measurements: Iterable[Measurement]) -> Measurement:
+def over_seeds(statistic: Any, measurements: Iterable[Measurement]) -> Measurement:
     """A statistic of each figure over the seeds; None where too few have it."""
     measurements = list(measurements)
 
@@ -266,7 +266,7 @@ def _over_seeds(statistic: Any, measurements: Iterable[Measurement]) -> Measurem
 
     def variant(name: str) -> Measurement | None:
         given = [getattr(m, name) for m in measurements if getattr(m, name) is not None]
-        return _over_seeds(statistic, given) if given else None
+        return over_seeds(statistic, given) if given else None
 
     error = of([m.error for m in measurements])
     assert error is not None

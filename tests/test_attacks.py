@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import attacks
 import minigrad as mg
 from attacks import (
     ZeroGradientWarning,
     adversarial_objective,
+    basic_iterative,
+    evaluate,
+    fast_gradient,
     fgsm,
+    fgsm_random_start,
     input_gradient,
+    linear_worst_case,
+    momentum_iterative,
     pgd,
     zero_gradient_share,
 )
@@ -28,11 +36,20 @@ from tests.test_models import CLASSES, MODELS, SIGNS, X, randomised
 rng = np.random.default_rng(13)
 
 
-def attack_by_pgd(model: Any, x: Any, y: Any = None, **settings: Any) -> Any:
-    return pgd(model, x, y, step=0.1, steps=3, **settings)
-
-
-ATTACKS = {"fgsm": fgsm, "pgd": attack_by_pgd}
+INFINITY_NORM = {
+    "fgsm": fgsm,
+    "basic": partial(basic_iterative, step=0.3, steps=3),
+    "pgd": partial(pgd, step=0.3, steps=3),
+    "pgd_restarted": partial(pgd, step=0.3, steps=2, restarts=3),
+    "momentum": partial(momentum_iterative, step=0.3, steps=3),
+    "random_start": fgsm_random_start,
+}
+ATTACKS = {
+    **INFINITY_NORM,
+    "l2": partial(fast_gradient, norm=2),
+    "l1": partial(fast_gradient, norm=1),
+    "pgd_l2": partial(pgd, step=0.1, steps=3, norm=2),
+}
 
 
 class TestClosedForms:
@@ -120,6 +137,8 @@ class TestContract:
             assert float(abs(adversarial - x).max()) <= 0.25 + 1e-6
 
     def test_both_bounds_reach_the_output(self, attack: Any) -> None:
+        if attack not in INFINITY_NORM.values():
+            pytest.skip("a step of another norm need not reach them")
         x = rng.uniform(0.2, 0.8, size=(40, 6))
         adversarial = attack(self.model(), x, np.zeros(40, int), epsilon=0.9, bounds=(0.2, 0.8))
         assert adversarial.min() == 0.2
@@ -140,7 +159,7 @@ class TestContract:
     def test_a_targeted_attack_descends(self, attack: Any) -> None:
         model = randomised(self.model()).eval()
         target = (model.predict(X) + 1) % 3
-        reached = attack(model, X, target, epsilon=0.3, targeted=True)
+        reached = attack(model, X, target, epsilon=0.05, targeted=True)
         assert model.cost(reached, target).item() < model.cost(X, target).item()
         with pytest.raises(ArgumentError, match="y must be given"):
             attack(model, X, epsilon=0.3, targeted=True)
@@ -261,17 +280,144 @@ class TestWithoutPredict:
             input_gradient(TestZeroGradients.Flat(), np.full((1, 2), np.nan), [0])
 
 
-class TestPGD:
+def lengths(eta: Any, norm: float) -> np.ndarray:
+    return np.linalg.norm(eta.reshape(len(eta), -1), ord=norm, axis=1)
+
+
+class TestNorms:
+    @pytest.mark.parametrize("norm", [np.inf, 2, 1])
+    def test_no_step_of_its_length_gains_more(self, norm: float, library: Any) -> None:
+        """To first order: ⟨η, g⟩ is ε times the dual norm of g."""
+        model = randomised(MODELS["maxout"][0]())
+        x = library.asarray(X)
+        g = mg.Tensor(input_gradient(model, x, CLASSES)).numpy()
+        eta = mg.Tensor(fast_gradient(model, x, CLASSES, epsilon=0.3, norm=norm)).numpy() - X
+        dual = {np.inf: 1, 2: 2, 1: np.inf}[norm]
+        np.testing.assert_allclose((eta * g).sum(1), 0.3 * lengths(g, dual))
+        np.testing.assert_allclose(lengths(eta, norm), 0.3)
+
+    def test_norm_infinity_is_fgsm(self) -> None:
+        model = randomised(MODELS["softmax"][0]())
+        np.testing.assert_array_equal(
+            fast_gradient(model, X, CLASSES, epsilon=0.3, norm=float("inf")),
+            fgsm(model, X, CLASSES, epsilon=0.3),
+        )
+
+    def test_equal_slopes_give_the_step_to_the_first(self) -> None:
+        model = SoftmaxRegression(6, 3)
+        model.output.W.data[:] = 0
+        model.output.W.data[2:4, 0] = 1
+        eta = fast_gradient(model, np.zeros((1, 6), np.float32), [0], epsilon=1, norm=1)
+        np.testing.assert_array_equal(eta, [[0, 0, -1, 0, 0, 0]])
+
+    @pytest.mark.parametrize("norm", [2, 1])
+    @pytest.mark.parametrize("size", [1e-30, 1e30])
+    def test_gradients_whose_squares_leave_float32(self, norm: float, size: float) -> None:
+        direction = attacks.norms.steepest(np.array([[3.0, -4.0], [0.0, 0.0]], np.float32) * size, norm)
+        assert direction.dtype == np.float32
+        np.testing.assert_allclose(
+            direction, [[0.6, -0.8], [0, 0]] if norm == 2 else [[0, -1], [0, 0]], rtol=1e-6
+        )
+
+    @pytest.mark.parametrize("norm", [np.inf, 2])
+    @given(seed=st.integers(0, 100))
+    def test_a_random_start_lies_in_the_ball(self, norm: float, seed: int) -> None:
+        generator = np.random.default_rng(seed)
+        point = attacks.norms.random_in_ball(np.zeros((50, 3, 2), np.float32), norm, 0.4, generator)
+        assert point.dtype == np.float32
+        assert lengths(point, norm).max() <= 0.4 * (1 + 1e-6)
+        assert lengths(point, norm).max() > 0.3
+
+    @pytest.mark.parametrize("norm", [np.inf, 2])
+    def test_the_way_back_is_the_nearest_point(self, norm: float) -> None:
+        centre = rng.normal(size=(30, 5))
+        x = centre + rng.normal(size=(30, 5))
+        back = attacks.norms.into_ball(x, centre, norm, 0.7)
+        length = lengths(back - centre, norm)
+        assert length.max() <= 0.7 + 1e-12
+        inside = lengths(x - centre, norm) <= 0.7
+        np.testing.assert_allclose(back[inside], x[inside])
+        # No other point of the ball is nearer.
+        others = centre[:, None] + attacks.norms.random_in_ball(np.zeros((900, 5)), norm, 0.7, rng).reshape(
+            30, 30, 5
+        )
+        distance = np.linalg.norm(x - back, axis=1)
+        assert (np.linalg.norm(others - x[:, None], axis=2) >= distance[:, None] - 1e-12).all()
+
+    def test_unknown_norms(self) -> None:
+        model = MODELS["softmax"][0]()
+        with pytest.raises(ArgumentError, match="norm must be inf or 2 or 1, got 3"):
+            fast_gradient(model, X, CLASSES, epsilon=0.1, norm=3)
+        with pytest.raises(ArgumentError, match="norm must be inf or 2, got 1"):
+            pgd(model, X, CLASSES, epsilon=0.1, step=0.1, steps=1, norm=1)
+        with pytest.raises(ArgumentError, match="norm must be .* got '2'"):
+            fast_gradient(model, X, CLASSES, epsilon=0.1, norm="2")  # type: ignore[arg-type]
+
+
+class TestIterative:
     def test_it_finds_at_least_what_fgsm_finds_in_a_linear_model(self) -> None:
         model = randomised(SoftmaxRegression(6, 3))
         one = model.cost(fgsm(model, X, CLASSES, epsilon=0.3), CLASSES).item()
-        many = pgd(model, X, CLASSES, epsilon=0.3, step=0.1, steps=10, random_start=False)
+        many = basic_iterative(model, X, CLASSES, epsilon=0.3, step=0.1, steps=10)
         assert model.cost(many, CLASSES).item() >= one - 1e-9
 
-    def test_one_full_step_without_random_start_is_fgsm(self) -> None:
+    @pytest.mark.parametrize("norm", [np.inf, 2])
+    def test_one_full_step_from_x_is_the_fast_gradient(self, norm: float) -> None:
         model = randomised(MODELS["maxout"][0]())
-        one = pgd(model, X, CLASSES, epsilon=0.3, step=0.3, steps=1, random_start=False)
-        np.testing.assert_allclose(one, fgsm(model, X, CLASSES, epsilon=0.3))
+        settings = {"epsilon": 0.3, "step": 0.3, "steps": 1, "norm": norm}
+        expected = fast_gradient(model, X, CLASSES, epsilon=0.3, norm=norm)
+        for one in (
+            basic_iterative(model, X, CLASSES, **settings),
+            momentum_iterative(model, X, CLASSES, **settings),
+            pgd(model, X, CLASSES, random_start=False, **settings),
+        ):
+            np.testing.assert_allclose(one, expected)
+
+    def test_momentum_without_memory_is_basic(self) -> None:
+        model = randomised(MODELS["maxout"][0]())
+        settings = {"epsilon": 0.3, "step": 0.1, "steps": 5}
+        basic = basic_iterative(model, X, CLASSES, **settings)
+        np.testing.assert_array_equal(momentum_iterative(model, X, CLASSES, decay=0.0, **settings), basic)
+
+    def test_momentum_sums_the_normalised_gradients(self) -> None:
+        """By hand, for two steps that no ball holds back."""
+        model = randomised(MODELS["maxout"][0]())
+        gathered, x = 0.0, X
+        for _ in range(3):
+            g = input_gradient(model, x, CLASSES)
+            gathered = 0.7 * gathered + g / np.abs(g).sum(1, keepdims=True)
+            x = x + 0.1 * np.sign(gathered)
+        found = momentum_iterative(model, X, CLASSES, epsilon=9, step=0.1, steps=3, decay=0.7)
+        np.testing.assert_allclose(found, x)
+
+    @pytest.mark.parametrize("norm", [np.inf, 2])
+    @pytest.mark.parametrize("bounds", [None, (-4.0, 4.0)])
+    def test_it_stays_in_the_ball(self, norm: float, bounds: Any, library: Any) -> None:
+        model = randomised(MODELS["maxout"][0]())
+        x = library.asarray(X.astype(np.float32))
+        far = pgd(model, x, CLASSES, epsilon=0.3, step=0.5, steps=4, norm=norm, bounds=bounds)
+        eta = mg.Tensor(far).numpy() - X.astype(np.float32)
+        assert lengths(eta, norm).max() <= 0.3 + 1e-6
+        assert lengths(eta, norm).min() > 0.2
+
+    def test_restarts_keep_the_worst_of_each_example(self) -> None:
+        model = randomised(MODELS["maxout"][0]())
+        settings = {"epsilon": 0.4, "step": 0.05, "steps": 3}
+        generator = np.random.default_rng(5)
+        runs = []
+        for _ in range(4):  # what one call with four starts draws, one after the other
+            start = X + generator.uniform(-0.4, 0.4, X.shape)
+            x = start
+            for _ in range(3):
+                x = np.clip(x + 0.05 * np.sign(input_gradient(model, x, CLASSES)), X - 0.4, X + 0.4)
+            runs.append(x)
+        costs = np.array([model.cost(x, CLASSES, reduction="none").numpy() for x in runs])
+        expected = np.array([runs[run][i] for i, run in enumerate(costs.argmax(axis=0))])
+        np.testing.assert_allclose(pgd(model, X, CLASSES, restarts=4, seed=5, **settings), expected)
+        fewer = pgd(model, X, CLASSES, seed=5, targeted=True, **settings)
+        more = pgd(model, X, CLASSES, restarts=4, seed=5, targeted=True, **settings)
+        least = model.cost(fewer, CLASSES, reduction="none").numpy()
+        assert (model.cost(more, CLASSES, reduction="none").numpy() <= least + 1e-12).all()
 
     def test_the_start_follows_the_seed(self) -> None:
         model = randomised(MODELS["maxout"][0]())
@@ -279,12 +425,165 @@ class TestPGD:
         np.testing.assert_array_equal(a, b)
         assert (a != c).any()
 
+    def test_a_warning_names_the_caller(self) -> None:
+        x = np.array([[1.0, 2.0], [5.0, 1.0]])
+        for attack in ATTACKS.values():
+            if attack is ATTACKS["pgd_restarted"]:
+                continue  # needs the examples' own costs, which this model does not have
+            with pytest.warns(ZeroGradientWarning, match="100.0% of 2 examples") as caught:
+                attack(TestZeroGradients.Flat(), x, [0, 0], epsilon=0.1)
+            assert caught[0].filename == __file__
+
     def test_settings_that_make_no_sense(self) -> None:
         model = MODELS["maxout"][0]()
-        with pytest.raises(ArgumentError, match="steps"):
-            pgd(model, X, CLASSES, epsilon=0.3, step=0.1, steps=0)
-        with pytest.raises(ArgumentError, match="step "):
-            pgd(model, X, CLASSES, epsilon=0.3, step=-0.1, steps=1)
+        settings = {"epsilon": 0.3, "step": 0.1, "steps": 1}
+        for change, message in (
+            ({"steps": 0}, "steps"),
+            ({"step": -0.1}, "step "),
+            ({"restarts": 0}, "restarts must be at least 1"),
+            ({"restarts": 2, "random_start": False}, "restarts must be 1 without a random start, got 2"),
+        ):
+            with pytest.raises(ArgumentError, match=message):
+                pgd(model, X, CLASSES, **{**settings, **change})
+        with pytest.raises(ArgumentError, match="decay"):
+            momentum_iterative(model, X, CLASSES, decay=-1.0, **settings)
+
+
+class TestLinearWorstCase:
+    def brute_force(self, model: Any, x: Any, y: Any, corners: np.ndarray) -> np.ndarray:
+        """The smallest lead of y over its best rival among all the corners, example by example."""
+        leads = []
+        for eta in corners:
+            z = model(x + eta).numpy()
+            if z.ndim == 1:
+                leads.append(y * z)
+            else:
+                own = np.take_along_axis(z, y[:, None], 1)[:, 0]
+                rivals = np.where(np.arange(z.shape[1]) == y[:, None], -np.inf, z)
+                leads.append(own - rivals.max(1))
+        return np.min(leads, axis=0)
+
+    @pytest.mark.parametrize("name", ["logistic", "softmax"])
+    @pytest.mark.parametrize("norm", [np.inf, 1, 2])
+    def test_no_corner_of_the_ball_is_worse(self, name: str, norm: float) -> None:
+        make, y = MODELS[name]
+        model = randomised(make())
+        if norm == np.inf:
+            corners = 0.3 * (2 * ((np.arange(64)[:, None] >> np.arange(6)) & 1) - 1)
+        elif norm == 1:
+            corners = 0.3 * np.concatenate([np.eye(6), -np.eye(6)])
+        else:
+            corners = rng.normal(size=(3000, 6))
+            corners *= 0.3 / np.linalg.norm(corners, axis=1, keepdims=True)
+        worst = linear_worst_case(model, X, y, epsilon=0.3, norm=norm)
+        np.testing.assert_allclose(lengths(worst - X, norm), 0.3)
+        found = self.brute_force(model, worst, y, np.zeros((1, 6)))
+        expected = self.brute_force(model, X, y, corners)
+        if norm == 2:
+            assert (found <= expected + 1e-12).all()
+        else:
+            np.testing.assert_allclose(found, expected)
+
+    def test_bounds_are_a_smaller_box(self) -> None:
+        model = randomised(SoftmaxRegression(6, 3))
+        x = rng.uniform(0, 1, size=(4, 6))
+        worst = linear_worst_case(model, x, CLASSES, epsilon=0.4, bounds=(0.0, 1.0))
+        signs = 2 * ((np.arange(64)[:, None] >> np.arange(6)) & 1) - 1
+        corners = np.clip(x[None] + 0.4 * signs[:, None], 0, 1) - x
+        np.testing.assert_allclose(
+            self.brute_force(model, worst, CLASSES, np.zeros((1, 6))),
+            self.brute_force(model, x, CLASSES, corners),
+        )
+
+    def test_logistic_regression_is_the_printed_cost(self, library: Any) -> None:
+        model = randomised(LogisticRegression(6))
+        x = library.asarray(X)
+        worst = linear_worst_case(model, x, SIGNS, epsilon=0.25)
+        assert model.cost(worst, SIGNS).item() == pytest.approx(model.adversarial_cost(x, SIGNS, 0.25).item())
+        np.testing.assert_array_equal(
+            mg.Tensor(worst).numpy(), mg.Tensor(fgsm(model, x, SIGNS, epsilon=0.25)).numpy()
+        )
+
+    def test_a_model_that_is_not_linear(self) -> None:
+        with pytest.raises(ArgumentError, match="model must have logits linear in x, got MaxoutNetwork"):
+            linear_worst_case(randomised(MODELS["maxout"][0]()), X, CLASSES, epsilon=0.5)
+
+    def test_bad_input(self) -> None:
+        model = SoftmaxRegression(6, 3)
+        with pytest.raises(ArgumentError, match="bounds must be None unless norm is inf, got norm 2"):
+            linear_worst_case(model, X.clip(0, 1), CLASSES, epsilon=0.5, norm=2, bounds=(0, 1))
+        with pytest.raises(ArgumentError, match="epsilon"):
+            linear_worst_case(model, X, CLASSES, epsilon=-1)
+        assert linear_worst_case(model, X[:0], CLASSES[:0], epsilon=1).shape == (0, 6)
+
+
+class TestEvaluate:
+    def test_every_share_has_its_denominator(self, library: Any) -> None:
+        model = randomised(SoftmaxRegression(6, 3))
+        x = library.asarray(rng.normal(size=(70, 6)))
+        y = rng.integers(0, 3, 70)
+        attack = partial(fgsm, epsilon=0.5)
+        found = evaluate(model, x, y, attack, batch_size=32)
+        adversarial = attack(model, x, y)
+        before = mg.Tensor(model.predict(x)).numpy() == y
+        after = mg.Tensor(model.predict(adversarial)).numpy() == y
+        sure = mg.Tensor(model.predict_proba(adversarial)).numpy().max(1)
+        assert found.examples == 70
+        assert found.clean_accuracy == pytest.approx(before.mean())
+        assert found.adversarial_accuracy == pytest.approx(after.mean())
+        assert found.initially_correct == before.sum()
+        assert found.success_rate == pytest.approx((before & ~after).sum() / before.sum())
+        assert found.adversarial_confidence == pytest.approx(sure[~after].mean())
+        assert found.zero_gradient_share == 0.0
+
+    def test_two_classes(self) -> None:
+        model = randomised(LogisticRegression(6))
+        found = evaluate(model, X, model.predict(X), partial(fgsm, epsilon=9.0))
+        assert (found.clean_accuracy, found.adversarial_accuracy, found.success_rate) == (1.0, 0.0, 1.0)
+        assert found.clean_confidence is None
+        assert found.adversarial_confidence is not None
+        assert found.adversarial_confidence > 0.5
+        none_right = evaluate(model, X, -model.predict(X), partial(fgsm, epsilon=0.0))
+        assert none_right.success_rate is None
+
+    def test_zero_gradients_are_told_once(self) -> None:
+        model = SoftmaxRegression(6, 3)
+        model.output.W.data[:] = 0
+        with pytest.warns(ZeroGradientWarning, match="100.0% of 4 examples") as caught:
+            found = evaluate(model, X.astype(np.float32), CLASSES, partial(fgsm, epsilon=0.1), batch_size=1)
+        assert len(caught) == 1
+        assert found.zero_gradient_share == 1.0
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            quiet = evaluate(model, X, CLASSES, partial(fgsm, epsilon=0.1), warn_above=None)
+        assert quiet.zero_gradient_share is None
+
+    def test_progress(self) -> None:
+        model = randomised(SoftmaxRegression(6, 3))
+        batches = []
+
+        def watch(parts: Any) -> Any:
+            for part in parts:
+                batches.append(part)
+                yield part
+
+        attack = partial(fgsm, epsilon=0.1)
+        found = evaluate(model, X, CLASSES, attack, batch_size=3, progress=watch)
+        assert len(batches) == 2
+        assert found == evaluate(model, X, CLASSES, attack, batch_size=3, progress=True)
+
+    def test_bad_input(self) -> None:
+        model, attack = SoftmaxRegression(6, 3), partial(fgsm, epsilon=0.1)
+        with pytest.raises(ArgumentTypeError, match="attack must be a function"):
+            evaluate(model, X, CLASSES, "fgsm")  # type: ignore[arg-type]
+        with pytest.raises(ArgumentTypeError, match=r"model must have a method predict\(x\), got Flat"):
+            evaluate(TestZeroGradients.Flat(), X, CLASSES, attack)
+        with pytest.raises(ArgumentError, match="y must be given"):
+            evaluate(model, X, None, attack)
+        with pytest.raises(ArgumentError, match="at least one example"):
+            evaluate(model, X[:0], CLASSES[:0], attack)
+        with pytest.raises(ArgumentError, match="batch_size"):
+            evaluate(model, X, CLASSES, attack, batch_size=0)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -313,6 +612,20 @@ class TestObjective:
                 np.testing.assert_allclose(
                     mg.Tensor(parameter.grad).numpy(), gradient.numpy(), rtol=1e-9, atol=1e-14
                 )
+
+    def test_another_attack_may_make_the_example(self, name: str) -> None:
+        make, y = MODELS[name]
+        model = randomised(make())
+        attack = partial(basic_iterative, step=0.1, steps=3)
+        J = adversarial_objective(model, X, y, alpha=0.3, epsilon=0.2, attack=attack)
+        fixed = attack(model, X, y, epsilon=0.2)
+        parameters = model.parameters()
+        found = mg.grad(J, parameters)
+        expected = mg.grad(0.3 * model.cost(X, y) + 0.7 * model.cost(fixed, y), parameters)
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-9, atol=1e-14)
+        with pytest.raises(ArgumentTypeError, match="attack must be a function or None"):
+            adversarial_objective(model, X, y, attack="pgd")  # type: ignore[arg-type]
 
     def test_its_gradient_has_a_gradient(self, name: str) -> None:
         make, y = MODELS[name]

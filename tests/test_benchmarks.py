@@ -5,18 +5,44 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
+import statistics
 import struct
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import markupsafe
 import numpy as np
 import pytest
 
+import minigrad as mg
+from attacks import fgsm
 from benchmarks import mnist
 from benchmarks.__main__ import main
-from benchmarks.experiments import EXPERIMENTS
-from benchmarks.task import measure
+from benchmarks.experiments import EXPERIMENTS, RECIPES
+from benchmarks.experiments.adversarially_trained_maxout import objective
+from benchmarks.experiments.differentiable_adversaries import ANGLE, against, rotated
+from benchmarks.experiments.ensemble_of_twelve import Ensemble
+from benchmarks.experiments.hidden_perturbation import perturbed_at
+from benchmarks.mnist import Digits
+from benchmarks.recipe import Recipe, Stage, descent
+from benchmarks.report import Judged, judge, over_seeds
+from benchmarks.task import (
+    STRENGTHS,
+    Measurement,
+    Row,
+    error_against_epsilon,
+    fgsm_from_rounded_gradient,
+    measure,
+    share,
+)
+from benchmarks.training import Training, epochs_done, history, trained
 from minigrad.errors import DataError
+from minigrad.testing import check_gradients
+from models import MaxoutNetwork, SoftmaxRegression
 
 FILES = {"train-images-idx3-ubyte": (60, 28, 28), "train-labels-idx1-ubyte": (60,),
          "t10k-images-idx3-ubyte": (20, 28, 28), "t10k-labels-idx1-ubyte": (20,)}  # fmt: skip
@@ -137,52 +163,357 @@ def test_error_and_confidence_on_the_mistakes() -> None:
     assert measure(signs, np.arange(2), np.array([1, 1])).confidence == pytest.approx(80.0)
 
 
-class TestPaperCommand:
-    def run(self, *arguments: str) -> None:
-        main(["paper", *arguments])
+class Quadratic(mg.Module):
+    """A model of one weight, for trainings that can be followed by hand."""
 
-    def test_table_and_json(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.run("--rows", "softmax", "logistic", "--epochs", "1", "--seeds", "2", "--out", str(tmp_path))
-        printed = capsys.readouterr().out
-        assert "99.9 / 79.3" in printed
-        assert "2038 × 2" in printed
-        report = json.loads((tmp_path / "paper.json").read_text())
-        assert report["complete"]
-        rows = {row["key"]: row for row in report["rows"]}
-        assert set(rows) == {"softmax.fgsm", "logistic.clean", "logistic.fgsm"}
-        assert 95 < rows["softmax.fgsm"]["measured"]["error"]["mean"] <= 100
-        assert rows["logistic.clean"]["measured"]["error"]["mean"] < 4
-        assert rows["logistic.clean"]["measured"]["error"]["deviation"] is not None
-        assert [m["examples"] for m in rows["softmax.fgsm"]["by_seed"]] == [10_000, 10_000]
-        history = report["experiments"]["softmax"]["runs"][1]["history"]
-        assert set(history[0]) >= {"training_cost", "clean_error", "fgsm_error", "pgd_error"}
-        assert report["environment"]["numpy"] == np.__version__
+    def __init__(self) -> None:
+        self.w = mg.Parameter(np.array([3.0], np.float32))
 
-    def test_a_seed_gives_the_same_numbers_again(self, tmp_path: Path) -> None:
-        measured = []
-        for name in ("a", "b"):
-            self.run("--rows", "logistic", "--epochs", "1", "--quiet", "--out", str(tmp_path / name))
-            report = json.loads((tmp_path / name / "paper.json").read_text())
-            measured.append([row["by_seed"] for row in report["rows"]])
-        assert measured[0] == measured[1]
+    def cost(self, x: Any, y: Any, reduction: str = "mean") -> mg.Tensor:
+        costs = mg.sum((mg.Tensor(x) if isinstance(x, np.ndarray) else x) * 0.0, axis=1) + self.w * self.w
+        return costs if reduction == "none" else (mg.mean if reduction == "mean" else mg.sum)(costs)
 
+    def predict(self, x: Any) -> Any:
+        return np.zeros(len(x), np.int64)
+
+    def predict_proba(self, x: Any) -> Any:
+        return np.full((len(x), 2), 0.5)
+
+
+def small_digits(n: int = 400) -> Digits:
+    random = np.random.default_rng(3)
+    return Digits(random.random((n, 784), dtype=np.float32), random.integers(0, 10, n))
+
+
+def small_network(**stages: Any) -> Recipe:
+    def build(scale: str, seed: int, digits: Digits) -> MaxoutNetwork:
+        return MaxoutNetwork(784, 10, units=(8,), pieces=2, dropout=(0.8, 0.5), seed=seed)
+
+    return Recipe("a small network", build, stages, objective)
+
+
+TWO_STAGES = (
+    Stage(descent(0.5, 0.5), 3, held_out=100, score="fgsm_error", patience=5),
+    Stage(descent(0.2, 0.7), None, held_out=100, new_model=True),
+    Stage(descent(0.1, 0.2), 2, held_out=100, until_cost=True),
+)
+
+
+@pytest.mark.filterwarnings("ignore::attacks.ZeroGradientWarning")
+class TestTraining:
+    def train(self, path: Path, epochs: int | None = None, recipe: Recipe | None = None) -> Any:
+        recipe = recipe or small_network(paper=TWO_STAGES)
+        return trained(recipe, "paper", 1, small_digits(), path, epochs)
+
+    @pytest.mark.parametrize("killed_after", range(1, 8))
+    def test_killed_after_any_epoch_it_ends_with_the_same_bits(
+        self, killed_after: int, tmp_path: Path
+    ) -> None:
+        unbroken, history = self.train(tmp_path / "unbroken.npz")
+        first = Training(small_network(paper=TWO_STAGES), "paper", 1, small_digits(), None)
+        for _ in range(killed_after):
+            if not first.finished:
+                first.epoch()
+                first.save(tmp_path / "killed.npz")
+        model, resumed = self.train(tmp_path / "killed.npz")
+        assert resumed == history
+        for name, array in unbroken.state_dict().items():
+            np.testing.assert_array_equal(model.state_dict()[name], array)
+        assert (tmp_path / "killed.npz").read_bytes() == (tmp_path / "unbroken.npz").read_bytes()
+
+    def test_a_finished_one_is_read_not_trained(self, tmp_path: Path, monkeypatch: Any) -> None:
+        first, history = self.train(tmp_path / "model.npz")
+        monkeypatch.setattr(Training, "epoch", None)
+        second, again = self.train(tmp_path / "model.npz")
+        assert again == history
+        for name, array in first.state_dict().items():
+            np.testing.assert_array_equal(second.state_dict()[name], array)
+
+    def test_what_a_checkpoint_tells_without_being_loaded(self, tmp_path: Path) -> None:
+        path = tmp_path / "model.npz"
+        assert epochs_done(path) == (0, False)
+        training = Training(small_network(paper=TWO_STAGES), "paper", 1, small_digits(), None)
+        training.epoch()
+        training.save(path)
+        assert epochs_done(path) == (1, False)
+        _, record = self.train(path)
+        assert epochs_done(path) == (len(record["stage"]), True)
+        assert history(path) == record
+
+    def test_stages(self, tmp_path: Path) -> None:
+        """Early stopping keeps the best; the next stage trains a new model for as many epochs."""
+        _, record = self.train(tmp_path / "model.npz")
+        stages = record["stage"]
+        scores = [error for error, stage in zip(record["fgsm_error"], stages, strict=True) if stage == 1]
+        assert len(scores) == 3
+        assert stages.count(2) == int(np.argmin(scores)) + 1
+        assert 1 <= stages.count(3) <= 2
+
+    def test_patience_ends_a_stage(self, tmp_path: Path) -> None:
+        recipe = Recipe(
+            "a constant", lambda scale, seed, digits: Quadratic(),
+            {"paper": (Stage(descent(0.0), 50, held_out=100, score="clean_error", patience=4),)},
+        )  # fmt: skip
+        _, record = self.train(tmp_path / "model.npz", recipe=recipe)
+        assert len(record["stage"]) == 5  # the first is the best, and four do not improve on it
+
+    def test_a_stage_ends_at_the_cost_of_the_one_before(self, tmp_path: Path) -> None:
+        stages = (
+            Stage(descent(0.0), 1, held_out=100, score="clean_error"),
+            Stage(descent(0.001), 50, held_out=100, until_cost=True),
+        )
+        recipe = Recipe("w²", lambda scale, seed, digits: Quadratic(), {"paper": stages})
+        _, record = self.train(tmp_path / "model.npz", recipe=recipe)
+        assert record["stage"] == [1, 2]  # the first step already costs less than 9
+
+    def test_epochs_instead_of_the_recipes(self, tmp_path: Path) -> None:
+        quick = small_network(quick=(Stage(descent(0.1), 7, held_out=100),))
+        _, record = trained(quick, "quick", 1, small_digits(), tmp_path / "quick.npz", 2)
+        assert len(record["stage"]) == 2
+        _, record = self.train(tmp_path / "paper.npz", epochs=1)
+        assert record["stage"] == [1, 2, 3]
+
+    def test_a_seed_is_a_training(self, tmp_path: Path) -> None:
+        recipe = small_network(quick=(Stage(descent(0.1), 1, held_out=100),))
+        weights = [
+            trained(recipe, "quick", seed, small_digits(), tmp_path / f"{i}.npz")[0].output.W.data
+            for i, seed in enumerate((1, 1, 2))
+        ]
+        np.testing.assert_array_equal(weights[0], weights[1])
+        assert (weights[0] != weights[2]).any()
+
+    def test_held_out_digits_are_not_trained_on(self, tmp_path: Path) -> None:
+        seen = []
+
+        def cost(model: Any, x: Any, y: Any, generator: Any) -> mg.Tensor:
+            seen.append(x.sum(1))
+            return model.cost(x, y)
+
+        digits = small_digits()
+        stages = (Stage(descent(0.1), 2, held_out=150),)
+        recipe = Recipe("", lambda *_: Quadratic(), {"quick": stages}, cost)
+        trained(recipe, "quick", 0, digits, tmp_path / "model.npz")
+        assert len(np.concatenate(seen)) == 400
+        assert not np.isin(digits.x[-150:].sum(1), np.concatenate(seen)).any()
+
+
+class TestMeasuring:
+    def test_the_rounded_gradient_is_the_exact_one_of_an_unsure_network(self) -> None:
+        model = MaxoutNetwork(784, 10, units=(8,), pieces=2, seed=1)
+        model.hidden[0].W.data *= 20
+        digits = small_digits(50)
+        exact = fgsm(model, digits.x, digits.y, epsilon=0.25)
+        rounded = fgsm_from_rounded_gradient(model, digits.x, digits.y, epsilon=0.25)
+        assert (exact == rounded).mean() > 0.999
+
+    def test_and_lacks_the_label_of_a_sure_one(self) -> None:
+        """Margin 30, float32: without the label's share the step goes along the other classes alone."""
+        model = SoftmaxRegression(784, 10)
+        model.output.W.data[:] = 0
+        model.output.W.data[0, 0] = 30
+        model.output.W.data[1, 1] = 1e-3
+        x = np.zeros((1, 784), np.float32)
+        x[0, 0] = 1
+        exact = fgsm(model, x, [0], epsilon=0.25) - x
+        rounded = fgsm_from_rounded_gradient(model, x, np.array([0]), epsilon=0.25) - x
+        assert exact[0, :2].tolist() == [-0.25, 0.25]
+        assert rounded[0, :2].tolist() == [0.0, 0.25]
+
+    def test_shares(self) -> None:
+        found = share(np.array([True, False, True, False]), np.array([0.9, 0.1, 0.7, 0.2]))
+        assert (found.error, found.examples) == (50.0, 4)
+        assert found.confidence == pytest.approx(80.0)
+        assert share(np.array([False])).confidence is None
+        assert share(np.array([], bool)) == Measurement(0.0, None, 0)
+
+    def test_the_curve_is_fgsm_at_each_strength(self) -> None:
+        model = SoftmaxRegression(784, 10)
+        digits = small_digits(100)
+        curve = error_against_epsilon(model, digits)
+        at_quarter = measure(model, fgsm(model, digits.x, digits.y, epsilon=0.25), digits.y)
+        assert curve[STRENGTHS.index(0.25)] == at_quarter.error
+
+
+class TestExperiments:
     def test_every_row_is_measured_by_its_experiment(self) -> None:
         keys = [row.key for experiment in EXPERIMENTS.values() for row in experiment.ROWS]
         assert len(keys) == len(set(keys))
         for name, experiment in EXPERIMENTS.items():
-            assert all(row.key.startswith(f"{name}.") for row in experiment.ROWS)
             assert experiment.CHOICES
             assert experiment.__doc__
+            assert set(experiment.USES) <= RECIPES.keys()
+            assert set(experiment.MODELS) <= set(experiment.USES)
+            stem = {"differentiable": "differentiable", "agreement": "agreement"}.get(name, name)
+            assert all(row.key.startswith(f"{stem}.") for row in experiment.ROWS)
+
+    def test_a_claim_speaks_of_rows_that_there_are(self) -> None:
+        keys = {row.key for experiment in EXPERIMENTS.values() for row in experiment.ROWS}
+        figures = {key: Measurement(50.0, 50.0, 100) for key in keys}
+        for experiment in EXPERIMENTS.values():
+            for row in experiment.ROWS:
+                assert (row.holds is None) == (row.claim == "")
+                if row.holds is not None:
+                    assert row.holds(figures) in (True, False)
+
+    def test_every_claim_can_hold_and_can_fail(self) -> None:
+        keys = [row.key for experiment in EXPERIMENTS.values() for row in experiment.ROWS]
+        random = np.random.default_rng(0)
+        outcomes: dict[str, set[bool]] = {}
+        for _ in range(300):
+            values = random.choice([0.0, 0.5, 3.0, 8.0, 20.0, 60.0, 99.0, 130.0], (len(keys), 2))
+            figures = {key: Measurement(e, c, 100) for key, (e, c) in zip(keys, values, strict=True)}
+            for experiment in EXPERIMENTS.values():
+                for row in experiment.ROWS:
+                    if row.holds is not None:
+                        outcomes.setdefault(row.key, set()).add(bool(row.holds(figures)))
+        assert all(outcome == {True, False} for outcome in outcomes.values())
+
+    def test_the_ensemble_is_the_mean_of_its_members(self) -> None:
+        members = [MaxoutNetwork(784, 10, units=(4,), pieces=2, seed=i) for i in range(3)]
+        for member in members:
+            member.hidden[0].W.data *= 30
+            member.output.W.data *= 300
+        ensemble, digits = Ensemble(members), small_digits(20)
+        p = np.mean([member.predict_proba(digits.x) for member in members], axis=0)
+        np.testing.assert_allclose(ensemble.predict_proba(digits.x), p, rtol=1e-5)
+        np.testing.assert_allclose(mg.softmax(ensemble(digits.x)).numpy(), p, rtol=1e-4)
+        own = p[np.arange(20), digits.y]
+        costs = ensemble.cost(digits.x, digits.y, reduction="none").numpy()
+        np.testing.assert_allclose(costs, -np.log(own), rtol=1e-4, atol=1e-6)
+
+    def test_rotation_keeps_the_norm_and_turns_by_the_angle(self) -> None:
+        x, g = mg.Tensor(np.random.default_rng(0).normal(size=(5, 20))), mg.Tensor(np.ones((5, 20)))
+        turned = rotated(x, g).numpy()
+        lengths = np.linalg.norm(x.numpy(), axis=1)
+        np.testing.assert_allclose(np.linalg.norm(turned, axis=1), lengths)
+        np.testing.assert_allclose((turned * x.numpy()).sum(1) / lengths**2, np.cos(ANGLE))
+        assert ((turned - x.numpy()) @ np.ones(20) > 0).all()
+
+    def test_the_differentiable_objective_differentiates_the_adversary(self) -> None:
+        """Its gradient is the numeric one, which it would not be with the perturbation as data."""
+        model = MaxoutNetwork(6, 3, units=(4,), pieces=2, seed=1)
+        model.to(dtype=np.float64)
+        model.hidden[0].W.data *= 100
+        random = np.random.default_rng(0)
+        x, y = random.normal(size=(3, 6)), np.array([0, 1, 2])
+        W = model.hidden[0].W
+
+        def cost(weights: mg.Tensor) -> mg.Tensor:
+            model.hidden[0].W = weights
+            with mg.enable_grad():  # the numeric side records nothing of its own accord
+                return against(rotated)(model, x, y, random)
+
+        check_gradients(cost, W.numpy().copy(), exact=True)
+
+    def test_a_step_at_a_hidden_layer_raises_the_cost_from_there(self) -> None:
+        model = MaxoutNetwork(784, 10, units=(8, 8), pieces=2, seed=1)
+        for parameter in model.parameters():
+            parameter.data *= 30
+        digits = small_digits(50)
+        plain = model.cost(digits.x, digits.y).item()
+        for layer in (1, 2):
+            assert perturbed_at(layer)(model, digits.x, digits.y, np.random.default_rng()).item() > plain
+
+
+class TestJudging:
+    ROW = Row("a", "4", "a row", 50.0, spread=(40.0, 60.0), claim="high", holds=lambda f: f["a"].error > 45)
+
+    def judge(self, *errors: float, **settings: Any) -> Judged:
+        measured = [Measurement(error, None, 10_000, **settings) for error in errors]
+        return judge(self.ROW, "experiment", measured, {"a": over_seeds(statistics.fmean, measured)})
+
+    def test_direction_and_size(self) -> None:
+        judged = self.judge(55.0, 57.0)
+        assert judged.holds
+        assert judged.in_spread
+        assert judged.difference == 6.0
+        assert judged.mean.error == 56.0
+        assert judged.deviation is not None
+        assert judged.deviation.error == pytest.approx(np.sqrt(2))
+        assert judged.off_by() == "+6.00 ✓"
+        assert judged.figures() == "56.00 ± 1.41"
+        low = self.judge(30.0)
+        assert (low.holds, low.in_spread, low.off_by(), low.claim()) == (False, False, "-20.00 ✗", "FAILS")
+        assert low.deviation is None
+
+    def test_chance_widens_the_spread(self) -> None:
+        assert self.judge(60.9).in_spread  # one standard deviation of 10,000 draws is .49
+        assert not self.judge(61.1).in_spread
+
+    def test_the_rounded_figure_is_named_where_it_is_the_one_in_the_spread(self) -> None:
+        assert self.judge(80.0, rounded=Measurement(50.0, None, 10_000)).off_by() == "+30.00 ✓ rounded"
+
+    def test_a_claim_about_rows_that_were_not_measured_is_left_open(self) -> None:
+        measured = Measurement(1.0, None, 10)
+        row = Row("a", "4", "", claim="c", holds=lambda f: f["b"].error > 1)
+        judged = judge(row, "experiment", [measured], {"a": measured})
+        assert judged.holds is None
+        assert judged.claim() == ""
+
+
+ROWS_OF_CORE = {row.key for name in ("softmax", "logistic") for row in EXPERIMENTS[name].ROWS}
+LOGISTIC = ("--rows", "logistic", "--epochs", "1", "--jobs", "1", "--quiet")
+
+
+def content(directory: Path) -> Any:
+    return json.loads((directory / "paper.json").read_text())
+
+
+def without_times(directory: Path) -> Any:
+    report = content(directory)
+    del report["timing"], report["command"]
+    return report
+
+
+class TestPaperCommand:
+    def run(self, *arguments: str) -> None:
+        main(["paper", *arguments])
+
+    def test_table_json_figures_and_report(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.run("--rows", "softmax", "logistic", "--epochs", "1", "--seeds", "2", "--out", str(tmp_path))
+        printed = capsys.readouterr().out
+        assert "99.9 / 79.3" in printed
+        assert "2038 × 2" in printed
+        report = content(tmp_path)
+        assert report["complete"]
+        rows = {row["key"]: row for row in report["rows"]}
+        assert set(rows) == ROWS_OF_CORE
+        assert 95 < rows["softmax.fgsm"]["measured"]["error"] <= 100
+        assert rows["softmax.fgsm"]["claim_holds"] is True
+        assert rows["logistic.clean"]["measured"]["error"] < 4
+        assert rows["logistic.clean"]["deviation"]["error"] >= 0
+        assert [m["examples"] for m in rows["softmax.fgsm"]["by_seed"]] == [10_000, 10_000]
+        assert set(report["histories"]["softmax"]["1"]) >= {"training_cost", "clean_error", "pgd_error"}
+        assert report["environment"]["numpy"] == np.__version__
+        page = (tmp_path / "report.html").read_text(encoding="utf-8")
+        for row in rows.values():
+            assert markupsafe.escape(row["what"]) in page
+        for outside in ("http:", "https:", 'src="/', "<script", "@import"):
+            assert outside not in page
+        assert page.count("data:image/png;base64,") == len(list((tmp_path / "figures").iterdir())) == 2
+        assert "--rows softmax --scale quick --epochs 1 --seeds 2 --backend numpy" in page
+
+    def test_a_seed_gives_the_same_numbers_again_in_any_number_of_processes(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name, jobs in (("a", "1"), ("b", "2")):
+            monkeypatch.setattr("benchmarks.paper.cpu_count", lambda jobs=jobs: int(jobs))  # a thread each
+            self.run("--rows", "softmax", "--epochs", "1", "--quiet", "--seeds", "2",
+                     "--jobs", jobs, "--out", str(tmp_path / name))  # fmt: skip
+        assert without_times(tmp_path / "a")["rows"] == without_times(tmp_path / "b")["rows"]
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
             (["--epochs", "0"], "--epochs must be at least 1, got 0"),
             (["--seeds", "0"], "--seeds must be at least 1"),
+            (["--jobs", "0"], "--jobs must be at least 1"),
             (["--data", "nowhere"], "must be a directory, got nowhere"),
             (["--backend", "torch"], "invalid choice: 'torch'"),
             (["--rows", "cifar"], "invalid choice: 'cifar'"),
             (["--scale", "huge"], "invalid choice: 'huge'"),
+            (["--rows", "wide"], "--rows wide runs at another scale than --scale quick"),
+            (["--resume"], "--resume needs a run to go on from"),
         ],
     )
     def test_bad_options_end_in_one_clear_error(
@@ -200,14 +531,47 @@ class TestPaperCommand:
         def interrupted(task: Any) -> Any:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(EXPERIMENTS["maxout"], "run", interrupted)
-        with pytest.raises(SystemExit) as end:
-            self.run("--rows", "logistic", "maxout", "--epochs", "1", "--out", str(tmp_path))
+        command = ["--rows", "logistic", "softmax", "--epochs", "1", "--jobs", "1", "--out", str(tmp_path)]
+        with monkeypatch.context() as patch, pytest.raises(SystemExit) as end:
+            patch.setattr(EXPERIMENTS["softmax"], "run", interrupted)
+            self.run(*command)
         assert end.value.code == 130
-        assert "not complete" in capsys.readouterr().out
-        report = json.loads((tmp_path / "paper.json").read_text())
-        assert not report["complete"]
-        assert [row["key"] for row in report["rows"]] == ["logistic.clean", "logistic.fgsm"]
+        printed = capsys.readouterr().out
+        assert "NOT COMPLETE" in printed
+        assert "The same command goes on from here: python -m benchmarks paper --rows logistic" in printed
+        assert not content(tmp_path)["complete"]
+        assert {row["key"].split(".")[0] for row in content(tmp_path)["rows"]} == {"logistic"}
+
+        # The same command does only what is missing.
+        monkeypatch.setattr(Training, "epoch", None)
+        monkeypatch.setattr(EXPERIMENTS["logistic"], "run", None)
+        self.run(*command)
+        assert content(tmp_path)["complete"]
+        assert {row["key"] for row in content(tmp_path)["rows"]} == ROWS_OF_CORE
+
+    def test_more_rows_and_seeds_join_what_is_there(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.run(*LOGISTIC, "--out", str(tmp_path))
+        before = content(tmp_path)["rows"]
+        monkeypatch.setattr(EXPERIMENTS["logistic"], "run", None)
+        self.run("--rows", "logistic", "softmax", "--epochs", "1", "--jobs", "1", "--out", str(tmp_path))
+        after = {row["key"]: row for row in content(tmp_path)["rows"]}
+        assert [after[row["key"]] for row in before] == before
+        assert "softmax.fgsm" in after
+
+    def test_a_run_with_other_settings_is_not_overwritten(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.run(*LOGISTIC, "--out", str(tmp_path))
+        kept = (tmp_path / "paper.json").read_bytes()
+        others = [*LOGISTIC[:2], "--epochs", "2", *LOGISTIC[4:]]
+        with pytest.raises(SystemExit):
+            self.run(*others, "--out", str(tmp_path))
+        assert "holds a run with epochs 1" in capsys.readouterr().err
+        assert (tmp_path / "paper.json").read_bytes() == kept
+        self.run(*others, "--no-resume", "--out", str(tmp_path))
+        assert content(tmp_path)["settings"]["epochs"] == 2
 
     def test_no_directory_is_made_for_a_run_that_cannot_start(self, tmp_path: Path) -> None:
         with pytest.raises(SystemExit):
@@ -218,7 +582,7 @@ class TestPaperCommand:
         self, directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         with pytest.raises(SystemExit) as end:
-            self.run("--data", str(directory), "--out", str(tmp_path / "out"))
+            self.run("--data", str(directory), "--jobs", "1", "--out", str(tmp_path / "out"))
         assert end.value.code == 2
         assert "1100 digits or more, got 60" in capsys.readouterr().err
 
@@ -228,3 +592,31 @@ class TestPaperCommand:
             self.run("--out", str(tmp_path / "file" / "results"))
         assert end.value.code == 2
         assert "--out must be a writable directory" in capsys.readouterr().err
+
+
+def test_killed_at_ten_random_moments_a_run_ends_with_the_same_results(tmp_path: Path) -> None:
+    """SIGKILL, and the same command again, until it comes through."""
+    random = np.random.default_rng(8)
+    command = [sys.executable, "-m", "benchmarks", "paper", "--rows", "logistic", "softmax",
+               "--epochs", "4", "--jobs", "1", "--out"]  # fmt: skip
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+
+    def start(out: Path) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([*command, str(out)], env=environment, stdout=subprocess.DEVNULL)
+
+    began = time.perf_counter()
+    assert start(tmp_path / "unbroken").wait() == 0
+    whole = time.perf_counter() - began
+    kills = 0
+    while kills < 10:
+        run = start(tmp_path / "killed")
+        try:
+            assert run.wait(timeout=random.uniform(0.2, 0.9) * whole) == 0
+            break  # it came through before its time was up
+        except subprocess.TimeoutExpired:
+            run.kill()
+            run.wait()
+            kills += 1
+    assert kills > 0
+    assert start(tmp_path / "killed").wait() == 0
+    assert without_times(tmp_path / "killed") == without_times(tmp_path / "unbroken")

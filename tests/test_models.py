@@ -16,7 +16,7 @@ from attacks import fgsm
 from minigrad import backend
 from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.testing import check_gradients
-from models import LogisticRegression, MaxoutNetwork, SoftmaxRegression
+from models import LogisticRegression, MaxoutNetwork, RBFNetwork, SoftmaxRegression
 
 rng = np.random.default_rng(11)
 X = rng.normal(size=(4, 6))
@@ -36,6 +36,11 @@ MODELS = {
     "logistic": (lambda seed=0: LogisticRegression(6, seed=seed), SIGNS),
     "softmax": (lambda seed=0: SoftmaxRegression(6, 3, seed=seed), CLASSES),
     "maxout": (lambda seed=0: MaxoutNetwork(6, 3, units=(4, 3), pieces=2, seed=seed), CLASSES),
+    "sigmoid": (
+        lambda seed=0: MaxoutNetwork(6, 3, units=(4,), pieces=2, outputs="sigmoid", seed=seed),
+        CLASSES,
+    ),
+    "rbf": (lambda seed=0: RBFNetwork(6, 3, seed=seed), CLASSES),
 }
 
 
@@ -74,12 +79,12 @@ class TestEveryModel:
         assert labels.shape == (4,)
         assert labels.dtype.kind == "i"
         z, p = logits.numpy(), mg.Tensor(probabilities).numpy()
-        if name == "logistic":
-            np.testing.assert_allclose(p, 1 / (1 + np.exp(-z)))
-            np.testing.assert_array_equal(mg.Tensor(labels).numpy(), np.where(z > 0, 1, -1))
-        else:
+        if name in ("softmax", "maxout"):
             np.testing.assert_allclose(p.sum(1), 1.0)
-            np.testing.assert_array_equal(mg.Tensor(labels).numpy(), z.argmax(1))
+        else:
+            np.testing.assert_allclose(p, 1 / (1 + np.exp(-z)))
+        expected = np.where(z > 0, 1, -1) if name == "logistic" else z.argmax(1)
+        np.testing.assert_array_equal(mg.Tensor(labels).numpy(), expected)
 
     def test_cost_by_every_reduction(self, name: str) -> None:
         make, y = MODELS[name]
@@ -183,7 +188,78 @@ class TestLogisticRegression:
             LogisticRegression(6).adversarial_cost(X, SIGNS, epsilon)
 
 
+class TestSigmoidOutputs:
+    def test_the_cost_is_that_of_each_class_against_the_rest(self) -> None:
+        model = randomised(MODELS["sigmoid"][0]())
+        p = model.predict_proba(X)
+        own = np.arange(3) == CLASSES[:, None]
+        expected = -np.where(own, np.log(p), np.log(1 - p)).sum(1)
+        np.testing.assert_allclose(model.cost(X, CLASSES, reduction="none").numpy(), expected)
+
+    def test_it_can_refuse_every_class(self) -> None:
+        model = MODELS["sigmoid"][0]()
+        model.output.b.data[:] = -5
+        assert model.predict_proba(X.astype(np.float32)).max() < 0.01
+
+    def test_other_outputs(self) -> None:
+        with pytest.raises(ArgumentError, match="outputs must be one of softmax, sigmoid, got 'tanh'"):
+            MaxoutNetwork(6, 3, outputs="tanh")
+
+
+class TestRBFNetwork:
+    def test_its_probabilities_are_the_definition(self) -> None:
+        model = randomised(MODELS["rbf"][0]())
+        for c in range(3):
+            beta = -np.diag(model.w.data[c] ** 2)
+            d = X - model.mu.data[c]
+            np.testing.assert_allclose(
+                model.predict_proba(X)[:, c], np.exp(np.einsum("ni,ij,nj->n", d, beta, d)), rtol=1e-4
+            )
+
+    def test_it_is_sure_at_a_centre_and_nowhere_far_from_all(self) -> None:
+        model = RBFNetwork(6, 3, centres=np.eye(3, 6), width=0.5)
+        np.testing.assert_allclose(np.diag(model.predict_proba(np.eye(3, 6, dtype=np.float32))), 1, atol=1e-5)
+        assert model.predict_proba(np.full((1, 6), 30.0, np.float32)).max() == 0
+
+    @pytest.mark.parametrize("distance", [0.0, 1e-6, 1.0, 1e3])
+    def test_cost_and_gradient_are_finite_at_every_distance(self, distance: float) -> None:
+        model = RBFNetwork(6, 3, centres=np.zeros((3, 6)), width=1.0)
+        x = np.full((1, 6), distance, np.float32)
+        assert np.isfinite(model.cost(x, [0]).item())
+        gradients = mg.grad(model.cost(x, [0]), model.parameters())
+        assert all(np.isfinite(g.numpy()).all() for g in gradients)
+        if distance >= 1:
+            assert (gradients[0].numpy()[0] != 0).all()
+
+    def test_the_width_is_where_p_is_one_over_e(self) -> None:
+        model = RBFNetwork(6, 3, centres=np.zeros((3, 6)), width=2.5)
+        x = np.zeros((1, 6), np.float32)
+        x[0, 3] = 2.5
+        np.testing.assert_allclose(model.predict_proba(x), np.exp(-1), rtol=1e-5)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"width": 0.0}, "width"),
+            ({"centres": np.zeros((3, 5))}, r"centres must have shape \(3, 6\), got \(3, 5\)"),
+            ({"centres": np.full((3, 6), np.nan)}, "centres must be finite"),
+            ({"n_classes": 1}, "n_classes"),
+        ],
+    )
+    def test_settings_that_make_no_sense(self, arguments: dict[str, Any], message: str) -> None:
+        with pytest.raises(ArgumentError, match=message):
+            RBFNetwork(**{"n_features": 6, "n_classes": 3, **arguments})
+
+
 class TestMaxoutNetwork:
+    def test_the_logits_above_a_layer_continue_from_it(self) -> None:
+        model = randomised(MODELS["maxout"][0]())
+        h = mg.Tensor(X)
+        for layer in range(3):
+            np.testing.assert_array_equal(model.logits_above(layer, h).numpy(), model(X).numpy())
+            if layer < 2:
+                h = model.hidden_values(layer + 1, h)
+
     def test_its_logits_are_the_definition(self) -> None:
         model = randomised(MODELS["maxout"][0]())
         h = X
