@@ -11,15 +11,22 @@ from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, Data
 def main(arguments: list[str] | None = None) -> None:
     try:
         from benchmarks import paper
+        from benchmarks.speed import floor, overhead, peers
     except ModuleNotFoundError as error:
         sys.exit(f"error: the benchmarks need {error.name}: pip install -e '.[benchmarks]'")
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a terminal without ± still gets the figures
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    command = commands.add_parser("paper", help="the paper's experiments", description=paper.__doc__)
-    paper.add_arguments(command)
-    command.set_defaults(run=paper.run)
+    for name, module, text in (
+        ("paper", paper, "the paper's experiments, with a report"),
+        ("floor", floor, "steps and attacks beside their bare matrix products"),
+        ("overhead", overhead, "what one small operation costs"),
+        ("peers", peers, "the same work in other frameworks"),
+    ):
+        command = commands.add_parser(name, help=text, description=module.__doc__)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
     options = parser.parse_args(arguments)
     try:
         options.run(options)

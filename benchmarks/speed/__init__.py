@@ -1,0 +1,1 @@
+"""How fast: each module measures one thing, as ratios taken side by side in one run."""

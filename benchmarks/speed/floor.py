@@ -1,0 +1,185 @@
+"""How close training and attacking come to the time of their bare matrix products."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from attacks import adversarial_objective, fgsm
+from benchmarks.speed.timing import environment, ratio, time_in_turn, write_json
+from minigrad.errors import check_count, check_writable_directory
+from minigrad.optim import SGD
+from models import MaxoutNetwork
+
+FEATURES, CLASSES, PIECES = 784, 10, 5
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is timed: minigrad's side, and its matrix products alone."""
+
+    what: str
+    target: float  # the ratio to reach on two cores
+    rounds: int
+    make: Callable[[], tuple[Callable[[], Any], Callable[[], Any]]]
+
+
+def products(batch: int, units: int, adversarial: bool = False, weights: bool = True) -> Callable[[], None]:
+    """The matrix products of a step, through NumPy on arrays that are there already.
+
+    A training step has one forward product a layer, one for the gradient of each weight matrix, and one
+    back through each layer but the first. An adversarial step has all of it twice, and the first
+    layer's once: the input gradient. An attack (weights=False) has no weight gradients.
+    """
+    random = np.random.default_rng(0)
+    widths = [(FEATURES, units * PIECES), (units, units * PIECES), (units, CLASSES)]
+
+    def array(*shape: int) -> np.ndarray:
+        return random.standard_normal(shape, dtype=np.float32)
+
+    W = [array(*shape) for shape in widths]
+    x = [array(batch, inputs) for inputs, _ in widths]
+    z = [array(batch, outputs) for _, outputs in widths]
+    dW, dx = [np.empty_like(a) for a in W], [np.empty_like(a) for a in x]
+
+    def forward() -> None:
+        for i in range(3):
+            np.matmul(x[i], W[i], out=z[i])
+
+    def backward(to_input: bool) -> None:
+        for i in (2, 1, 0):
+            if weights:
+                np.matmul(x[i].T, z[i], out=dW[i])
+            if i or to_input:
+                np.matmul(z[i], W[i].T, out=dx[i])
+
+    def run() -> None:
+        forward()
+        backward(to_input=adversarial or not weights)
+        if adversarial:
+            forward()
+            backward(to_input=False)
+
+    return run
+
+
+def step(batch: int, units: int, published: bool = False) -> Callable[[], None]:
+    """One step of momentum SGD on the adversarial objective, α = .5, ε = .25; `published` adds the maxout
+    paper's dropout and max-norm."""
+    random = np.random.default_rng(1)
+    x = random.random((batch, FEATURES), dtype=np.float32)
+    y = random.integers(0, CLASSES, batch)
+    dropout = (0.8, 0.5) if published else None
+    model = MaxoutNetwork(FEATURES, CLASSES, units=(units, units), pieces=PIECES, dropout=dropout)
+    optimiser = SGD(model.parameters(), lr=0.01, momentum=0.5, max_norm=1.9365 if published else None)
+
+    def run() -> None:
+        optimiser.zero_grad()
+        adversarial_objective(model, x, y, alpha=0.5, epsilon=0.25).backward()
+        optimiser.step()
+
+    return run
+
+
+def attack(examples: int, batch: int, units: int) -> Callable[[], None]:
+    """FGSM over many examples, batch by batch."""
+    random = np.random.default_rng(1)
+    x = random.random((examples, FEATURES), dtype=np.float32)
+    y = random.integers(0, CLASSES, examples)
+    model = MaxoutNetwork(FEATURES, CLASSES, units=(units, units), pieces=PIECES)
+
+    def run() -> None:
+        for start in range(0, examples, batch):
+            part = slice(start, start + batch)
+            fgsm(model, x[part], y[part], epsilon=0.25)
+
+    return run
+
+
+def repeated(times: int, function: Callable[[], Any]) -> Callable[[], None]:
+    def run() -> None:
+        for _ in range(times):
+            function()
+
+    return run
+
+
+WORKS = {
+    "step": Work("adversarial step, 240 units, batch 100", 1.15, 40,
+                 lambda: (step(100, 240), products(100, 240, adversarial=True))),
+    "published": Work("the same with dropout and max-norm", 1.35, 40,
+                      lambda: (step(100, 240, published=True), products(100, 240, adversarial=True))),
+    "wide": Work("adversarial step, 1600 units, batch 500", 1.12, 7,
+                 lambda: (step(500, 1600), products(500, 1600, adversarial=True))),
+    "fgsm": Work("FGSM on 10,000 images, batches of 1,000", 1.10, 7,
+                 lambda: (attack(10_000, 1000, 240),
+                          repeated(10, products(1000, 240, weights=False)))),
+}  # fmt: skip
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--works", nargs="+", choices=[*WORKS], metavar="NAME", default=[*WORKS],
+                        help=f"what to time: {', '.join(WORKS)} (default: all)")  # fmt: skip
+    parser.add_argument("--rounds", type=int, metavar="N", help="rounds of each, instead of its own number")
+    parser.add_argument("--out", default="results/floor", metavar="DIR",
+                        help="where floor.json and floor.png go (default: %(default)s)")  # fmt: skip
+
+
+def run(options: argparse.Namespace) -> None:
+    """Time each work beside its products, print and write the ratios."""
+    if options.rounds is not None:
+        check_count("--rounds", options.rounds)
+    directory = check_writable_directory("--out", options.out)
+    found = {}
+    for name in options.works:
+        work = WORKS[name]
+        ours, bare = work.make()
+        seconds = time_in_turn({"minigrad": ours, "products": bare}, options.rounds or work.rounds)
+        found[name] = {
+            "what": work.what,
+            "target": work.target,
+            "ratio": ratio(seconds, "minigrad", "products"),
+            "median_seconds": {key: float(np.median(values)) for key, values in seconds.items()},
+            "seconds": seconds,
+        }
+    write_json(directory, "floor.json", {"works": found, "environment": environment()})
+    plot(found).savefig(f"{directory}/floor.png", dpi=130)
+    Console(width=110).print(table(found))
+
+
+def table(found: dict[str, Any]) -> Table:
+    result = Table(title="Time as a multiple of the bare matrix products",
+                   caption="medians over the rounds of one run; in brackets the quartiles")  # fmt: skip
+    result.add_column("work")
+    for heading in ("products, ms", "minigrad, ms", "ratio", "to reach"):
+        result.add_column(heading, justify="right")
+    for entry in found.values():
+        median, ratios = entry["median_seconds"], entry["ratio"]
+        result.add_row(
+            entry["what"], f"{1e3 * median['products']:.2f}", f"{1e3 * median['minigrad']:.2f}",
+            f"{ratios['median']:.3f} [{ratios['lower_quartile']:.2f}, {ratios['upper_quartile']:.2f}]",
+            f"≤ {entry['target']:.2f}",
+        )  # fmt: skip
+    return result
+
+
+def plot(found: dict[str, Any]) -> Figure:
+    figure = Figure(figsize=(8, 0.8 + 0.6 * len(found)), layout="constrained")
+    ax = figure.subplots()
+    for place, entry in enumerate(found.values()):
+        r = entry["ratio"]
+        spread = [[r["median"] - r["lower_quartile"]], [r["upper_quartile"] - r["median"]]]
+        ax.barh(place, r["median"], xerr=spread, color="#0072B2", height=0.55, capsize=3)
+        ax.plot([entry["target"]] * 2, [place - 0.4, place + 0.4], color="#D55E00", linestyle="--")
+    ax.axvline(1.0, color="black", linewidth=1)
+    ax.set_yticks(range(len(found)), [entry["what"] for entry in found.values()])
+    ax.invert_yaxis()
+    ax.set_xlabel("time / time of the bare products (dashed: to reach)")
+    return figure

@@ -1,0 +1,84 @@
+"""What one small operation costs beside its arithmetic: a chain of 1,000 on 8 elements."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import minigrad as mg
+from benchmarks.speed.timing import environment, ratio, time_in_turn, write_json
+from minigrad.errors import check_count, check_writable_directory
+
+OPERATIONS = 1000
+ELEMENTS = 8
+
+
+def chain(x: Any, factor: Any, summand: Any) -> Any:
+    """x · factor + summand, 500 times over."""
+    for _ in range(OPERATIONS // 2):
+        x = x * factor + summand
+    return x
+
+
+def arrays() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    x, summand = random.standard_normal((2, ELEMENTS), dtype=np.float32)
+    return x, np.full(ELEMENTS, 0.999, np.float32), summand
+
+
+def numpy_forward() -> Callable[[], Any]:
+    x, factor, summand = arrays()
+    return lambda: chain(x, factor, summand)
+
+
+def minigrad_both_ways() -> Callable[[], Any]:
+    """Forward and backward, with gradients of all three."""
+    x, factor, summand = (mg.Tensor(a, requires_grad=True) for a in arrays())
+
+    def run() -> Any:
+        return mg.grad(mg.sum(chain(x, factor, summand)), (x, factor, summand))
+
+    return run
+
+
+def minigrad_forward() -> Callable[[], Any]:
+    x, factor, summand = (mg.Tensor(a, requires_grad=True) for a in arrays())
+    return lambda: chain(x, factor, summand)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rounds", type=int, default=50, metavar="N", help="(default: %(default)s)")
+    parser.add_argument("--out", default="results/overhead", metavar="DIR",
+                        help="where overhead.json goes (default: %(default)s)")  # fmt: skip
+
+
+def run(options: argparse.Namespace) -> None:
+    """Time the chains in turn, print and write microseconds an operation."""
+    check_count("--rounds", options.rounds)
+    directory = check_writable_directory("--out", options.out)
+    contenders = {
+        "NumPy, forward": numpy_forward(),
+        "minigrad, forward, recorded": minigrad_forward(),
+        "minigrad, forward and backward": minigrad_both_ways(),
+    }
+    seconds = time_in_turn(contenders, options.rounds)
+    found = {
+        name: {
+            "microseconds": 1e6 * float(np.median(values)) / OPERATIONS,
+            "to_numpy": ratio(seconds, name, "NumPy, forward"),
+        }
+        for name, values in seconds.items()
+    }
+    write_json(directory, "overhead.json", {"operations": found, "environment": environment()})
+    table = Table(title=f"One operation on {ELEMENTS} elements, of a chain of {OPERATIONS}",
+                  caption="medians over the rounds of one run")  # fmt: skip
+    for heading, side in (("what", "left"), ("µs", "right"), ("× NumPy's forward", "right")):
+        table.add_column(heading, justify=side)  # type: ignore[arg-type]
+    for name, entry in found.items():
+        table.add_row(name, f"{entry['microseconds']:.2f}", f"{entry['to_numpy']['median']:.1f}")
+    Console(width=100).print(table)

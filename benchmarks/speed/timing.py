@@ -1,0 +1,102 @@
+"""Timing contenders side by side: warm-up, interleaved rounds, medians, ratios round by round."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_info
+
+import minigrad as mg
+from minigrad import backend
+from minigrad.checkpoint import atomic_writer
+
+Contender = Callable[[], Any]
+
+
+def time_in_turn(
+    contenders: Mapping[str, Contender],
+    rounds: int,
+    warm_up: int = 3,
+    library: backend.Backend = backend.NUMPY,
+) -> dict[str, list[float]]:
+    """Seconds of each contender in each round. All run once a round, in an order that moves on by one
+    each time, so that whatever else the machine does meets them alike."""
+    clock = _gpu_seconds(library.xp) if library.name == "cupy" else _seconds
+    names = list(contenders)
+    for _ in range(warm_up):
+        for name in names:
+            clock(contenders[name])
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(rounds):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            seconds[name].append(clock(contenders[name]))
+    return seconds
+
+
+def _seconds(function: Contender) -> float:
+    began = time.perf_counter()
+    function()
+    return time.perf_counter() - began
+
+
+def _gpu_seconds(cupy: Any) -> Callable[[Contender], float]:
+    """Time between two events on the stream: what the device took, or waited for its launches."""
+    begin, end = cupy.cuda.Event(), cupy.cuda.Event()
+
+    def clock(function: Contender) -> float:
+        begin.record()
+        function()
+        end.record()
+        end.synchronize()
+        return cupy.cuda.get_elapsed_time(begin, end) / 1e3
+
+    return clock
+
+
+def ratio(seconds: Mapping[str, list[float]], name: str, to: str) -> dict[str, float]:
+    """The median of name/to over the rounds, with the quartiles."""
+    ratios = [a / b for a, b in zip(seconds[name], seconds[to], strict=True)]
+    low, median, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    return {"median": median, "lower_quartile": low, "upper_quartile": high}
+
+
+def environment(*modules: Any) -> dict[str, Any]:
+    """Machine, versions and threads: what a time depends on."""
+    return {
+        "minigrad": mg.__version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        **{module.__name__: module.__version__ for module in modules},
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "processors": os.cpu_count(),
+        "usable_processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "thread_pools": [
+            {key: pool.get(key) for key in ("internal_api", "version", "num_threads", "architecture")}
+            for pool in threadpool_info()
+        ],
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def write_json(directory: str | os.PathLike[str], name: str, content: Any) -> Path:
+    path = Path(directory) / name
+    with atomic_writer(path) as file:
+        file.write(json.dumps(content, indent=1).encode())
+    return path
