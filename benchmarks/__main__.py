@@ -11,7 +11,7 @@ from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, Data
 def main(arguments: list[str] | None = None) -> None:
     try:
         from benchmarks import paper
-        from benchmarks.speed import floor, overhead, peers
+        from benchmarks.speed import floor, memory, overhead, peers
     except ModuleNotFoundError as error:
         sys.exit(f"error: the benchmarks need {error.name}: pip install -e '.[benchmarks]'")
     if hasattr(sys.stdout, "reconfigure"):
@@ -22,6 +22,7 @@ def main(arguments: list[str] | None = None) -> None:
         ("paper", paper, "the paper's experiments, with a report"),
         ("floor", floor, "steps and attacks beside their bare matrix products"),
         ("overhead", overhead, "what one small operation costs"),
+        ("memory", memory, "what one step asks of the memory"),
         ("peers", peers, "the same work in other frameworks"),
     ):
         command = commands.add_parser(name, help=text, description=module.__doc__)

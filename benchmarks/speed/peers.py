@@ -116,7 +116,7 @@ def compared(contenders: dict[str, Callable[[], Any]], rounds: int, to: str) -> 
 
 
 def table(found: dict[str, Any]) -> Table:
-    names = [name for name in found["chain"]] + [
+    names = list(found["chain"]) + [
         name for name in next(iter(found.values())) if name not in found["chain"] and name != "products"
     ]
     result = Table(title="minigrad and other frameworks",

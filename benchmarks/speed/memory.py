@@ -1,0 +1,71 @@
+"""The memory that one training step needs beside parameters and batch, and how often it asks for it.
+Needs memray (extra `memory`; Linux and macOS)."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.speed.floor import step
+from benchmarks.speed.timing import environment, write_json
+from minigrad.errors import ArgumentError, check_writable_directory
+
+LARGE = 16_384  # bytes: the memory of an array, not of an object
+
+WORKS = {
+    "adversarial step, 240 units, batch 100": lambda: step(100, 240),
+    "the same with dropout and max-norm": lambda: step(100, 240, published=True),
+    "adversarial step, 1600 units, batch 500": lambda: step(500, 1600),
+}
+
+
+def measured(function: Callable[[], Any]) -> dict[str, int]:
+    """Of one call, after some to make what is made once, such as velocities: the greatest number of
+    bytes that it held beyond those held before, and how many large blocks it asked for."""
+    import memray
+
+    for _ in range(3):
+        function()
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "trace"
+        with memray.Tracker(file):
+            function()
+        reader = memray.FileReader(file)
+        frees = (memray.AllocatorType.FREE, memray.AllocatorType.MUNMAP)
+        sizes = [r.size for r in reader.get_allocation_records() if r.allocator not in frees]
+        peak = sum(r.size for r in reader.get_high_watermark_allocation_records(merge_threads=True))
+    return {
+        "peak_bytes": peak,
+        "large_blocks": sum(size >= LARGE for size in sizes),
+        "bytes_asked_for": sum(sizes),
+    }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", default="results/memory", metavar="DIR",
+                        help="where memory.json goes (default: %(default)s)")  # fmt: skip
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure a step of each size, print and write."""
+    try:
+        import memray  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ArgumentError("memory needs memray: pip install -e '.[memory]'") from error
+    directory = check_writable_directory("--out", options.out)
+    found = {what: measured(make()) for what, make in WORKS.items()}
+    write_json(directory, "memory.json", {"works": found, "environment": environment()})
+    table = Table(title="Memory of one step beside parameters, velocities and batch")
+    table.add_column("work")
+    for heading in ("peak, MB", "asked for in all, MB", f"blocks of {LARGE // 1024} kB or more"):
+        table.add_column(heading, justify="right")
+    for what, entry in found.items():
+        table.add_row(what, f"{entry['peak_bytes'] / 1e6:.1f}", f"{entry['bytes_asked_for'] / 1e6:.1f}",
+                      str(entry["large_blocks"]))  # fmt: skip
+    Console(width=110).print(table)
