@@ -56,19 +56,19 @@ def maxout(
     stages: tuple[Stage, ...] = CONTINUED,
     stream: int = 0,
     effort: float = 1.0,
+    initial_scale: float = 1.0,
 ) -> Recipe:
     """The recipe of a maxout network trained on `cost`: `epochs` at the quick scale, `stages` at the
-    paper's; `effort` as of Recipe."""
+    paper's; `effort` as of Recipe. `initial_scale` multiplies the published U(−.005, .005)."""
 
     def build(scale: str, seed: int, digits: Digits) -> MaxoutNetwork:
-        return MaxoutNetwork(
-            digits.x.shape[1],
-            10,
-            units=(units, units),
-            outputs=outputs,
-            dropout=(0.8, 0.5) if scale == "paper" else None,
-            seed=seed,
+        dropout = (0.8, 0.5) if scale == "paper" else None
+        model = MaxoutNetwork(
+            digits.x.shape[1], 10, units=(units, units), outputs=outputs, dropout=dropout, seed=seed
         )
+        for parameter in model.parameters():
+            parameter.data *= initial_scale
+        return model
 
     by_scale = {"quick": (Stage(quick, epochs),), "paper": stages}
     return Recipe(what, build, by_scale, cost, stream=stream, effort=effort * (units / 240) ** 2)

@@ -22,7 +22,8 @@ ROWS = (
         holds=lambda f: f["refusing.gaussian"].error < 1),
     Row("refusing.fooling", "A", "the same after one step ε=.25 toward a class, mean of ten",
         claim="and is fooled by one fast step on it all the same",
-        holds=lambda f: f["refusing.fooling"].error > 10),
+        holds=lambda f: f["refusing.fooling"].error > 10,
+        remark="Tried: ε up to 2 toward the likeliest class fools it in 13%."),
     Row("refusing.clean", "A", "the same, clean digits"),
     Row("refusing.fgsm", "A", "the same, FGSM ε=.25"),
 )  # fmt: skip

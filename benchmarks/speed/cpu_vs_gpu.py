@@ -1,0 +1,249 @@
+"""Where a GPU begins to win: batch × width, on both array libraries."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+import minigrad as mg
+from attacks import fgsm, input_gradient
+from benchmarks.speed.timing import environment, time_in_turn, write_json
+from minigrad import backend
+from minigrad.errors import BackendError, check_count, check_number, check_writable_directory
+from minigrad.optim import SGD
+from models import MaxoutNetwork
+
+BATCHES = (1, 10, 100, 1_000, 10_000, 60_000)
+WIDTHS = (16, 64, 256, 1_024, 4_096, 8_192)
+FEATURES, CLASSES, PIECES = 784, 10, 2
+OPERATIONS = ("forward", "input gradient", "training step", "FGSM")
+
+
+@dataclass(frozen=True)
+class Size:
+    """A batch, and the columns of each of two hidden layers (units × 2 pieces)."""
+
+    batch: int
+    width: int
+
+    def flop(self, operation: str) -> float:
+        """Floating-point operations of the matrix products."""
+        units = self.width // PIECES
+        first, rest = FEATURES * self.width, units * self.width + units * CLASSES
+        layers = {
+            "forward": first + rest,
+            "input gradient": 2 * (first + rest),
+            "training step": 2 * first + 3 * rest,  # no gradient of the input
+            "FGSM": 2 * (first + rest),
+        }
+        return 2.0 * self.batch * layers[operation]
+
+    def bytes(self) -> float:
+        """About what a training step holds: parameters, velocities, gradients; values and cotangents."""
+        units = self.width // PIECES
+        parameters = FEATURES * self.width + units * self.width
+        return 4.0 * (4 * parameters + self.batch * (FEATURES + 8 * self.width))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--batches", nargs="+", type=int, default=[*BATCHES], metavar="N")
+    parser.add_argument("--widths", nargs="+", type=int, default=[*WIDTHS], metavar="N",
+                        help="columns of the hidden layers, even")  # fmt: skip
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="(default: %(default)s)")
+    parser.add_argument("--most-gflop", type=float, default=30.0, metavar="X",
+                        help="leave out what has more, on a CPU (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--out", default="results/cpu_vs_gpu", metavar="DIR",
+                        help="where cpu_vs_gpu.json and .png go (default: %(default)s)")  # fmt: skip
+
+
+def run(options: argparse.Namespace) -> None:
+    """Time each operation at each size on each library that there is; print, plot and write."""
+    for name, values in (("--batches", options.batches), ("--widths", options.widths)):
+        for value in values:
+            check_count(name, value, low=2 if name == "--widths" else 1)
+    check_count("--rounds", options.rounds)
+    check_number("--most-gflop", options.most_gflop, low=0.0)
+    directory = check_writable_directory("--out", options.out)
+    console = Console(width=120)
+    libraries, absent = available()
+    found: dict[str, Any] = {}
+    for library in libraries:
+        rate = product_rate(library)
+        limit = 1e9 * options.most_gflop if library.name == "numpy" else float("inf")
+        memory = usable_memory(library)
+        entries = []
+        for size in (Size(batch, width) for batch in options.batches for width in options.widths):
+            for operation in OPERATIONS:
+                if size.flop(operation) <= limit and size.bytes() <= memory:
+                    entries.append(timed(library, size, operation, options.rounds, rate))
+        found[library.name] = {"product_gflops": rate / 1e9, "entries": entries, **device(library)}
+    if absent:
+        console.print(f"No GPU columns: {absent}", highlight=False)
+    crossover = {operation: crossovers(found, operation) for operation in OPERATIONS}
+    write_json(directory, "cpu_vs_gpu.json",
+               {"libraries": found, "crossover": crossover, "environment": environment()})  # fmt: skip
+    plot(found).savefig(os.path.join(directory, "cpu_vs_gpu.png"), dpi=130)
+    for operation in OPERATIONS:
+        console.print(table(found, operation, crossover[operation]))
+
+
+def available() -> tuple[list[backend.Backend], str]:
+    """The libraries that can be used here, and why CuPy is not among them."""
+    try:
+        return [backend.NUMPY, backend.get("cupy")], ""
+    except BackendError as error:
+        return [backend.NUMPY], str(error)
+
+
+def timed(library: backend.Backend, size: Size, operation: str, rounds: int, rate: float) -> dict[str, Any]:
+    """Median seconds of one operation with its data on the device, and of bringing the batch there."""
+    random = np.random.default_rng(0)
+    x_host = random.random((size.batch, FEATURES), dtype=np.float32)
+    y_host = random.integers(0, CLASSES, size.batch)
+    with backend.use(library.name):
+        work = workload(operation, library.asarray(x_host), library.asarray(y_host), size)
+        contenders: dict[str, Callable[[], Any]] = {"work": work}
+        if library.name != "numpy":
+            contenders["transfer"] = lambda: (library.asarray(x_host), library.asarray(y_host))
+        seconds = {
+            name: float(np.median(values))
+            for name, values in time_in_turn(contenders, rounds, warm_up=2, library=library).items()
+        }
+    flop = size.flop(operation)
+    return {
+        "batch": size.batch,
+        "width": size.width,
+        "operation": operation,
+        "seconds": seconds["work"],
+        "transfer_seconds": seconds.get("transfer"),
+        "gflops": flop / seconds["work"] / 1e9,
+        "share_of_product_rate": flop / seconds["work"] / rate,
+    }
+
+
+def workload(operation: str, x: Any, y: Any, size: Size) -> Callable[[], Any]:
+    model = MaxoutNetwork(FEATURES, CLASSES, units=(size.width // PIECES,) * 2, pieces=PIECES)
+    if operation == "training step":
+        optimiser = SGD(model.parameters(), lr=0.01, momentum=0.5)
+
+        def step() -> None:
+            optimiser.zero_grad()
+            model.cost(x, y).backward()
+            optimiser.step()
+
+        return step
+    if operation == "forward":
+
+        def forward() -> None:
+            with mg.no_grad():
+                model(x)
+
+        return forward
+    if operation == "input gradient":
+        return lambda: input_gradient(model, x, y)
+    return lambda: fgsm(model, x, y, epsilon=0.25)
+
+
+def product_rate(library: backend.Backend) -> float:
+    """Floating-point operations a second of the fastest float32 matrix product found."""
+    rates = []
+    for n in (512, 1024, 2048) if library.name == "numpy" else (2048, 4096, 8192):
+        a = library.xp.ones((n, n), dtype=np.float32)
+        out = library.xp.empty_like(a)
+        seconds = time_in_turn(
+            {"product": lambda a=a, out=out: library.xp.matmul(a, a, out=out)}, 5, library=library
+        )
+        rates.append(2 * n**3 / min(seconds["product"]))
+    return max(rates)
+
+
+def usable_memory(library: backend.Backend) -> float:
+    if library.name == "cupy":
+        return 0.8 * library.xp.cuda.runtime.memGetInfo()[0]
+    return 0.5 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 4e9
+
+
+def device(library: backend.Backend) -> dict[str, Any]:
+    """The GPU, and whether its products may round to TF32 (CuPy leaves that off unless asked)."""
+    if library.name != "cupy":
+        return {}
+    properties = library.xp.cuda.runtime.getDeviceProperties(0)
+    return {
+        "device": properties["name"].decode(),
+        "cupy": library.xp.__version__,
+        "tf32": os.environ.get("CUPY_TF32", "0") != "0",
+    }
+
+
+def crossovers(found: dict[str, Any], operation: str) -> dict[int, int | None] | None:
+    """For each width the least batch from which the GPU is faster; None where it never is."""
+    if "cupy" not in found:
+        return None
+    times = {
+        (name, entry["width"], entry["batch"]): entry["seconds"]
+        for name in found
+        for entry in found[name]["entries"]
+        if entry["operation"] == operation
+    }
+    widths = sorted({width for _, width, _ in times})
+
+    def batches(width: int) -> Iterator[int]:
+        for _, w, batch in sorted(key for key in times if key[0] == "numpy"):
+            other = times.get(("cupy", w, batch))
+            if w == width and other is not None and other < times["numpy", w, batch]:
+                yield batch
+
+    return {width: next(batches(width), None) for width in widths}
+
+
+def table(found: dict[str, Any], operation: str, crossover: Any) -> Table:
+    """Milliseconds and share of the product rate, batch down, width across."""
+    note = "" if crossover is None else f"; the GPU wins from batch {crossover} (by width)"
+    result = Table(title=operation, caption=f"ms (share of the library's own best product rate){note}")
+    result.add_column("library, batch")
+    entries = {
+        (name, entry["batch"], entry["width"]): entry
+        for name in found
+        for entry in found[name]["entries"]
+        if entry["operation"] == operation
+    }
+    widths = sorted({width for _, _, width in entries})
+    for width in widths:
+        result.add_column(str(width), justify="right")
+    for name in found:
+        for batch in sorted({batch for library, batch, _ in entries if library == name}):
+            cells = [entries.get((name, batch, width)) for width in widths]
+            result.add_row(f"{name}, {batch}", *(
+                "–" if e is None else f"{1e3 * e['seconds']:.3g} ({e['share_of_product_rate']:.0%})"
+                for e in cells
+            ))  # fmt: skip
+    return result
+
+
+def plot(found: dict[str, Any]) -> Figure:
+    """Time against batch, a line a width, a panel an operation; dashed on the GPU."""
+    figure = Figure(figsize=(13, 3.8), layout="constrained")
+    colours = ("#000000", "#0072B2", "#009E73", "#E69F00", "#D55E00", "#CC79A7")
+    axes = figure.subplots(1, len(OPERATIONS), sharey=True)
+    for ax, operation in zip(axes, OPERATIONS, strict=True):
+        for name, style in (("numpy", "-"), ("cupy", "--")):
+            entries = [e for e in found.get(name, {"entries": []})["entries"] if e["operation"] == operation]
+            for i, width in enumerate(sorted({e["width"] for e in entries})):
+                line = [(e["batch"], 1e3 * e["seconds"]) for e in entries if e["width"] == width]
+                ax.plot(*zip(*line, strict=True), linestyle=style, marker="os^Dvx"[i % 6], markersize=4,
+                        color=colours[i % 6], label=f"{name}, width {width}")  # fmt: skip
+        ax.set_xscale("log")
+        ax.set_yscale("log")
+        ax.set_title(operation, fontsize=10)
+        ax.set_xlabel("batch [examples]")
+    axes[0].set_ylabel("time [ms]")
+    axes[-1].legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
