@@ -22,10 +22,6 @@ WATCHED_BY_PGD = 250
 History = dict[str, list[float]]  # a figure an epoch
 
 
-def nobody(done: int, total: int) -> None:
-    """A progress watch that does not look."""
-
-
 def trained(
     recipe: Recipe,
     scale: str,
@@ -33,18 +29,18 @@ def trained(
     train: Digits,
     path: Path,
     epochs: int | None = None,
-    progress: Callable[[int, int], None] = nobody,
+    after_step: Callable[[], None] = lambda: None,
 ) -> tuple[Any, History]:
     """The recipe's model in evaluation mode, and its history: read from `path` where it is finished,
     else trained, going on from the checkpoint there.
 
-    epochs    at most, in every stage, instead of the recipe's own
-    progress  called after every step with the steps done and to do in this stage
+    epochs      of every stage, instead of the recipe's own; at the paper scale at most so many
+    after_step  called after every step
     """
     training = Training(recipe, scale, seed, train, epochs)
     training.resume(path)
     while not training.finished:
-        training.epoch(progress)
+        training.epoch(after_step)
         training.save(path)
     return training.model.eval(), training.history
 
@@ -101,7 +97,7 @@ class Training:
 
     # ---- an epoch
 
-    def epoch(self, progress: Callable[[int, int], None] = nobody) -> None:
+    def epoch(self, after_step: Callable[[], None] = lambda: None) -> None:
         """Go once over the training digits in shuffled batches, measure, and end the stage if due."""
         x, y = self.training_digits.x, self.training_digits.y
         # Whatever the epoch draws, the order, masks, noise, follows from its number alone.
@@ -119,7 +115,7 @@ class Training:
             J.backward()
             self.optimiser.step()
             total = total + J.data  # on the device until the epoch ends
-            progress(self.done * self.updates + step + 1, self.epochs * self.updates)
+            after_step()
         self.model.eval()
         self.done += 1
         record = {"stage": self.number + 1, "training_cost": float(total) / self.updates, **self._watch()}

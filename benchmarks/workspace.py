@@ -11,6 +11,7 @@ import functools
 import json
 import os
 import shutil
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -60,6 +61,7 @@ class Workspace:
         self.directory = Path(directory)
         self.settings = settings
         self.data = os.fspath(data)
+        self.owner = socket.gethostname(), os.getpid()
 
     # ---- beginning
 
@@ -91,6 +93,16 @@ class Workspace:
         with atomic_writer(self.directory / name) as file:
             file.write(json.dumps(content, indent=1).encode())
 
+    def leave_if_orphaned(self) -> None:
+        """End this process where it works for one on this machine that is gone, killed perhaps: or else
+        it would work off all that is queued, beside the run that goes on from here."""
+        host, process = self.owner
+        if os.name == "posix" and process != os.getpid() and host == socket.gethostname():
+            try:
+                os.kill(process, 0)  # sends nothing
+            except ProcessLookupError:
+                os._exit(1)
+
     # ---- models
 
     def model_path(self, name: str, seed: int) -> Path:
@@ -102,8 +114,11 @@ class Workspace:
     def model(self, name: str, seed: int, threads: int | None = None) -> tuple[Any, History]:
         """The trained model of this name, and its history; trains it where that is not done."""
         with self._computing(threads):
-            recipe, path, settings = RECIPES[name], self.model_path(name, seed), self.settings
-            return trained(recipe, settings.scale, seed, self.digits()[0], path, settings.epochs)
+            path, settings = self.model_path(name, seed), self.settings
+            return trained(
+                RECIPES[name], settings.scale, seed, self.digits()[0], path, settings.epochs,
+                after_step=self.leave_if_orphaned,
+            )  # fmt: skip
 
     def history(self, name: str, seed: int) -> History:
         """The history of a finished model, without the model."""
@@ -121,6 +136,7 @@ class Workspace:
 
     def measure(self, name: str, seed: int, threads: int) -> tuple[str, int]:
         """Run an experiment, and leave what it finds in its file; returns which it was."""
+        self.leave_if_orphaned()
         with self._computing(threads):
             began = time.perf_counter()
             train, test = self.digits()

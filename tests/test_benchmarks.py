@@ -620,3 +620,21 @@ def test_killed_at_ten_random_moments_a_run_ends_with_the_same_results(tmp_path:
     assert kills > 0
     assert start(tmp_path / "killed").wait() == 0
     assert without_times(tmp_path / "killed") == without_times(tmp_path / "unbroken")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a process asks for another's life by a POSIX signal")
+def test_workers_end_with_the_process_that_they_work_for(tmp_path: Path) -> None:
+    """Killed, it leaves nobody to work off the queue."""
+    arguments = ["paper", "--rows", "logistic", "--epochs", "5000", "--jobs", "2", "--out", str(tmp_path)]
+    run = subprocess.Popen([sys.executable, "-m", "benchmarks", *arguments], stdout=subprocess.PIPE)
+    models = tmp_path / "models"
+    while not (models.is_dir() and len(list(models.glob("*.npz"))) == 2):
+        assert run.poll() is None
+    run.kill()
+    run.wait()
+    # Its workers hold the other end of the pipe: it closes when the last of them is gone.
+    assert run.stdout is not None
+    run.stdout.read()
+    done = {path.name: epochs_done(path) for path in models.glob("*.npz")}
+    assert len(done) == 2
+    assert not any(finished for _, finished in done.values())
