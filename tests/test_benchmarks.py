@@ -634,7 +634,8 @@ def test_workers_end_with_the_process_that_they_work_for(tmp_path: Path) -> None
     run.wait()
     # Its workers hold the other end of the pipe: it closes when the last of them is gone.
     assert run.stdout is not None
-    run.stdout.read()
+    with run.stdout as pipe:
+        pipe.read()
     done = {path.name: epochs_done(path) for path in models.glob("*.npz")}
     assert len(done) == 2
     assert not any(finished for _, finished in done.values())
