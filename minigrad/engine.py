@@ -90,6 +90,11 @@ def no_grad() -> _Setting:
     return _Setting("recording", False)
 
 
+def is_recording() -> bool:
+    """Whether operations are recorded here and now."""
+    return _thread.recording
+
+
 def enable_grad() -> _Setting:
     """Record inside, even within `no_grad()`. Used as `no_grad` is."""
     return _Setting("recording", True)
@@ -360,7 +365,7 @@ def walk(
     cotangent of each computed Tensor on the way.
     """
     cotangents = {output: _seed(output, gradient)}
-    results = _results_by_age(output, create_graph)
+    results, reused = _results_by_age(output, create_graph)
     asked = wanted = None
     if inputs is not None:
         asked = set(inputs)
@@ -388,6 +393,14 @@ def walk(
                 if share is None:
                     continue
                 earlier = cotangents.get(x)
+                if isinstance(share, Product):
+                    if x in reused and (earlier is None or isinstance(earlier, Product)):
+                        cotangents[x] = share if earlier is None else earlier + share
+                        continue
+                    share = share.multiplied()
+                if isinstance(earlier, Product):
+                    earlier = cotangents[x] = earlier.multiplied()
+                    owned.add(x)
                 if earlier is None:
                     cotangents[x] = share
                     # A later share may be added in place only if nobody else has this memory: it was
@@ -405,20 +418,49 @@ def walk(
                 y.forget()
         for x, g in cotangents.items():  # the leaves are left
             if asked is None or x in asked:
-                found[x] = g if x in owned else mg.copy(g)
+                found[x] = g.multiplied() if isinstance(g, Product) else g if x in owned else mg.copy(g)
     return found
 
 
-def _share(g: Tensor, y: Tensor, position: int, x: Tensor) -> Tensor | None:
+class Product:
+    """aᵀ b, not yet multiplied: a rule may return it as its share where nothing is recorded.
+
+    A weight matrix that is used twice, on clean and on adversarial examples say, has the gradient
+    a₁ᵀb₁ + a₂ᵀb₂. That is one product of the stacked factors, [a₁ a₂]ᵀ[b₁ b₂]: no second array of the
+    size of the weights, and no pass over both to add them.
+    """
+
+    def __init__(self, *factors: tuple[Tensor, Tensor]) -> None:
+        self._factors = factors
+
+    def __add__(self, other: Product) -> Product:
+        return Product(*self._factors, *other._factors)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        a, b = self._factors[0]
+        return a.shape[1], b.shape[1]
+
+    def multiplied(self) -> Tensor:
+        if len(self._factors) == 1:
+            a, b = self._factors[0]
+        else:
+            a, b = (mg.concatenate(parts) for parts in zip(*self._factors, strict=True))
+        return mg.matmul(mg.transpose(a), b)
+
+
+def _share(g: Tensor, y: Tensor, position: int, x: Tensor) -> Tensor | Product | None:
     """What the use of x as y's argument at `position` adds to x's cotangent; None for nothing."""
     primitive = y._primitive
     rule = primitive.vjps[position]
     if rule is None:
         return None
     try:
-        share: Tensor = rule(g, y, *y._arguments, **y._options)
+        share: Tensor | Product = rule(g, y, *y._arguments, **y._options)
     except NonFiniteError as error:
         raise NonFiniteError(f"in the derivative of {primitive.name}: {error}") from error
+    if isinstance(share, Product):
+        return share
     if not isinstance(share, Tensor):
         raise ArgumentTypeError(
             f"the rule of {primitive.name} for argument {position + 1} must return a Tensor, got "
@@ -470,9 +512,11 @@ def _seed(output: Tensor, gradient: Any) -> Tensor:
     return seed if seed.dtype == output.dtype else mg.astype(seed, output.dtype)
 
 
-def _results_by_age(output: Tensor, create_graph: bool) -> list[Tensor]:
-    """Every computed Tensor that output depends on, itself included, the youngest last."""
+def _results_by_age(output: Tensor, create_graph: bool) -> tuple[list[Tensor], set[Tensor]]:
+    """Every computed Tensor that output depends on, itself included, the youngest last; and the leaves
+    that are used more than once."""
     seen = {output}
+    reused = set()
     stack = [output]
     results = []
     while stack:
@@ -495,11 +539,14 @@ def _results_by_age(output: Tensor, create_graph: bool) -> list[Tensor]:
                     f"an argument of {y._primitive.name} was changed in place after it was used (by "
                     "an optimiser step, say): compute the output anew before differentiating it"
                 )
-            if x.requires_grad and x not in seen:
-                seen.add(x)
-                stack.append(x)
+            if x.requires_grad:
+                if x not in seen:
+                    seen.add(x)
+                    stack.append(x)
+                elif x._primitive is None:
+                    reused.add(x)
     results.sort(key=_age)
-    return results
+    return results, reused
 
 
 def _age(tensor: Tensor) -> int:
