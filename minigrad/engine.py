@@ -25,6 +25,7 @@ they are recorded as any other computation is, and their results can be differen
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ContextDecorator
@@ -36,7 +37,7 @@ import minigrad as mg
 from minigrad import backend
 from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, GraphError, NonFiniteError
 from minigrad.operands import is_real, reconcile
-from minigrad.tensor import Tensor, new_tensor, next_age
+from minigrad.tensor import Tensor, new_tensor
 
 P = ParamSpec("P")
 Rule = Callable[..., Any]
@@ -118,10 +119,11 @@ class Primitive(Generic[P]):
     `forward(xp, *arrays, **options)` gets the array library and the arrays themselves: arguments
     that may have a derivative come first, settings such as an axis after them. A VJP is called as
     `rule(g, y, *arguments, **options)`, with the cotangent g of the result, the result y and the
-    arguments as they were given (Tensors, arrays, numbers), and is written in minigrad's own
-    operations. It may return its share in the shape of the result where its argument was
-    broadcast, and in another float dtype: the walk reduces it to the argument's. A rule of None
-    says that there is no derivative in that argument.
+    arguments. These are Tensors where the derivative is recorded, to be differentiated again, and
+    their bare arrays otherwise; so a rule is written in operators and in minigrad's functions, which
+    take both, not in a Tensor's methods. It may return its share in the shape of the result where
+    its argument was broadcast, and in another float dtype: the walk reduces it to the argument's. A
+    rule of None says that there is no derivative in that argument.
 
         @primitive
         def multiply(xp, x, y):
@@ -363,63 +365,118 @@ def walk(
 
     Every cotangent that it returns has memory of its own. `visited`, where given, collects the
     cotangent of each computed Tensor on the way.
+
+    Where nothing is to be recorded, the rules get bare arrays for Tensors: the same formulas, without
+    the cost of a Tensor for every intermediate result.
     """
-    cotangents = {output: _seed(output, gradient)}
+    seed = _seed(output, gradient)
     results, reused = _results_by_age(output, create_graph)
     asked = wanted = None
     if inputs is not None:
         asked = set(inputs)
         wanted = _leading_to(asked, results)
-    started = next_age()
-    owned: set[Tensor] = set()  # those whose cotangent is a buffer that only this pass can see
+    on_tensors = create_graph or _thread.detecting_nonfinite
+    # While the pass runs a cotangent is a Tensor or a bare array, as the rules want it.
+    cotangents: dict[Tensor, Any] = {}
+    if wanted is None or output in wanted:
+        cotangents[output] = seed if on_tensors else seed.data
+    owned: set[Tensor] = set()  # those whose cotangent is an array that only this pass can see
     found: dict[Tensor, Tensor] = {}
+
+    def finished(x: Tensor, g: Any) -> Tensor:
+        """x's cotangent in memory of its own."""
+        if isinstance(g, Product):
+            g = g.multiplied()
+        elif x not in owned:
+            g = mg.copy(g)
+        return g if isinstance(g, Tensor) else new_tensor(g)
+
     with _Setting("recording", create_graph):
         while results:
             y = results.pop()  # the youngest; its memory can go as soon as it was visited
             g = cotangents.pop(y, None)
-            if g is None or (wanted is not None and y not in wanted):
+            if g is None:
                 continue
             if asked is not None and y in asked:
-                found[y] = g if y in owned else mg.copy(g)
+                found[y] = finished(y, g)
             if visited is not None:
-                visited[y] = g
-            owned.discard(y)
-            for position, x in enumerate(y._arguments):
+                visited[y] = g if on_tensors else new_tensor(g)
+            arguments, options, vjps = y._arguments, y._options, y._primitive.vjps
+            if on_tensors:
+                value, given = y, arguments
+            else:
+                value = y.data
+                given = [x.data if isinstance(x, Tensor) else x for x in arguments]
+            for position, x in enumerate(arguments):
                 if not isinstance(x, Tensor) or not x.requires_grad:
                     continue
                 if wanted is not None and x not in wanted:
                     continue
-                share = _share(g, y, position, x)
-                if share is None:
+                rule = vjps[position]
+                if rule is None:
                     continue
+                try:
+                    share = rule(g, value, *given, **options)
+                except NonFiniteError as error:
+                    raise NonFiniteError(f"in the derivative of {y._primitive.name}: {error}") from error
                 earlier = cotangents.get(x)
-                if isinstance(share, Product):
-                    if x in reused and (earlier is None or isinstance(earlier, Product)):
+                if type(share) is Product:
+                    if x in reused and (earlier is None or type(earlier) is Product):
                         cotangents[x] = share if earlier is None else earlier + share
                         continue
                     share = share.multiplied()
-                if isinstance(earlier, Product):
-                    earlier = cotangents[x] = earlier.multiplied()
+                if type(earlier) is Product:
+                    earlier = earlier.multiplied()
+                    earlier = earlier if on_tensors else earlier.data
                     owned.add(x)
+                data = x.data
+                if not on_tensors and type(share) is Tensor:
+                    share = share.data
+                if type(share) is not type(data) or share.shape != data.shape or share.dtype != data.dtype:
+                    share = _fitted(share, y, position, x, on_tensors)
+                # Add it up, in place where the sum so far is this pass's own.
                 if earlier is None:
                     cotangents[x] = share
-                    # A later share may be added in place only if nobody else has this memory: it was
-                    # made in this pass, is no view of anything, and is not g itself handed on.
-                    new = share._age > started and share.data.base is None and share.data is not g.data
-                    if new and not create_graph:
+                    # An array that the rule made is no view, nor the cotangent that it was given.
+                    if not on_tensors and share is not g and share.base is None:
                         owned.add(x)
-                elif x in owned:
-                    earlier.data += share.data
+                elif not on_tensors and x in owned:
+                    earlier += share
+                    cotangents[x] = earlier
                 else:
                     cotangents[x] = earlier + share
-                    if not create_graph:
-                        owned.add(x)
+                    owned.add(x)
+            owned.discard(y)
             if not retain_graph:
                 y.forget()
         for x, g in cotangents.items():  # the leaves are left
             if asked is None or x in asked:
-                found[x] = g.multiplied() if isinstance(g, Product) else g if x in owned else mg.copy(g)
+                found[x] = finished(x, g)
     return found
+
+
+def _fitted(share: Any, y: Tensor, position: int, x: Tensor, on_tensors: bool) -> Any:
+    """A rule's share in the shape and dtype of its argument x, as a Tensor or as an array."""
+    name = f"{y._primitive.name} for argument {position + 1}"
+    if isinstance(share, np.generic):
+        share = np.asarray(share)  # what NumPy gives where there are no dimensions
+    if not isinstance(share, Tensor):
+        if on_tensors or backend.find(share) is None:
+            raise ArgumentTypeError(
+                f"the rule of {name} must return a Tensor, got {type(share).__name__}: write it in "
+                "minigrad's operations"
+            )
+        share = new_tensor(share)
+    if share.shape != x.shape:
+        if not _repeats(x.shape, share.shape):
+            raise ArgumentError(
+                f"the rule of {name} must return the argument's shape {x.shape}, or what it was "
+                f"broadcast to, got {share.shape}"
+            )
+        share = mg.operations.unbroadcast(share, x.shape)
+    if share.dtype != x.dtype:
+        share = mg.astype(share, x.dtype)
+    return share if on_tensors else share.data
 
 
 class Product:
@@ -447,35 +504,6 @@ class Product:
         else:
             a, b = (mg.concatenate(parts) for parts in zip(*self._factors, strict=True))
         return mg.matmul(mg.transpose(a), b)
-
-
-def _share(g: Tensor, y: Tensor, position: int, x: Tensor) -> Tensor | Product | None:
-    """What the use of x as y's argument at `position` adds to x's cotangent; None for nothing."""
-    primitive = y._primitive
-    rule = primitive.vjps[position]
-    if rule is None:
-        return None
-    try:
-        share: Tensor | Product = rule(g, y, *y._arguments, **y._options)
-    except NonFiniteError as error:
-        raise NonFiniteError(f"in the derivative of {primitive.name}: {error}") from error
-    if isinstance(share, Product):
-        return share
-    if not isinstance(share, Tensor):
-        raise ArgumentTypeError(
-            f"the rule of {primitive.name} for argument {position + 1} must return a Tensor, got "
-            f"{type(share).__name__}: write it in minigrad's operations"
-        )
-    if share.data.shape != x.data.shape:
-        if not _repeats(x.data.shape, share.data.shape):
-            raise ArgumentError(
-                f"the rule of {primitive.name} for argument {position + 1} must return the argument's "
-                f"shape {x.shape}, or what it was broadcast to, got {share.shape}"
-            )
-        share = mg.operations.unbroadcast(share, x.data.shape)
-    if share.data.dtype != x.data.dtype:
-        share = mg.astype(share, x.data.dtype)
-    return share
 
 
 def _repeats(shape: tuple[int, ...], result: tuple[int, ...]) -> bool:
@@ -510,6 +538,9 @@ def _seed(output: Tensor, gradient: Any) -> Tensor:
     if seed.dtype.kind not in "fiu":
         raise ArgumentTypeError(f"gradient must be real, got dtype {seed.dtype}")
     return seed if seed.dtype == output.dtype else mg.astype(seed, output.dtype)
+
+
+_age = operator.attrgetter("_age")
 
 
 def _results_by_age(output: Tensor, create_graph: bool) -> tuple[list[Tensor], set[Tensor]]:
@@ -549,16 +580,14 @@ def _results_by_age(output: Tensor, create_graph: bool) -> tuple[list[Tensor], s
     return results, reused
 
 
-def _age(tensor: Tensor) -> int:
-    return tensor._age
-
-
 def _leading_to(asked: set[Tensor], results: list[Tensor]) -> set[Tensor]:
     """The asked-for Tensors, and the results that were computed from one of them."""
     leading = set(asked)
     for y in results:
-        if any(isinstance(x, Tensor) and x in leading for x in y._arguments):
-            leading.add(y)
+        for x in y._arguments:
+            if isinstance(x, Tensor) and x in leading:
+                leading.add(y)
+                break
     return leading
 
 
@@ -616,7 +645,7 @@ class _Remainder:
 
     def __init__(self, whole: Tensor, cotangents: list[Tensor]) -> None:
         self.whole = whole
-        self.vjps = [lambda g, *_, known=known: known * g for known in cotangents]
+        self.vjps = [lambda g, *_, known=known.data: known * g for known in cotangents]
 
     def restore(self, remainder: Tensor) -> None:
         """Put the whole way back in place of its stops: the known cotangents are numbers, without a

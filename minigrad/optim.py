@@ -34,7 +34,7 @@ def linear_ramp(start: float, end: float, updates: int) -> Schedule:
 
 # Blocks of this many elements are small enough that an update's several steps find their operands
 # in the processor's cache: then updating a large parameter reads and writes memory once.
-_BLOCK = 1 << 15
+_BLOCK = 1 << 17
 
 
 class SGD:
@@ -130,14 +130,14 @@ class SGD:
 def update(p: Any, v: Any, g: Any, lr: float, momentum: float) -> None:
     """v ← momentum·v − lr·g and p ← p + v, in place, for arrays of one shape and library."""
     if isinstance(p, np.ndarray) and p.flags.c_contiguous and v.flags.c_contiguous and g.flags.c_contiguous:
-        p, v, g = p.reshape(-1), v.reshape(-1), g.reshape(-1)
         scratch = np.empty(min(_BLOCK, p.size), p.dtype)
+        p, v, g = p.reshape(-1), v.reshape(-1), g.reshape(-1)
         for start in range(0, p.size, _BLOCK):
-            block = slice(start, start + _BLOCK)
-            step = np.multiply(g[block], lr, out=scratch[: p[block].size])
-            v[block] *= momentum
-            v[block] -= step
-            p[block] += v[block]
+            p_block, v_block, g_block = (array[start : start + _BLOCK] for array in (p, v, g))
+            step = np.multiply(g_block, lr, out=scratch[: g_block.size])
+            v_block *= momentum
+            v_block -= step
+            p_block += v_block
     else:
         v *= momentum
         v -= lr * g

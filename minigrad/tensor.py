@@ -231,22 +231,22 @@ class Tensor:
     # Comparisons have no derivative: they give arrays of booleans, for `where` and for indices.
 
     def __lt__(self, other: Any) -> Any:
-        return self.data < _data(other)
+        return self.data < raw(other)
 
     def __le__(self, other: Any) -> Any:
-        return self.data <= _data(other)
+        return self.data <= raw(other)
 
     def __gt__(self, other: Any) -> Any:
-        return self.data > _data(other)
+        return self.data > raw(other)
 
     def __ge__(self, other: Any) -> Any:
-        return self.data >= _data(other)
+        return self.data >= raw(other)
 
     def __eq__(self, other: object) -> Any:
-        return self.data == _data(other)
+        return self.data == raw(other)
 
     def __ne__(self, other: object) -> Any:
-        return self.data != _data(other)
+        return self.data != raw(other)
 
     def __getitem__(self, index: Any) -> Tensor:
         return mg.getitem(self, index)
@@ -320,7 +320,8 @@ def _unpack(arguments: tuple[Any, ...]) -> Any:
     return arguments[0] if len(arguments) == 1 else arguments
 
 
-def _data(value: Any) -> Any:
+def raw(value: Any) -> Any:
+    """A Tensor's array; anything else as it is."""
     return value.data if isinstance(value, Tensor) else value
 
 

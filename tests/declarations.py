@@ -205,8 +205,8 @@ def winners(draw: st.DrawFn, of_units: bool) -> Case:
     count, units = draw(st.integers(1, 4)), draw(st.integers(1, 3))
     leading = draw(shapes(max_dims=2))
     x = draw(arrays((*leading, units if of_units else count * units)))
-    winner = draw(hnp.arrays(np.int8, (*leading, units), elements=st.integers(1, count)))
-    return Case([x], {"winner": winner, "pieces": count})
+    winner = draw(hnp.arrays(np.int8, (*leading, units), elements=st.integers(0, count - 1)))
+    return Case([x], {"wins": winner[..., None, :] == np.arange(count)[:, None]})
 
 
 @st.composite
@@ -279,18 +279,12 @@ def _unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
     )
 
 
-def _winning(winner: Any, pieces: int) -> Any:
-    return winner[..., None, :] == np.arange(pieces, 0, -1)[:, None]
+def _spread(y: Any, wins: Any) -> Any:
+    return np.where(wins, y[..., None, :], 0.0).reshape(*y.shape[:-1], wins.shape[-2] * wins.shape[-1])
 
 
-def _spread(y: Any, winner: Any, pieces: int) -> Any:
-    spread = y[..., None, :] * _winning(winner, pieces)
-    return spread.reshape(*y.shape[:-1], pieces * y.shape[-1])
-
-
-def _select(z: Any, winner: Any, pieces: int) -> Any:
-    units = z.shape[-1] // pieces
-    return (z.reshape(*z.shape[:-1], pieces, units) * _winning(winner, pieces)).sum(-2)
+def _select(z: Any, wins: Any) -> Any:
+    return np.where(wins, z.reshape(wins.shape), 0.0).sum(-2)
 
 
 def _scatter(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
@@ -398,10 +392,10 @@ OPERATIONS = [
     Operation("logistic_cost", mg.logistic_cost, _logistic, signed(), like_numpy=False),
     # Primitives of the library's own that serve as derivatives of others.
     Operation(
-        "_spread", _on_device(networks._spread, "winner"), _spread, winners(of_units=True), like_numpy=False
+        "_spread", _on_device(networks._spread, "wins"), _spread, winners(of_units=True), like_numpy=False
     ),
     Operation(
-        "_select", _on_device(networks._select, "winner"), _select, winners(of_units=False), like_numpy=False
+        "_select", _on_device(networks._select, "wins"), _select, winners(of_units=False), like_numpy=False
     ),
     Operation("_scatter", _on_device(moves._scatter, "index"), _scatter, scatters()),
     Operation(

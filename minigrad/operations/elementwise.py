@@ -23,7 +23,7 @@ import numpy as np
 from minigrad import backend
 from minigrad.engine import primitive, structural_primitive
 from minigrad.errors import ArgumentError, check_number
-from minigrad.tensor import Tensor
+from minigrad.tensor import Tensor, raw
 
 # ---- arithmetic
 
@@ -301,7 +301,7 @@ def astype(x: Any, dtype: Any) -> Tensor:
     """x converted to dtype. Integers and booleans have no derivative: a conversion to them cuts the
     graph, as `detach` does."""
     if np.dtype(dtype).kind != "f":
-        x = x.data if isinstance(x, Tensor) else x
+        x = raw(x)
     return _astype(x, dtype)
 
 
@@ -311,4 +311,4 @@ def to_backend(xp: Any, x: Any, name: str) -> Any:
     return backend.get(name).asarray(x)
 
 
-to_backend.set_vjps(lambda g, y, x, name: to_backend(g, backend.of(x.data).name))
+to_backend.set_vjps(lambda g, y, x, name: to_backend(g, backend.of(raw(x)).name))

@@ -21,7 +21,7 @@ from minigrad.errors import (
 from minigrad.operations.elementwise import multiply, sigmoid
 from minigrad.operations.reductions import mean, softmax, sum
 from minigrad.operations.shapes import reshape
-from minigrad.tensor import Tensor
+from minigrad.tensor import Tensor, raw
 
 # ---- costs
 
@@ -44,30 +44,34 @@ def _labels_beside(labels: Any, logits: Any) -> tuple[Any, Any, Any]:
     return (np.asarray(labels) if own is None else labels), logits, library
 
 
-def _is_label(xp: Any, labels: Any, n_classes: int) -> Any:
-    """One-hot rows: True at each example's label."""
-    return labels[..., None] == xp.arange(n_classes)
+def _rows(z: Any, labels: Any) -> tuple[Any, Any, Any]:
+    """(logits as rows, their numbers, their labels)."""
+    xp = backend.of(z).xp
+    z = z.reshape(labels.size, z.shape[-1])
+    return z, xp.arange(len(z)), labels.reshape(-1)
 
 
 @primitive
 def _cross_entropy(xp: Any, z: Any, labels: Any) -> Any:
-    is_label = _is_label(xp, labels, z.shape[-1])
-    d = z - xp.where(is_label, z, 0.0).sum(-1, keepdims=True)  # zⱼ − z_label; 0 at the label
-    m = d.max(-1, keepdims=True)
-    others = xp.where(is_label, 0.0, xp.exp(d - m)).sum(-1)
-    m = m[..., 0]
+    rows, i, label = _rows(z, labels)
+    d = rows - rows[i, label][:, None]  # zⱼ − z_label; 0 at the label
+    m = d.max(-1)
+    e = xp.exp(d - m[:, None])
+    e[i, label] = 0.0
     # ln Σ e^d = m + ln(Σ_others e^(d−m) + e^−m). Written so, a confident right answer (m = 0, tiny
     # others) costs its tiny amount, where ln(1 + tiny) would be 0.
-    return m + xp.log1p(others + xp.expm1(-m))
+    return (m + xp.log1p(e.sum(-1) + xp.expm1(-m))).reshape(labels.shape)
 
 
 @primitive
 def _cross_entropy_slope(xp: Any, z: Any, labels: Any) -> Any:
-    is_label = _is_label(xp, labels, z.shape[-1])
-    e = xp.exp(z - z.max(-1, keepdims=True))
-    p = xp.where(is_label, 0.0, e) / e.sum(-1, keepdims=True)
+    rows, i, label = _rows(z, labels)
+    p = xp.exp(rows - rows.max(-1, keepdims=True))
+    p /= p.sum(-1, keepdims=True)
     # At the label p − 1 rounds to 0 for a confident right answer; −Σ of the others does not.
-    return xp.where(is_label, -p.sum(-1, keepdims=True), p)
+    p[i, label] = 0.0
+    p[i, label] = -p.sum(-1)
+    return p.reshape(z.shape)
 
 
 # ∂cost/∂zⱼ = pⱼ − [j is the label], p = softmax(z)
@@ -131,43 +135,39 @@ def _maxout(xp: Any, z: Any, pieces: int) -> Any:
 
 
 @primitive
-def _spread(xp: Any, y: Any, winner: Any, pieces: int) -> Any:
+def _spread(xp: Any, y: Any, wins: Any) -> Any:
     """Each unit's value at its winning piece, zeros at the others."""
-    spread = y[..., None, :] * _wins(xp, winner, pieces)
-    return spread.reshape(*y.shape[:-1], pieces * y.shape[-1])
+    return (y[..., None, :] * wins).reshape(*y.shape[:-1], wins.shape[-2] * wins.shape[-1])
 
 
 @primitive
-def _select(xp: Any, z: Any, winner: Any, pieces: int) -> Any:
+def _select(xp: Any, z: Any, wins: Any) -> Any:
     """Each unit's value at its winning piece."""
-    return (_in_pieces(z, pieces) * _wins(xp, winner, pieces)).sum(-2)
+    return (_in_pieces(z, wins.shape[-2]) * wins).sum(-2)
 
 
 def _in_pieces(z: Any, pieces: int) -> Any:
     return z.reshape(*z.shape[:-1], pieces, z.shape[-1] // pieces)
 
 
-def _countdown(xp: Any, pieces: int) -> Any:
-    """The pieces' numbers, from `pieces` down to 1, in a column and in the smallest integers."""
-    return xp.arange(pieces, 0, -1, dtype=np.int8 if pieces < 128 else np.int32)[:, None]
-
-
-def _winner(z: Any, y: Any, pieces: int) -> Any:
-    """The number of each unit's first greatest piece, counted down: the first has the highest, so
-    that it is the maximum (several times faster than argmax over so short an axis)."""
+def _wins(z: Any, y: Any, pieces: int) -> Any:
+    """True at each unit's first greatest piece: (…, pieces, units)."""
     xp = backend.of(z).xp
-    return ((_in_pieces(z, pieces) == y[..., None, :]) * _countdown(xp, pieces)).max(-2)
-
-
-def _wins(xp: Any, winner: Any, pieces: int) -> Any:
-    return winner[..., None, :] == _countdown(xp, pieces)
+    greatest = _in_pieces(z, pieces) == y[..., None, :]
+    if xp is np and np.count_nonzero(greatest) == y.size:
+        return greatest  # no ties, as nearly always; to look costs least of all
+    # Counted down, the first piece has the highest number, which is the maximum: several times faster
+    # than argmax over so short an axis.
+    countdown = xp.arange(pieces, 0, -1, dtype=np.int8 if pieces < 128 else np.int32)[:, None]
+    numbers = greatest * countdown
+    return greatest & (numbers == numbers.max(-2, keepdims=True))
 
 
 # A unit's value is its greatest piece's, so its gradient is that piece's alone. Spreading and
 # selecting are linear, and each is the other's transpose.
-_maxout.set_vjps(lambda g, y, z, pieces: _spread(g, _winner(z.data, y.data, pieces), pieces))
-_spread.set_vjps(lambda g, z, y, winner, pieces: _select(g, winner, pieces))
-_select.set_vjps(lambda g, y, z, winner, pieces: _spread(g, winner, pieces))
+_maxout.set_vjps(lambda g, y, z, pieces: _spread(g, wins=_wins(raw(z), raw(y), pieces)))
+_spread.set_vjps(lambda g, z, y, wins: _select(g, wins=wins))
+_select.set_vjps(lambda g, y, z, wins: _spread(g, wins=wins))
 
 
 def maxout(z: Any, pieces: int) -> Tensor:

@@ -15,7 +15,7 @@ from minigrad import backend
 from minigrad.engine import primitive, structural_primitive
 from minigrad.operations.elementwise import exp, where
 from minigrad.operations.shapes import reshape
-from minigrad.tensor import Tensor
+from minigrad.tensor import Tensor, raw
 
 Axis = int | tuple[int, ...] | None
 
@@ -92,7 +92,7 @@ def max(xp: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:  # n
 
 @max.set_vjps
 def _max_in_x(g: Tensor, y: Tensor, x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
-    return where(_first_greatest(x.data, _axes(axis, x.ndim)), _with_axes(g, x, axis), 0.0)
+    return where(_first_greatest(raw(x), _axes(axis, x.ndim)), _with_axes(g, x, axis), 0.0)
 
 
 def _first_greatest(x: Any, axes: tuple[int, ...]) -> Any:
