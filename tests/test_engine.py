@@ -658,3 +658,67 @@ def test_importing_loads_nothing_that_is_slow() -> None:
         for code in (script, numpy_alone)
     ]
     assert run[0] == run[1]
+
+
+class TestProductsOfStackedFactors:
+    """A weight matrix that is used more than once: one product of the stacked factors (`Product`)."""
+
+    def uses(self, dtype: Any = np.float64) -> tuple[mg.Tensor, list[mg.Tensor]]:
+        random = np.random.default_rng(4)
+        W = mg.Tensor(random.normal(size=(3, 2)), requires_grad=True, dtype=dtype)
+        return W, [mg.Tensor(random.normal(size=(n, 3)), dtype=dtype) for n in (4, 1, 5)]
+
+    def plain(self, W: mg.Tensor, xs: list[mg.Tensor]) -> np.ndarray:
+        """The sum of one gradient for each use."""
+        return sum(mg.grad(mg.sum(mg.tanh(mg.matmul(x, W))), W)[0].numpy() for x in xs)
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_it_is_the_sum_over_the_uses(self, dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        W, xs = self.uses(dtype)
+        expected = self.plain(W, xs)
+        total = sum(mg.sum(mg.tanh(mg.matmul(x, W))) for x in xs)
+        flops = count_products(monkeypatch)
+        (gradient,) = mg.grad(total, W)
+        assert flops == [2 * 10 * 3 * 2]  # one product, of all ten rows
+        assert gradient.dtype == dtype
+        np.testing.assert_allclose(gradient.numpy(), expected, rtol=1e-5 if dtype == np.float32 else 1e-12)
+
+    def test_beside_uses_of_another_kind(self) -> None:
+        W, xs = self.uses()
+        expected = self.plain(W, xs) + 2 * W.numpy()
+        for order in (0, 1, 2, 3):
+            terms = [mg.sum(mg.tanh(mg.matmul(x, W))) for x in xs]
+            terms.insert(order, mg.sum(W * W))
+            np.testing.assert_allclose(mg.grad(sum(terms), W)[0].numpy(), expected, rtol=1e-12)
+
+    def test_of_a_matrix_that_was_computed(self) -> None:
+        V, xs = self.uses()
+        total = 0.0
+        W = V * 3.0
+        for x in xs:
+            total = total + mg.sum(mg.tanh(mg.matmul(x, W)))
+        expected = 3.0 * self.plain(mg.Tensor(W.numpy(), requires_grad=True), xs)
+        np.testing.assert_allclose(mg.grad(total, V)[0].numpy(), expected, rtol=1e-12)
+
+    def test_recorded_it_can_be_differentiated_again(self) -> None:
+        W, xs = self.uses()
+        check_gradients(lambda W: sum(mg.sum(mg.tanh(mg.matmul(x, W))) for x in xs), W.numpy(), order=2)
+
+    def test_other_dtypes_are_added_up(self) -> None:
+        W, xs = self.uses()
+        narrow = xs[0].numpy().astype(np.float32)
+        total = mg.sum(mg.matmul(xs[1], W)) + mg.sum(mg.matmul(narrow, W))
+        (gradient,) = mg.grad(total, W)
+        assert gradient.dtype == np.float64
+        expected = (xs[1].numpy().sum(0) + narrow.sum(0))[:, None].repeat(2, 1)
+        np.testing.assert_allclose(gradient.numpy(), expected, rtol=1e-6)
+
+    def test_gradients_accumulate_in_memory_of_their_own(self) -> None:
+        W, xs = self.uses()
+        for times in (1, 2):
+            sum(mg.sum(mg.matmul(x, W)) for x in xs).backward()
+            np.testing.assert_allclose(W.grad, times * self.plain_sum(xs))
+            assert not np.shares_memory(W.grad, W.data)
+
+    def plain_sum(self, xs: list[mg.Tensor]) -> np.ndarray:
+        return sum(x.numpy().sum(0) for x in xs)[:, None].repeat(2, 1)
