@@ -12,6 +12,7 @@ import numpy as np
 from attacks.gradients import ZeroGradientWarning, gradient_at, prepare, zero_gradient_share
 from minigrad import backend
 from minigrad.errors import ArgumentError, ArgumentTypeError, check_count, check_number
+from minigrad.tensor import raw
 
 Attack = Callable[[Any, Any, Any], Any]
 
@@ -61,9 +62,11 @@ def evaluate(
     if y is None:
         raise ArgumentError("y must be given: the labels to count against")
     x, y, _ = prepare(model, x, y, None, targeted=False)
-    y = getattr(y, "data", y) if not isinstance(y, np.ndarray) else y
+    y = raw(y) if hasattr(raw(y), "shape") else np.asarray(y)
     if len(x) == 0:
         raise ArgumentError("x must have at least one example, got none")
+    if y.shape[:1] != (len(x),):
+        raise ArgumentError(f"y must hold {len(x)} labels, one an example, got shape {y.shape}")
     batches: Iterable[slice] = [slice(i, i + batch_size) for i in range(0, len(x), batch_size)]
     clean, attacked = Mistakes(), Mistakes()
     initially_correct = turned = 0

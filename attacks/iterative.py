@@ -15,12 +15,15 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import Any
 
+import numpy as np
+
 import minigrad as mg
 from attacks.fast_gradient import step_along
 from attacks.gradients import gradient_at, prepare, warn_of_zero_gradients
 from attacks.norms import INFINITY, check_norm, into_ball, l1_norm, random_in_ball
 from minigrad import backend
 from minigrad.errors import ArgumentError, check_count, check_number
+from minigrad.tensor import raw
 
 Bounds = tuple[float, float] | None
 
@@ -55,7 +58,7 @@ def pgd(
     targeted: bool = False,
     random_start: bool = True,
     restarts: int = 1,
-    seed: int = 0,
+    seed: int | np.random.Generator = 0,
     warn_above: float = 0.1,
 ) -> Any:
     """`steps` times x' ← P(x' + step · argmax{⟨d, ∇J(θ, x', y)⟩ : ‖d‖ ≤ 1}), a new array.
@@ -64,7 +67,9 @@ def pgd(
 
     step          ≥ 0, length of a step in the units of x
     norm          inf or 2, of the steps and of ε
-    random_start  begin at a point drawn uniformly from the ball of radius ε, on the host, from `seed`
+    random_start  begin at a point drawn uniformly from the ball of radius ε, on the host
+    seed          of the starts: a number makes every call begin alike; a numpy.random.Generator goes on
+                  from call to call, as training needs it
     restarts      as many runs, each from another start; of an example's results the one with the
                   greatest cost is kept (targeted: the least). More than one needs random_start, and a
                   model whose cost has reduction="none".
@@ -74,7 +79,7 @@ def pgd(
     restarts = check_count("restarts", restarts)
     if restarts > 1 and not random_start:
         raise ArgumentError(f"restarts must be 1 without a random start, got {restarts}")
-    generator = backend.random_generator(seed) if random_start else None
+    generator = _generator(seed) if random_start else None
     return _iterate(model, x, y, epsilon, step, steps, norm, bounds, targeted, warn_above,
                     generator=generator, restarts=restarts)  # fmt: skip
 
@@ -112,18 +117,19 @@ def fgsm_random_start(
     step: float | None = None,
     bounds: Bounds = None,
     targeted: bool = False,
-    seed: int = 0,
+    seed: int | np.random.Generator = 0,
     warn_above: float = 0.1,
 ) -> Any:
     """One step of `pgd` from a random start: P(x + u + step · sign(∇J(θ, x + u, y))), u ~ U(−ε, ε).
 
     step  1.25 ε where None, as Wong et al. found best for training
+    seed  as for `pgd`
 
     A network trained on these withstands more than those alone, unlike one trained on `fgsm`.
     """
     step = 1.25 * check_number("epsilon", epsilon, low=0.0) if step is None else step
     return _iterate(model, x, y, epsilon, step, 1, norm=INFINITY, bounds=bounds, targeted=targeted,
-                    warn_above=warn_above, generator=backend.random_generator(seed))  # fmt: skip
+                    warn_above=warn_above, generator=_generator(seed))  # fmt: skip
 
 
 def _iterate(
@@ -179,6 +185,10 @@ def _iterate(
     return best
 
 
+def _generator(seed: int | np.random.Generator) -> np.random.Generator:
+    return seed if isinstance(seed, np.random.Generator) else backend.random_generator(seed)
+
+
 def _of_length_one(gradient: Any) -> Any:
     length = l1_norm(gradient)
     return gradient / backend.of(gradient).xp.where(length > 0, length, 1)
@@ -188,7 +198,7 @@ def _costs(model: Any, x: Any, y: Any) -> Any:
     """Each example's own cost."""
     evaluating = getattr(model, "evaluating", nullcontext)
     with evaluating(), mg.no_grad():
-        costs = model.cost(x, y, reduction="none").data
+        costs = raw(model.cost(mg.Tensor(x), y, reduction="none"))
     if costs.shape != (len(x),):
         raise ArgumentError(
             f'model.cost with reduction="none" must have shape ({len(x)},), got {costs.shape}'

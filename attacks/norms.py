@@ -16,7 +16,7 @@ INFINITY = math.inf
 
 def check_norm(norm: Any, known: tuple[float, ...] = (INFINITY, 2, 1)) -> float:
     """`norm` if it is one of those known, or an error."""
-    if isinstance(norm, (int, float)) and norm in known:
+    if isinstance(norm, (int, float, np.number)) and not isinstance(norm, bool) and norm in known:
         return float(norm)
     names = " or ".join("inf" if p == INFINITY else f"{p:g}" for p in known)
     raise ArgumentError(f"norm must be {names}, got {norm!r}")

@@ -26,8 +26,8 @@ def adversarial_objective(
     alpha    in [0, 1], the weight of the clean cost; the paper has .5 throughout
     epsilon  ≥ 0, in the units of x; the paper has .25 for MNIST
     attack   another maker of the example: attack(model, x, y, epsilon=epsilon), an array, such as
-             `functools.partial(pgd, step=.1, steps=5)`. The attacks of this package work in
-             evaluation mode, without dropout.
+             `functools.partial(pgd, step=.1, steps=5, seed=generator)`. The attacks of this package
+             work in evaluation mode, without dropout.
 
     The example is made with the true labels and the parameters of the moment, and taken as data: no
     gradient flows through the sign. J is the mean over the batch, and the model stays in the mode it

@@ -37,17 +37,19 @@ class Stage:
     optimiser    made anew when the stage begins
     epochs       at most; where None, as many as the best epoch of the stage before
     held_out     so many of the last digits are kept from training, for validation
+    watched      on so many of the last digits errors are measured after each epoch
     score        the validation error that is to fall, "clean_error" or "fgsm_error": the parameters
                  of the epoch with the least are kept. None keeps those of the last.
     patience     end once the score has not fallen for so many epochs
     new_model    begin with a new model, not with the one of the stage before
-    until_cost   end once the last digits' cost is no greater than the training digits' cost was
+    until_cost   end once the watched digits' cost is no greater than the training digits' cost was
                  when the stage before ended
     """
 
     optimiser: Optimiser
     epochs: int | None
     held_out: int = 1000
+    watched: int = 1000
     score: str | None = None
     patience: int | None = None
     new_model: bool = False

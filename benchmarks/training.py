@@ -3,6 +3,7 @@ so that a training killed at any moment goes on from its last epoch and ends wit
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from minigrad.errors import DataError
 
 WATCHED_BY_FGSM = 1000
 WATCHED_BY_PGD = 250
+ORDER = 60_000  # keeps an epoch's random numbers apart from those of the initial weights
 
 History = dict[str, list[float]]  # a figure an epoch
 
@@ -78,7 +80,7 @@ class Training:
                 f"the training set must have {stage.held_out + BATCH} digits or more, got {len(self.digits)}"
             )
         self.training_digits = self.digits[:kept]
-        self.watched_digits = self.digits[-max(stage.held_out, 1000) :]
+        self.watched_digits = self.digits[-stage.watched :]
         self.epochs = best_epoch if stage.epochs is None else stage.epochs
         if self.most_epochs is not None:
             quick = self.scale == "quick"
@@ -101,7 +103,9 @@ class Training:
         """Go once over the training digits in shuffled batches, measure, and end the stage if due."""
         x, y = self.training_digits.x, self.training_digits.y
         # Whatever the epoch draws, the order, masks, noise, follows from its number alone.
-        generator = backend.random_generator(np.random.SeedSequence((self.seed, self.number, self.done)))
+        generator = backend.random_generator(
+            np.random.SeedSequence((self.seed, ORDER, self.number, self.done))
+        )
         if hasattr(self.model, "dropout_generator"):
             self.model.dropout_generator = generator
         order = generator.permutation(len(y))[: self.updates * BATCH].reshape(self.updates, BATCH)
@@ -186,7 +190,7 @@ def epochs_done(path: Path) -> tuple[int, bool]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return len(archive["history.stage"]), "epochs" not in archive.files
-    except (OSError, KeyError, ValueError):  # none yet
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):  # none, or none that is whole
         return 0, False
 
 

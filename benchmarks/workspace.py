@@ -8,20 +8,19 @@ measured/NAME-SEED.json  what an experiment found
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import os
-import shutil
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-import minigrad as mg
 from benchmarks import mnist
 from benchmarks.experiments import EXPERIMENTS, RECIPES
 from benchmarks.mnist import Digits
@@ -29,7 +28,9 @@ from benchmarks.task import Measurement, Task
 from benchmarks.training import History, epochs_done, history, trained
 from minigrad import backend
 from minigrad.checkpoint import atomic_writer
-from minigrad.errors import ArgumentError
+from minigrad.errors import ArgumentError, DataError
+
+FOLDERS = ("models", "measured")
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Settings:
     epochs: int | None
     backend: str
     digits: str  # fingerprint of the data
-    version: str = mg.__version__
+    threads: int  # of each process: they decide the order in which products are summed
+    source: str  # fingerprint of the code
 
 
 @dataclass(frozen=True)
@@ -71,23 +73,42 @@ class Workspace:
         ArgumentError where what is there has other settings: hours of work are not to be lost to a
         mistyped command.
         """
-        file = self.directory / "settings.json"
-        if resume is False:
-            for name in ("models", "measured"):
-                shutil.rmtree(self.directory / name, ignore_errors=True)
-        elif file.exists():
-            there = json.loads(file.read_text())
+        there = self.settings_there()
+        if there is None:
+            if resume is True:
+                raise ArgumentError(f"--resume needs a run to go on from, got {self.directory} without one")
+            if occupied := [name for name in FOLDERS if (self.directory / name).exists()]:
+                raise ArgumentError(
+                    f"--out must be another directory: {self.directory / occupied[0]} is not of such a run"
+                )
+        elif resume is False:
+            for folder in FOLDERS:
+                for path in [*self._files(folder, RECIPES), *self._files(folder, EXPERIMENTS)]:
+                    path.unlink()
+        else:
+            if self.settings.threads != there.get("threads"):  # the run's own, whatever --jobs is now
+                self.settings = replace(self.settings, threads=there.get("threads", self.settings.threads))
             if differing := [name for name, own in asdict(self.settings).items() if there.get(name) != own]:
                 raise ArgumentError(
                     f"--out must be another directory, or --no-resume given to begin anew: "
-                    f"{self.directory} holds a run with "
-                    + ", ".join(f"{name} {there.get(name)!r}" for name in differing)
+                    f"{self.directory} holds a run with another {differing[0]}, "
+                    f"{there.get(differing[0])!r} and not {getattr(self.settings, differing[0])!r}"
                 )
-        elif resume is True:
-            raise ArgumentError(f"--resume needs a run to go on from, got {self.directory} without one")
-        for name in ("models", "measured"):
+        for name in FOLDERS:
             (self.directory / name).mkdir(parents=True, exist_ok=True)
         self.write("settings.json", asdict(self.settings))
+
+    def settings_there(self) -> dict[str, Any] | None:
+        """The settings of the run in this directory; None where there is none."""
+        path = self.directory / "settings.json"
+        return _read_json(path) if path.exists() else None
+
+    def _files(self, folder: str, names: Iterable[str]) -> Iterator[Path]:
+        """The files NAME-SEED.* of the folder."""
+        for name in names:
+            for path in (self.directory / folder).glob(f"{name}-*.*"):
+                if path.stem.removeprefix(f"{name}-").isdigit():
+                    yield path
 
     def write(self, name: str, content: Any) -> None:
         with atomic_writer(self.directory / name) as file:
@@ -111,9 +132,9 @@ class Workspace:
     def epochs_done(self, name: str, seed: int) -> tuple[int, bool]:
         return epochs_done(self.model_path(name, seed))
 
-    def model(self, name: str, seed: int, threads: int | None = None) -> tuple[Any, History]:
+    def model(self, name: str, seed: int) -> tuple[Any, History]:
         """The trained model of this name, and its history; trains it where that is not done."""
-        with self._computing(threads):
+        with self._computing():
             path, settings = self.model_path(name, seed), self.settings
             return trained(
                 RECIPES[name], settings.scale, seed, self.digits()[0], path, settings.epochs,
@@ -124,9 +145,9 @@ class Workspace:
         """The history of a finished model, without the model."""
         return history(self.model_path(name, seed))
 
-    def train(self, name: str, seed: int, threads: int) -> tuple[str, int]:
+    def train(self, name: str, seed: int) -> tuple[str, int]:
         """Train a model, and leave it in its file; returns what was trained."""
-        self.model(name, seed, threads)
+        self.model(name, seed)
         return name, seed
 
     # ---- measurements
@@ -134,10 +155,10 @@ class Workspace:
     def measured_path(self, name: str, seed: int) -> Path:
         return self.directory / "measured" / f"{name}-{seed}.json"
 
-    def measure(self, name: str, seed: int, threads: int) -> tuple[str, int]:
+    def measure(self, name: str, seed: int) -> tuple[str, int]:
         """Run an experiment, and leave what it finds in its file; returns which it was."""
         self.leave_if_orphaned()
-        with self._computing(threads):
+        with self._computing():
             began = time.perf_counter()
             train, test = self.digits()
             models = functools.cache(lambda model: self.model(model, seed)[0])
@@ -156,9 +177,13 @@ class Workspace:
         path = self.measured_path(name, seed)
         if not path.exists():
             return None
-        content = json.loads(path.read_text())
+        content = _read_json(path)
         measured = {key: _measurement(fields) for key, fields in content["measured"].items()}
         return Found(measured, content["data"], content["seconds"])
+
+    def seeds_found(self, name: str) -> list[int]:
+        """The seeds with which an experiment has run."""
+        return sorted(int(path.stem.rpartition("-")[2]) for path in self._files("measured", [name]))
 
     # ---- what computing needs
 
@@ -166,10 +191,9 @@ class Workspace:
         return _digits(self.data, self.settings.backend)
 
     @contextmanager
-    def _computing(self, threads: int | None) -> Iterator[None]:
-        """The run's array library, and a share of the threads for NumPy's matrix products."""
-        share = nullcontext() if threads is None else threadpool_limits(threads)
-        with backend.use(self.settings.backend), share:
+    def _computing(self) -> Iterator[None]:
+        """The run's array library, and this process's share of the threads for matrix products."""
+        with backend.use(self.settings.backend), threadpool_limits(self.settings.threads):
             yield
 
 
@@ -177,6 +201,28 @@ class Workspace:
 def _digits(data: str, library: str) -> tuple[Digits, Digits]:
     train, test = mnist.load(data)
     return train.to(library), test.to(library)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} must be JSON, as a run leaves it: {error}; delete it") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} must be a JSON object, as a run leaves it; delete it")
+    return content
+
+
+def source_fingerprint() -> str:
+    """Tells one state of the code that the figures come from from another."""
+    found = hashlib.sha256()
+    root = Path(__file__).parent.parent
+    for package in ("minigrad", "models", "attacks", "benchmarks/experiments"):
+        for path in sorted((root / package).rglob("*.py")):
+            found.update(path.read_bytes())
+    for name in ("recipe", "task", "training", "mnist"):
+        found.update((root / "benchmarks" / f"{name}.py").read_bytes())
+    return found.hexdigest()[:16]
 
 
 def _measurement(fields: dict[str, Any]) -> Measurement:

@@ -37,7 +37,7 @@ import minigrad as mg
 from minigrad import backend
 from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, GraphError, NonFiniteError
 from minigrad.operands import is_real, reconcile
-from minigrad.tensor import Tensor, new_tensor
+from minigrad.tensor import Tensor, new_tensor, next_age
 
 P = ParamSpec("P")
 Rule = Callable[..., Any]
@@ -91,9 +91,9 @@ def no_grad() -> _Setting:
     return _Setting("recording", False)
 
 
-def is_recording() -> bool:
-    """Whether operations are recorded here and now."""
-    return _thread.recording
+def may_wait() -> bool:
+    """Whether a rule may leave its product to the walk: nothing is recorded or inspected."""
+    return not (_thread.recording or _thread.detecting_nonfinite)
 
 
 def enable_grad() -> _Setting:
@@ -121,9 +121,9 @@ class Primitive(Generic[P]):
     `rule(g, y, *arguments, **options)`, with the cotangent g of the result, the result y and the
     arguments. These are Tensors where the derivative is recorded, to be differentiated again, and
     their bare arrays otherwise; so a rule is written in operators and in minigrad's functions, which
-    take both, not in a Tensor's methods. It may return its share in the shape of the result where
-    its argument was broadcast, and in another float dtype: the walk reduces it to the argument's. A
-    rule of None says that there is no derivative in that argument.
+    take both, not in a Tensor's methods; and it writes into none of them. It may return its share in
+    the shape of the result where its argument was broadcast, and in another float dtype: the walk
+    reduces it to the argument's. A rule of None says that there is no derivative in that argument.
 
         @primitive
         def multiply(xp, x, y):
@@ -380,7 +380,8 @@ def walk(
     cotangents: dict[Tensor, Any] = {}
     if wanted is None or output in wanted:
         cotangents[output] = seed if on_tensors else seed.data
-    owned: set[Tensor] = set()  # those whose cotangent is an array that only this pass can see
+    owned: set[Tensor] = set()  # those whose cotangent has memory that only this pass can see
+    started = next_age()
     found: dict[Tensor, Tensor] = {}
 
     def finished(x: Tensor, g: Any) -> Tensor:
@@ -422,29 +423,34 @@ def walk(
                 earlier = cotangents.get(x)
                 if type(share) is Product:
                     if x in reused and (earlier is None or type(earlier) is Product):
-                        cotangents[x] = share if earlier is None else earlier + share
-                        continue
+                        stacked = share if earlier is None else earlier + share
+                        if stacked.is_worth_its_memory():
+                            cotangents[x] = stacked
+                            continue
                     share = share.multiplied()
                 if type(earlier) is Product:
                     earlier = earlier.multiplied()
                     earlier = earlier if on_tensors else earlier.data
                     owned.add(x)
-                data = x.data
+                data, new = x.data, False
                 if not on_tensors and type(share) is Tensor:
+                    # Made in this pass, it is nobody else's, unless it is a view or g itself.
+                    new = share._age > started and share.data.base is None and share.data is not g
                     share = share.data
                 if type(share) is not type(data) or share.shape != data.shape or share.dtype != data.dtype:
                     share = _fitted(share, y, position, x, on_tensors)
                 # Add it up, in place where the sum so far is this pass's own.
                 if earlier is None:
                     cotangents[x] = share
-                    # An array that the rule made is no view, nor the cotangent that it was given.
-                    if not on_tensors and share is not g and share.base is None:
+                    if new:
                         owned.add(x)
                 elif not on_tensors and x in owned:
                     earlier += share
                     cotangents[x] = earlier
                 else:
-                    cotangents[x] = earlier + share
+                    total = earlier + share
+                    # NumPy gives a scalar where there are no dimensions.
+                    cotangents[x] = np.asarray(total) if isinstance(total, np.generic) else total
                     owned.add(x)
             owned.discard(y)
             if not retain_graph:
@@ -493,10 +499,11 @@ class Product:
     def __add__(self, other: Product) -> Product:
         return Product(*self._factors, *other._factors)
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        a, b = self._factors[0]
-        return a.shape[1], b.shape[1]
+    def is_worth_its_memory(self) -> bool:
+        """Whether the factors are no larger than their product, so that keeping them costs no more."""
+        rows = sum(len(a) for a, _ in self._factors)
+        inputs, outputs = self._factors[0][0].shape[1], self._factors[0][1].shape[1]
+        return rows * (inputs + outputs) <= inputs * outputs
 
     def multiplied(self) -> Tensor:
         if len(self._factors) == 1:

@@ -10,7 +10,7 @@ import numpy as np
 
 from minigrad import backend
 from minigrad.errors import ArgumentError, ArgumentTypeError
-from minigrad.tensor import Tensor
+from minigrad.tensor import Tensor, raw
 
 
 class Parameter(Tensor):
@@ -138,7 +138,7 @@ def check_state(state: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, n
         raise ArgumentError(f"state lacks {', '.join(missing)}")
     if unknown := sorted(state.keys() - own.keys()):
         raise ArgumentError(f"state has {', '.join(unknown)}, which belong nowhere here")
-    arrays = {name: backend.to_numpy(getattr(state[name], "data", state[name])) for name in own}
+    arrays = {name: backend.to_numpy(raw(state[name])) for name in own}
     for name, array in own.items():
         given = arrays[name]
         if given.shape != array.shape or given.dtype != array.dtype:

@@ -94,6 +94,11 @@ class SGD:
         for position, parameter in enumerate(self.parameters):
             if parameter.grad is None:
                 continue
+            if parameter.grad.shape != parameter.shape:
+                raise ArgumentError(
+                    f"parameters[{position}].grad must have shape {parameter.shape}, "
+                    f"got {parameter.grad.shape}"
+                )
             update(parameter.data, self._velocity(position), parameter.grad, lr, momentum)
             if self.max_norm is not None and parameter.ndim == 2:
                 limit_columns(parameter.data, self.max_norm)

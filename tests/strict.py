@@ -75,6 +75,11 @@ class Array:
         value = getattr(self._host, name)
         return _device(value, self) if not callable(value) else _method(self, name)
 
+    @property
+    def data(self) -> object:
+        """CuPy's is a pointer to device memory."""
+        return object()
+
     def get(self) -> np.ndarray:
         counter.synchronisations.append("get")
         return self._host.copy()

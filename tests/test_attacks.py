@@ -352,6 +352,9 @@ class TestNorms:
             pgd(model, X, CLASSES, epsilon=0.1, step=0.1, steps=1, norm=1)
         with pytest.raises(ArgumentError, match="norm must be .* got '2'"):
             fast_gradient(model, X, CLASSES, epsilon=0.1, norm="2")  # type: ignore[arg-type]
+        with pytest.raises(ArgumentError, match="norm must be .* got True"):
+            fast_gradient(model, X, CLASSES, epsilon=0.1, norm=True)
+        fast_gradient(model, X, CLASSES, epsilon=0.1, norm=np.int64(2))
 
 
 class TestIterative:
@@ -424,6 +427,14 @@ class TestIterative:
         a, b, c = (pgd(model, X, CLASSES, epsilon=0.3, step=0.01, steps=1, seed=seed) for seed in (1, 1, 2))
         np.testing.assert_array_equal(a, b)
         assert (a != c).any()
+
+    def test_a_generator_goes_on_from_call_to_call(self) -> None:
+        model = randomised(MODELS["maxout"][0]())
+        generator = np.random.default_rng(3)
+        first, second = (fgsm_random_start(model, X, CLASSES, epsilon=0.2, seed=generator) for _ in "ab")
+        assert (first != second).any()
+        alike = fgsm_random_start(model, X, CLASSES, epsilon=0.2, seed=3)
+        np.testing.assert_array_equal(first, alike)
 
     def test_a_warning_names_the_caller(self) -> None:
         x = np.array([[1.0, 2.0], [5.0, 1.0]])
@@ -504,6 +515,27 @@ class TestLinearWorstCase:
             mg.Tensor(worst).numpy(), mg.Tensor(fgsm(model, x, SIGNS, epsilon=0.25)).numpy()
         )
 
+    def test_a_model_that_is_not_linear_however_small_its_logits(self) -> None:
+        model = MaxoutNetwork(20, 3, units=(8, 8), pieces=5, seed=1)
+        x = np.random.default_rng(0).uniform(size=(50, 20)).astype(np.float32)
+        for epsilon in (1e-4, 0.5):
+            with pytest.raises(ArgumentError, match="model must have logits linear in x"):
+                linear_worst_case(model, x, np.zeros(50, int), epsilon=epsilon)
+
+    def test_dropout_and_the_mode_are_left_alone(self) -> None:
+        model = MaxoutNetwork(6, 3, units=(8,), pieces=1, dropout=(0.8, 0.5))  # one piece: linear
+        state = model.dropout_generator.bit_generator.state
+        linear_worst_case(model, X, CLASSES, epsilon=0.1)
+        assert model.training
+        assert model.dropout_generator.bit_generator.state == state
+
+    @pytest.mark.parametrize("labels", [np.zeros(4, int), np.full(4, 3), SIGNS[:1]])
+    def test_labels_are_checked(self, labels: Any) -> None:
+        with pytest.raises(ArgumentError, match="y must"):
+            linear_worst_case(LogisticRegression(6), X, labels, epsilon=0.1)
+        with pytest.raises(ArgumentError, match="y must"):
+            linear_worst_case(SoftmaxRegression(6, 3), X, np.where(labels == 0, -1, labels), epsilon=0.1)
+
     def test_a_model_that_is_not_linear(self) -> None:
         with pytest.raises(ArgumentError, match="model must have logits linear in x, got MaxoutNetwork"):
             linear_worst_case(randomised(MODELS["maxout"][0]()), X, CLASSES, epsilon=0.5)
@@ -514,6 +546,8 @@ class TestLinearWorstCase:
             linear_worst_case(model, X.clip(0, 1), CLASSES, epsilon=0.5, norm=2, bounds=(0, 1))
         with pytest.raises(ArgumentError, match="epsilon"):
             linear_worst_case(model, X, CLASSES, epsilon=-1)
+        with pytest.raises(ArgumentError, match=r"x must have shape \(examples, features\), got \(2, 2, 6\)"):
+            linear_worst_case(model, np.zeros((2, 2, 6)), CLASSES[:2], epsilon=1)
         assert linear_worst_case(model, X[:0], CLASSES[:0], epsilon=1).shape == (0, 6)
 
 
@@ -584,6 +618,16 @@ class TestEvaluate:
             evaluate(model, X[:0], CLASSES[:0], attack)
         with pytest.raises(ArgumentError, match="batch_size"):
             evaluate(model, X, CLASSES, attack, batch_size=0)
+        with pytest.raises(ArgumentError, match=r"y must hold 4 labels, one an example, got shape \(5,\)"):
+            evaluate(model, X, np.zeros(5, int), attack)
+
+    def test_labels_may_lie_on_the_device(self, library: Any) -> None:
+        model = randomised(SoftmaxRegression(6, 3))
+        x, attack = library.asarray(X), partial(fgsm, epsilon=0.5)
+        expected = evaluate(model, x, CLASSES, attack)
+        assert evaluate(model, x, library.asarray(CLASSES), attack) == expected
+        assert evaluate(model, x, mg.Tensor(library.asarray(CLASSES)), attack) == expected
+        assert evaluate(model, x, CLASSES.tolist(), attack) == expected
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -440,3 +440,8 @@ class TestCalls:
             mg.matmul(np.zeros((2, 3)), np.zeros((2, 3)))
         with pytest.raises(ArgumentError, match="matmul"):
             mg.matmul(np.float64(1.0), np.zeros(3))
+
+
+def test_maxout_with_a_nan_beside_a_tie() -> None:
+    z = mg.Tensor([[np.nan, 1.0, 0.0, 1.0]], requires_grad=True)
+    np.testing.assert_array_equal(mg.grad(mg.sum(mg.maxout(z, 2)), z)[0].numpy(), [[0, 1, 0, 0]])

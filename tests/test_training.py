@@ -211,6 +211,14 @@ class TestSGD:
         update(strided, v, g, 0.1, 0.9)
         np.testing.assert_allclose(strided, expected, rtol=1e-12)
 
+    def test_a_gradient_of_another_shape(self) -> None:
+        p = mg.Parameter(np.ones((2, 3)))
+        p.grad = np.ones((3, 2))
+        with pytest.raises(
+            ArgumentError, match=r"parameters\[0\].grad must have shape \(2, 3\), got \(3, 2\)"
+        ):
+            SGD([p], lr=0.1).step()
+
     def test_a_parameter_without_gradient_stays(self) -> None:
         p, q = mg.Parameter(np.ones(1)), mg.Parameter(np.ones(1))
         optimiser = SGD([p, q], lr=1.0)

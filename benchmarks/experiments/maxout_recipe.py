@@ -35,14 +35,14 @@ def published(parameters: list[Parameter], updates: int, epochs: int) -> SGD:
 # Validation on the last 10,000; then on all 60,000, from the best epoch on, until the last 10,000
 # cost no more than the training images did there.
 CONTINUED = (
-    Stage(published, 400, held_out=10_000, score="clean_error", patience=100),
-    Stage(descent(0.0615, 0.694, max_norm=1.9365), 100, held_out=0, until_cost=True),
+    Stage(published, 400, held_out=10_000, watched=10_000, score="clean_error", patience=100),
+    Stage(descent(0.0615, 0.694, max_norm=1.9365), 100, held_out=0, watched=10_000, until_cost=True),
 )
 # The paper's own way (section 6): the number of epochs is chosen by the error on adversarial
 # validation examples, and a new network trains for so many on all 60,000.
 ANEW = (
-    Stage(published, 400, held_out=10_000, score="fgsm_error", patience=100),
-    Stage(published, None, held_out=0, new_model=True),
+    Stage(published, 400, held_out=10_000, watched=10_000, score="fgsm_error", patience=100),
+    Stage(published, None, held_out=0, watched=10_000, new_model=True),
 )
 
 

@@ -42,7 +42,7 @@ CHOICES = (
 
 
 def objective(model: Any, x: Any, y: Any, generator: np.random.Generator) -> mg.Tensor:
-    attack = partial(pgd, step=0.1, steps=STEPS, seed=int(generator.integers(2**31)))
+    attack = partial(pgd, step=0.1, steps=STEPS, seed=generator)
     return adversarial_objective(model, x, y, alpha=0.5, epsilon=EPSILON, attack=attack)
 
 

@@ -154,8 +154,8 @@ def _wins(z: Any, y: Any, pieces: int) -> Any:
     """True at each unit's first greatest piece: (…, pieces, units)."""
     xp = backend.of(z).xp
     greatest = _in_pieces(z, pieces) == y[..., None, :]
-    if xp is np and np.count_nonzero(greatest) == y.size:
-        return greatest  # no ties, as nearly always; to look costs least of all
+    if xp is np and np.count_nonzero(greatest) == y.size and not (y.size and np.isnan(y.max())):
+        return greatest  # no ties, as nearly always: to count and look for NaN costs least of all
     # Counted down, the first piece has the highest number, which is the maximum: several times faster
     # than argmax over so short an axis.
     countdown = xp.arange(pieces, 0, -1, dtype=np.int8 if pieces < 128 else np.int32)[:, None]
