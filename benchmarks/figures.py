@@ -3,6 +3,7 @@ dash and marker too, so that they can be read in grey."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +60,8 @@ def draw_all(
     directory = workspace.directory / "figures"
     directory.mkdir(exist_ok=True)
     drawn = []
-    for name, (needs, draw, title, caption) in FIGURES.items():
-        if needs <= found.keys():
+    for name, (needs, kept, draw, title, caption) in FIGURES.items():
+        if needs <= found.keys() and kept <= data.keys():
             figure = draw(drawing)
             figure.savefig(directory / f"{name}.png", dpi=130)
             drawn.append((title, caption, directory / f"{name}.png"))
@@ -137,7 +138,7 @@ def figure_4(drawing: Drawing) -> Figure:
     model, test = drawing.model("maxout"), drawing.test
     fours = test[test.y == 4]
     right = fours[model.predict(fours.x) == 4]
-    x, y = right.x[:1], right.y[:1]
+    x, y = (right if len(right) else fours)[:1].x, fours.y[:1]
     direction = np.sign(input_gradient(model, x, y))
     epsilons = np.linspace(-1.0, 1.0, 401, dtype=np.float32)
     with mg.no_grad():
@@ -192,7 +193,8 @@ def error_against_epsilon(drawing: Drawing) -> Figure:
     figure = Figure(figsize=(8, 4.8), layout="constrained")
     ax = figure.subplots()
     for i, (name, errors) in enumerate(drawing.data["error_against_epsilon"].items()):
-        _line(ax, i, STRENGTHS, errors, RECIPES[name].what)
+        what = RECIPES[name].what if name in RECIPES else f"{name} of maxout networks"
+        _line(ax, i, STRENGTHS, errors, what)
     ax.axvline(EPSILON, color="#B0B0B0", linewidth=1, zorder=0)
     ax.set_xlabel("ε of FGSM, unclipped [pixel values]")
     ax.set_ylabel("error [%]")
@@ -219,13 +221,14 @@ def under_every_attack(drawing: Drawing) -> Figure:
 
 
 def _heat(errors: Any, rows: list[str], columns: list[str], down: str, across: str) -> Figure:
-    figure = Figure(figsize=(2.8 + 1.5 * len(columns), 1.6 + 0.5 * len(rows)), layout="constrained")
+    width = min(2.8 + 1.5 * len(columns), 16)
+    figure = Figure(figsize=(width, 1.6 + 0.5 * len(rows)), layout="constrained")
     ax = figure.subplots()
     image = ax.imshow(errors, cmap="cividis", vmin=0, vmax=100, aspect="auto")
     for i, j in np.ndindex(errors.shape):
         dark = errors[i, j] < 55
         ax.text(j, i, f"{errors[i, j]:.1f}", ha="center", va="center", color="white" if dark else "black")
-    ax.set_xticks(range(len(columns)), [c.replace(" on the ", "\non the ") for c in columns], fontsize=8)
+    ax.set_xticks(range(len(columns)), [textwrap.fill(c, 18) for c in columns], fontsize=7)
     ax.set_yticks(range(len(rows)), rows, fontsize=8)
     ax.set_xlabel(across)
     ax.set_ylabel(down)
@@ -243,6 +246,8 @@ def training_curves(drawing: Drawing) -> Figure:
             (("clean_error", "clean"), ("fgsm_error", "FGSM"), ("pgd_error", "PGD, 10 steps"))
         ):
             _line(ax, i, epochs, history[key], label, markevery=max(1, len(epochs) // 12))
+        for stage in np.flatnonzero(np.diff(history["stage"])):
+            ax.axvline(stage + 1.5, color="#8A8A8A", linestyle=":", linewidth=1)
         ax.set_yscale("log")
         ax.set_title(RECIPES[name].what, fontsize=9)
         ax.set_xlabel("epoch")
@@ -269,45 +274,46 @@ def penalties(drawing: Drawing) -> Figure:
     return figure
 
 
-# name: (the experiments it needs, what draws it, title, caption)
-FIGURES: dict[str, tuple[set[str], Drawn, str, str]] = {
+# name: (the experiments it needs, what they must have kept, what draws it, title, caption)
+FIGURES: dict[str, tuple[set[str], set[str], Drawn, str, str]] = {
     "figure2": (
-        {"logistic"}, figure_2, "Figure 2: logistic regression, 3 against 7",
+        {"logistic"}, set(), figure_2, "Figure 2: logistic regression, 3 against 7",
         "Weights and their sign; test digits; the same after a step of ε = .25. Blue thick frames: "
         "classified correctly; orange thin ones: not.",
     ),
     "figure3": (
-        {"maxout", "adversarial"}, figure_3, "Figure 3: first-layer filters",
+        {"maxout", "adversarial"}, set(), figure_3, "Figure 3: first-layer filters",
         "A hundred of each network's 1,200, each scaled to its own greatest weight.",
     ),
     "figure4": (
-        {"maxout"}, figure_4, "Figure 4: the arguments of the softmax along ε",
+        {"maxout"}, set(), figure_4, "Figure 4: the arguments of the softmax along ε",
         "One digit of class 4 and plain maxout: piecewise linear. Right: the inputs on the way, clipped for "
         "display, with ε and the predicted class; yellow frames: still a 4.",
     ),
     "figure5": (
-        {"maxout"}, figure_5, "Figure 5: rubbish that fools",
+        {"maxout"}, set(), figure_5, "Figure 5: rubbish that fools",
         "Draws of N(0, I), and the same after one step of ε = .25 towards class 0 to 9, with plain "
         "maxout's class and confidence; yellow frames: the chosen class has p > .5.",
     ),
     "error_against_epsilon": (
-        {"maxout"}, error_against_epsilon, "Error against ε",
+        set(), {"error_against_epsilon"}, error_against_epsilon, "Error against ε",
         "FGSM made on each model itself, unclipped, 2,000 test digits. The line is at the paper's ε = .25.",
     ),
     "transfer": (
-        {"transfer"}, transfer, "Transfer between models",
+        set(), {"transfer"}, transfer, "Transfer between models",
         "Error of each model on the examples made on each; FGSM ε = .25, unclipped, 2,000 test digits.",
     ),
     "training": (
-        {"maxout", "adversarial"}, training_curves, "Training curves",
-        "Clean, FGSM and PGD error after every epoch on digits that no step sees, at ε = .25.",
+        {"maxout", "adversarial"}, set(), training_curves, "Training curves",
+        "Clean, FGSM and PGD error after every epoch on the last training images, at ε = .25. No step sees "
+        "them in the first stage; after a dotted line, the second stage trains on all 60,000.",
     ),
     "penalties": (
-        {"logistic"}, penalties, "Adversarial training against L1 weight decay",
+        set(), {"penalties"}, penalties, "Adversarial training against L1 weight decay",
         "Logistic regression, 3 against 7: the worst case at ε, and L1 decay of the same coefficient.",
     ),
     "attacks": (
-        {"pgd"}, under_every_attack, "Every attack on three networks",
+        set(), {"attacks"}, under_every_attack, "Every attack on three networks",
         "Error in percent on 1,000 test digits.",
     ),
 }  # fmt: skip

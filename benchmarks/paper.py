@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 import threading
 import time
@@ -17,9 +18,10 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from benchmarks import mnist
 from benchmarks.experiments import CORE, EXPERIMENTS, RECIPES
 from benchmarks.report import Report
-from benchmarks.workspace import Settings, Workspace
+from benchmarks.task import BATCH
+from benchmarks.workspace import Settings, Workspace, source_fingerprint
 from minigrad import backend
-from minigrad.errors import ArgumentError, check_count, check_writable_directory
+from minigrad.errors import ArgumentError, DataError, check_count, check_writable_directory
 
 SEEDS = {"quick": 1, "paper": 5}
 
@@ -64,8 +66,12 @@ def run(options: argparse.Namespace) -> None:
         check_count("--jobs", options.jobs)
     names, left_out = chosen(options.rows, options.scale)
     library = backend.current() if options.backend is None else backend.get(options.backend)
-    digits = mnist.fingerprint(*mnist.load(options.data))
-    settings = Settings(options.scale, options.epochs, library.name, digits)
+    train, test = mnist.load(options.data)
+    check_large_enough(train, names, options.scale)
+    processors = cpu_count()
+    jobs = options.jobs or (1 if library.name == "cupy" else processors)
+    settings = Settings(options.scale, options.epochs, library.name, mnist.fingerprint(train, test),
+                        max(1, processors // jobs), source_fingerprint())  # fmt: skip
     out = options.out or os.path.join("results", options.scale)
     workspace = Workspace(check_writable_directory("--out", out), settings, options.data)
     workspace.begin(options.resume)
@@ -77,16 +83,13 @@ def run(options: argparse.Namespace) -> None:
     used = dict.fromkeys((model, seed) for name, seed in measurements for model in EXPERIMENTS[name].USES)
     trainings = [piece for piece in used if not workspace.epochs_done(*piece)[1]]
     trainings.sort(key=lambda piece: -effort(piece[0], settings))  # long ones first fill the processors
-    processors = cpu_count()
-    jobs = options.jobs or (1 if library.name == "cupy" else processors)
-    threads = max(1, processors // jobs)
     began = time.time()
     report = Report(workspace, names, left_out, seeds, command(options, n_seeds, library.name))
     try:
         with watching(console, options.quiet, workspace, trainings, len(measurements)) as progress:
-            for _ in parallel(jobs, workspace.train, trainings, threads):
+            for _ in parallel(jobs, workspace.train, trainings):
                 pass
-            for _ in parallel(jobs, workspace.measure, measurements, threads):
+            for _ in parallel(jobs, workspace.measure, measurements):
                 progress()
     finally:  # what is done is shown after an interruption too
         report.collect(time.time() - began)
@@ -94,11 +97,12 @@ def run(options: argparse.Namespace) -> None:
             report.write()
             console.print(report.table())
             console.print(
-                f"{report.seconds:.0f} s, {library.name}, {jobs} processes of {threads} threads"
+                f"{report.seconds:.0f} s, {library.name}, up to {jobs} processes, threads of each: "
+                f"{workspace.settings.threads}"
                 f"{'' if report.complete else '; NOT COMPLETE'}: {workspace.directory / 'report.html'}",
                 highlight=False, soft_wrap=True,
             )  # fmt: skip
-        if not report.complete:
+        if not report.complete and isinstance(sys.exc_info()[1], KeyboardInterrupt):
             console.print(f"The same command goes on from here: {report.command}", soft_wrap=True)
 
 
@@ -113,16 +117,27 @@ def chosen(rows: list[str], scale: str) -> tuple[list[str], list[str]]:
     return here, elsewhere
 
 
+def check_large_enough(train: mnist.Digits, names: list[str], scale: str) -> None:
+    """DataError where some model could not take a step."""
+    for model in dict.fromkeys(model for name in names for model in EXPERIMENTS[name].USES):
+        recipe = RECIPES[model]
+        need = BATCH + max(stage.held_out for stage in recipe.stages[scale])
+        if (found := len(recipe.digits(train))) < need:
+            raise DataError(
+                f"--data must have a training set of {need} digits or more for {recipe.what}, got {found}"
+            )
+
+
 def effort(model: str, settings: Settings) -> float:
     return RECIPES[model].effort * RECIPES[model].epochs(settings.scale, settings.epochs)
 
 
-def parallel(jobs: int, function: object, pieces: list[Piece], threads: int) -> Iterator[Piece]:
+def parallel(jobs: int, function: object, pieces: list[Piece]) -> Iterator[Piece]:
     """The function of each piece, as they finish. joblib's own switches (`joblib.parallel_config`)
     choose what carries the processes: this machine, a Dask cluster, a Ray cluster."""
     if not pieces:
         return iter(())
-    calls = (delayed(function)(*piece, threads) for piece in pieces)
+    calls = (delayed(function)(*piece) for piece in pieces)
     return iter(Parallel(n_jobs=min(jobs, len(pieces)), return_as="generator_unordered")(calls))
 
 
@@ -130,8 +145,8 @@ def command(options: argparse.Namespace, seeds: int, library: str) -> str:
     """What to type for the same figures again, with every setting that they depend on."""
     rows = "all" if "all" in options.rows else " ".join(dict.fromkeys(options.rows))
     epochs = "" if options.epochs is None else f" --epochs {options.epochs}"
-    data = "" if options.data == str(mnist.DIRECTORY) else f" --data {options.data}"
-    out = "" if options.out is None else f" --out {options.out}"
+    data = "" if options.data == str(mnist.DIRECTORY) else f" --data {shlex.quote(options.data)}"
+    out = "" if options.out is None else f" --out {shlex.quote(options.out)}"
     return (
         f"python -m benchmarks paper --rows {rows} --scale {options.scale}{epochs} "
         f"--seeds {seeds} --backend {library}{data}{out}"

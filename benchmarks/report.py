@@ -29,8 +29,9 @@ TITLE = "Explaining and Harnessing Adversarial Examples (Goodfellow et al., 2015
 CAPTION = (
     "error % / mean confidence % on the mistakes; ± standard deviation over seeds. Clipped: adversarial "
     "images clipped to [0, 1]. Rounded: made from a softmax gradient whose p − 1 rounds to 0 in float32. "
-    "Off by: measured − paper, and whether it lies in the spread of the paper and of independent short runs. "
-    "Claim: whether what the paper says with the figure holds."
+    "Off by: measured − paper; ✓ where it lies in the spread of the paper and of independent short runs, "
+    "widened by two standard deviations of chance. Claim: whether what the paper says with the figure "
+    "holds; not judged where it speaks of a row that was not measured."
 )
 
 
@@ -67,18 +68,19 @@ class Judged:
         return error if sure is None else f"{error} / {_figure(sure, deviation and deviation.confidence, 1)}"
 
     def off_by(self) -> str:
-        if self.difference is None:
-            return ""
         where = {True: " ✓", False: " ✗", None: ""}[self.in_spread]
         if self.in_spread is False and self.rounded_in_spread:
             where = " ✓ rounded"
-        return f"{self.difference:+.2f}{where}"
+        return (f"{self.difference:+.2f}" if self.difference is not None else "") + where
 
     def claim(self) -> str:
-        return {True: "holds", False: "FAILS", None: ""}[self.holds]
+        if not self.row.claim:
+            return ""
+        return {True: "holds", False: "FAILS", None: "not judged"}[self.holds]
 
     def examples(self) -> str:
-        return f"{self.mean.examples} × {len(self.by_seed)}"
+        least, most = (f([m.examples for m in self.by_seed]) for f in (min, max))
+        return f"{least if least == most else f'{least}–{most}'} × {len(self.by_seed)}"
 
 
 def _figure(mean: float, deviation: float | None, digits: int) -> str:
@@ -105,12 +107,12 @@ class Report:
         """Read what has been measured by now, `seconds` after the run began."""
         self.seconds = seconds
         self.found: dict[str, dict[int, Found]] = {}
-        for name in self.names:
-            for seed in self.seeds:
+        for name in EXPERIMENTS:  # what an earlier command measured here belongs to the report too
+            for seed in self.workspace.seeds_found(name):
                 found = self.workspace.found(name, seed)
                 if found is not None:
                     self.found.setdefault(name, {})[seed] = found
-        self.complete = all(len(self.found.get(name, {})) == len(self.seeds) for name in self.names)
+        self.complete = all(self.found.get(name, {}).keys() >= set(self.seeds) for name in self.names)
         by_row: dict[str, list[Measurement]] = {}
         for runs in self.found.values():
             for run in runs.values():
@@ -127,7 +129,8 @@ class Report:
         """The history of every model that was measured, by name and seed."""
         names = dict.fromkeys(model for name in self.found for model in EXPERIMENTS[name].USES)
         return {
-            name: {seed: self.workspace.history(name, seed) for seed in self.seeds
+            name: {seed: self.workspace.history(name, seed)
+                   for seed in sorted({seed for runs in self.found.values() for seed in runs})
                    if self.workspace.epochs_done(name, seed)[1]}
             for name in names
         }  # fmt: skip

@@ -30,7 +30,7 @@ from minigrad import backend
 from minigrad.checkpoint import atomic_writer
 from minigrad.errors import ArgumentError, DataError
 
-FOLDERS = ("models", "measured")
+FOLDERS = {"models": RECIPES, "measured": EXPERIMENTS}  # and what their files are named after
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ class Workspace:
                     f"--out must be another directory: {self.directory / occupied[0]} is not of such a run"
                 )
         elif resume is False:
-            for folder in FOLDERS:
-                for path in [*self._files(folder, RECIPES), *self._files(folder, EXPERIMENTS)]:
+            for folder, names in FOLDERS.items():
+                for path in self._files(folder, names):
                     path.unlink()
         else:
             if self.settings.threads != there.get("threads"):  # the run's own, whatever --jobs is now

@@ -27,6 +27,7 @@ from benchmarks.experiments.adversarially_trained_maxout import objective
 from benchmarks.experiments.differentiable_adversaries import ANGLE, against, rotated
 from benchmarks.experiments.ensemble_of_twelve import Ensemble
 from benchmarks.experiments.hidden_perturbation import perturbed_at
+from benchmarks.figures import FIGURES
 from benchmarks.mnist import Digits
 from benchmarks.recipe import Recipe, Stage, descent
 from benchmarks.report import Judged, judge, over_seeds
@@ -448,7 +449,7 @@ class TestJudging:
         row = Row("a", "4", "", claim="c", holds=lambda f: f["b"].error > 1)
         judged = judge(row, "experiment", [measured], {"a": measured})
         assert judged.holds is None
-        assert judged.claim() == ""
+        assert judged.claim() == "not judged"
 
 
 ROWS_OF_CORE = {row.key for name in ("softmax", "logistic") for row in EXPERIMENTS[name].ROWS}
@@ -463,6 +464,17 @@ def without_times(directory: Path) -> Any:
     report = content(directory)
     del report["timing"], report["command"]
     return report
+
+
+@pytest.fixture(scope="module")
+def few_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MNIST's first digits, enough for every experiment to take a few steps."""
+    folder = tmp_path_factory.mktemp("few")
+    counts = {"train": 6000, "t10k": 300}  # of which some 1,200 are threes and sevens
+    for name in FILES:
+        array = mnist.read_idx(mnist.DIRECTORY / f"{name}.gz")[: counts[name.split("-")[0]]]
+        (folder / name).write_bytes(idx(array))
+    return folder
 
 
 class TestPaperCommand:
@@ -490,7 +502,7 @@ class TestPaperCommand:
             assert markupsafe.escape(row["what"]) in page
         for outside in ("http:", "https:", 'src="/', "<script", "@import"):
             assert outside not in page
-        assert page.count("data:image/png;base64,") == len(list((tmp_path / "figures").iterdir())) == 2
+        assert page.count("data:image/png;base64,") == len(list((tmp_path / "figures").iterdir())) == 3
         assert "--rows softmax --scale quick --epochs 1 --seeds 2 --backend numpy" in page
 
     def test_a_seed_gives_the_same_numbers_again_in_any_number_of_processes(
@@ -501,6 +513,19 @@ class TestPaperCommand:
             self.run("--rows", "softmax", "--epochs", "1", "--quiet", "--seeds", "2",
                      "--jobs", jobs, "--out", str(tmp_path / name))  # fmt: skip
         assert without_times(tmp_path / "a")["rows"] == without_times(tmp_path / "b")["rows"]
+
+    def test_every_experiment_measures_its_rows_and_draws_its_figures(
+        self, few_digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        command = ["--data", str(few_digits), "--rows", "all", "--epochs", "1", "--quiet", "--out"]
+        self.run(*command, str(tmp_path / "quick"))
+        report = content(tmp_path / "quick")
+        assert report["complete"]
+        expected = {row.key for name, module in EXPERIMENTS.items() if name != "wide" for row in module.ROWS}
+        assert {row["key"] for row in report["rows"]} == expected
+        assert {path.stem for path in (tmp_path / "quick" / "figures").iterdir()} == set(FIGURES)
+        assert "CIFAR-10" in (tmp_path / "quick" / "report.html").read_text(encoding="utf-8")
+        assert any("--scale paper" in row["why"] for row in report["not_run"])
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -568,10 +593,61 @@ class TestPaperCommand:
         others = [*LOGISTIC[:2], "--epochs", "2", *LOGISTIC[4:]]
         with pytest.raises(SystemExit):
             self.run(*others, "--out", str(tmp_path))
-        assert "holds a run with epochs 1" in capsys.readouterr().err
+        assert "holds a run with another epochs, 1 and not 2" in capsys.readouterr().err
         assert (tmp_path / "paper.json").read_bytes() == kept
         self.run(*others, "--no-resume", "--out", str(tmp_path))
         assert content(tmp_path)["settings"]["epochs"] == 2
+
+    def test_what_is_not_of_a_run_is_never_deleted(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "models").mkdir()
+        (tmp_path / "models" / "mine.py").write_text("precious")
+        for more in ([], ["--no-resume"]):
+            with pytest.raises(SystemExit):
+                self.run(*LOGISTIC, "--out", str(tmp_path), *more)
+            assert "--out must be another directory" in capsys.readouterr().err
+        assert (tmp_path / "models" / "mine.py").read_text() == "precious"
+
+    def test_a_run_begun_anew_deletes_its_own_files_alone(self, tmp_path: Path) -> None:
+        self.run(*LOGISTIC, "--out", str(tmp_path))
+        (tmp_path / "models" / "mine.npz").write_text("precious")
+        old = (tmp_path / "models" / "logistic-0.npz").stat().st_mtime_ns
+        self.run(*LOGISTIC, "--no-resume", "--out", str(tmp_path))
+        assert (tmp_path / "models" / "logistic-0.npz").stat().st_mtime_ns > old
+        assert (tmp_path / "models" / "mine.npz").exists()
+
+    def test_other_code_is_another_run(self, tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
+        self.run(*LOGISTIC, "--out", str(tmp_path))
+        monkeypatch.setattr("benchmarks.paper.source_fingerprint", lambda: "other")
+        with pytest.raises(SystemExit):
+            self.run(*LOGISTIC, "--out", str(tmp_path))
+        assert "holds a run with another source" in capsys.readouterr().err
+
+    def test_a_run_keeps_its_number_of_threads(self, tmp_path: Path, monkeypatch: Any) -> None:
+        monkeypatch.setattr("benchmarks.paper.cpu_count", lambda: 3)
+        self.run(*LOGISTIC, "--out", str(tmp_path))
+        assert content(tmp_path)["settings"]["threads"] == 3
+        monkeypatch.setattr("benchmarks.paper.cpu_count", lambda: 1)
+        self.run(*LOGISTIC, "--out", str(tmp_path))
+        assert content(tmp_path)["settings"]["threads"] == 3
+
+    @pytest.mark.parametrize(
+        ("damaged", "message"),
+        [
+            ("settings.json", "settings.json must be JSON"),
+            ("measured/logistic-0.json", "logistic-0.json must be JSON"),
+        ],
+    )
+    def test_damaged_files_are_named(
+        self, damaged: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.run(*LOGISTIC, "--out", str(tmp_path))
+        path = tmp_path / damaged
+        path.write_bytes(path.read_bytes()[:60])
+        with pytest.raises(SystemExit):
+            self.run(*LOGISTIC, "--out", str(tmp_path))
+        assert message in capsys.readouterr().err
 
     def test_no_directory_is_made_for_a_run_that_cannot_start(self, tmp_path: Path) -> None:
         with pytest.raises(SystemExit):
@@ -584,7 +660,10 @@ class TestPaperCommand:
         with pytest.raises(SystemExit) as end:
             self.run("--data", str(directory), "--jobs", "1", "--out", str(tmp_path / "out"))
         assert end.value.code == 2
-        assert "1100 digits or more, got 60" in capsys.readouterr().err
+        assert (
+            "--data must have a training set of 1100 digits or more for softmax regression, got 60"
+            in capsys.readouterr().err
+        )
 
     def test_an_unwritable_output_directory(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (tmp_path / "file").write_text("in the way")

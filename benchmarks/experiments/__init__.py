@@ -24,6 +24,7 @@ from benchmarks.experiments import (
     softmax_attacked,
     trained_against_rubbish,
     trained_on_pgd,
+    transfer_between_all,
     transfer_between_models,
     wide_maxout,
 )
@@ -47,6 +48,7 @@ EXPERIMENTS = {
     "rubbish": rubbish_classified,
     "refusing": trained_against_rubbish,
     "pgd": trained_on_pgd,
+    "matrix": transfer_between_all,
 }
 CORE = ("softmax", "logistic", "maxout", "adversarial", "transfer")
 RECIPES = {name: recipe for module in EXPERIMENTS.values() for name, recipe in module.MODELS.items()}
@@ -56,7 +58,24 @@ NO_IMAGENET = "not run: GoogLeNet on ImageNet is beyond this project's data and 
 NOT_RUN = (
     (Row("cifar.fgsm", "4", "convolutional maxout on CIFAR-10, FGSM ε=.1", 87.15, 96.6), NO_CIFAR),
     (Row("cifar.rubbish", "A", "convolutional maxout on CIFAR-10, rubbish", 93.4, 84.4), NO_CIFAR),
-    (Row("imagenet", "4", "GoogLeNet, the panda of figure 1, ε=.007 (confidence)", 99.3), NO_IMAGENET),
+    (
+        Row(
+            "cifar.fooling",
+            "A",
+            "the same, fooling step to airplane, frog, truck: 24.7, 100, 100; mean",
+            75.3,
+        ),
+        NO_CIFAR,
+    ),
+    (
+        Row(
+            "imagenet",
+            "4",
+            "GoogLeNet, figure 1, ε=.007: confidence 57.7 (panda), 8.2 (the step), adversarial",
+            99.3,
+        ),
+        NO_IMAGENET,
+    ),
     (
         Row("mpdbm", "9", "MP-DBM on MNIST, FGSM ε=.25 (clean: 0.88)", 97.5),
         "not run: a multi-prediction deep Boltzmann machine is trained by inference in it, which this "

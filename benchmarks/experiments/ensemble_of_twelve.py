@@ -9,8 +9,8 @@ import numpy as np
 import minigrad as mg
 from benchmarks.experiments.maxout_recipe import CHOICES as RECIPE
 from benchmarks.experiments.maxout_recipe import maxout
-from benchmarks.experiments.transfer_between_models import examples_of
-from benchmarks.task import Measurement, Row, Task, measure, measure_fgsm
+from benchmarks.experiments.transfer_between_models import transferred
+from benchmarks.task import Measurement, Row, Task, error_against_epsilon, measure, measure_fgsm
 
 MEMBERS = 12
 EPOCHS = 4
@@ -68,8 +68,9 @@ class Ensemble(mg.Module):
 def run(task: Task) -> dict[str, Measurement]:
     members = [task.model(name) for name in USES]
     ensemble, test = Ensemble(members), task.test
+    task.data["error_against_epsilon"] = {"ensemble": error_against_epsilon(ensemble, test[:2000])}
     return {
         "ensemble.clean": measure(ensemble, test.x, test.y),
         "ensemble.whole": measure_fgsm(ensemble, test),
-        "ensemble.member": measure(ensemble, examples_of(members[0], test), test.y),
+        "ensemble.member": transferred(members[0], ensemble, test),
     }

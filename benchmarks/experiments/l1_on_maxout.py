@@ -9,18 +9,18 @@ import numpy as np
 
 import minigrad as mg
 from benchmarks.experiments.maxout_recipe import CHOICES as RECIPE
-from benchmarks.experiments.maxout_recipe import maxout
+from benchmarks.experiments.maxout_recipe import LARGE_START, maxout
 from benchmarks.recipe import Cost
 from benchmarks.task import Measurement, Row, Task, measure
 
 COEFFICIENTS = (0.0025, 0.00025, 0.000025)
-EPOCHS = 5
 
 ROWS = (
+    Row("l1.none", "5", "plain maxout from the same larger initial weights, clean test error"),
     Row("l1.0.0025_training", "5", "L1 .0025 on maxout's first layer, training error", 5.0,
         spread=(5.0, 7.1),
         claim="stuck above 5% training error",
-        holds=lambda f: f["l1.0.0025_training"].error > 5,
+        holds=lambda f: 5 < f["l1.0.0025_training"].error < 20,
         remark="Stuck at about 4% here, where plain maxout reaches 0; the level goes with the last "
         "learning rate, which the paper does not give."),
     Row("l1.0.0025", "5", "the same, clean test error"),
@@ -32,14 +32,14 @@ ROWS = (
                 claim="smaller coefficients train",
                 holds=lambda f, c=c: f[f"l1.{c}_training"].error < 5),  # type: ignore[misc]
             Row(f"l1.{c}", "5", f"L1 {c}, clean test error",
-                claim="and do not regularise: no better than plain maxout",
-                holds=lambda f, c=c: f[f"l1.{c}"].error > f["maxout.clean"].error - 0.1),  # type: ignore[misc]
+                claim="and do not regularise: no better than without",
+                holds=lambda f, c=c: f["l1.none"].error - 0.1 < f[f"l1.{c}"].error < 20),  # type: ignore[misc]
         )
     ),
 )  # fmt: skip
 
 CHOICES = (
-    f"{RECIPE} But {EPOCHS} epochs at the quick scale, and initial weights ten times as large: the "
+    f"{RECIPE} Initial weights ten times as large: the "
     "published ones shrink to 0 under λ ≥ .00025 before the network has learnt anything. The penalty "
     "λ Σ|W| stands beside the mean cost of the batch."
 )
@@ -54,15 +54,16 @@ def l1_on_first_layer(coefficient: float) -> Cost:
 
 MODELS = {
     f"l1_{c}": maxout(
-        f"maxout with L1 {c} on its first layer", l1_on_first_layer(c), epochs=EPOCHS, initial_scale=10
+        f"maxout with L1 {c} on its first layer", l1_on_first_layer(c), initial_scale=LARGE_START
     )
     for c in COEFFICIENTS
 }
-USES = tuple(MODELS)
+USES = (*MODELS, "maxout_large_start")
 
 
 def run(task: Task) -> dict[str, Measurement]:
-    found = {}
+    plain = task.model("maxout_large_start")
+    found = {"l1.none": measure(plain, task.test.x, task.test.y)}
     for c in COEFFICIENTS:
         model = task.model(f"l1_{c}")
         found[f"l1.{c}_training"] = measure(model, task.train.x, task.train.y)

@@ -10,7 +10,7 @@ import numpy as np
 import minigrad as mg
 from benchmarks.mnist import Digits
 from benchmarks.recipe import Cost, Recipe, both_scales, descent
-from benchmarks.task import Measurement, Row, Task, measure, measure_fgsm
+from benchmarks.task import Measurement, Row, Task, error_against_epsilon, measure, measure_fgsm
 from models import LogisticRegression
 
 # ε of the adversarial cost ζ(ε‖w‖₁ − y(wᵀx + b)), and λ of ζ(−y(wᵀx + b)) + λ‖w‖₁.
@@ -85,6 +85,8 @@ def run(task: Task) -> dict[str, Measurement]:
         "adversarial": curve("worst_case"),
         "L1 decay": curve("l1"),
     }
+    curve_of_plain = error_against_epsilon(task.model("logistic"), test)
+    task.data["error_against_epsilon"] = {"logistic": curve_of_plain}
     adversarial, decayed = task.model("logistic_worst_case_0.25"), task.model("logistic_l1_0.25")
     return {
         "logistic.clean": measure(task.model("logistic"), test.x, test.y),

@@ -46,6 +46,10 @@ ANEW = (
 )
 
 
+# A start ten times as large, for costs under which the published one, U(−.005, .005), dies out.
+LARGE_START = 10.0
+
+
 def maxout(
     what: str,
     cost: Cost = plain_cost,

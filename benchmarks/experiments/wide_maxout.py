@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from benchmarks.experiments.adversarially_trained_maxout import CHOICES as CHOICES_OF_240
 from benchmarks.experiments.adversarially_trained_maxout import objective
+from benchmarks.experiments.maxout_attacked import PGD_EXAMPLES
 from benchmarks.experiments.maxout_recipe import ANEW, maxout
 from benchmarks.experiments.transfer_between_models import transferred
-from benchmarks.task import Measurement, Row, Task, measure
+from benchmarks.task import Measurement, Row, Task, measure, measure_pgd
 
 SCALES = ("paper",)
 
@@ -18,6 +19,7 @@ ROWS = (
         holds=lambda f: f["wide.clean"].error < f["wide.plain_clean"].error),
     Row("wide.plain_fgsm", "6", "maxout, 1600 units a layer, FGSM ε=.25", 89.4),
     Row("wide.fgsm", "6", "the same trained on J̃, its own FGSM ε=.25", 17.9, 81.4, spread=(13.7, 23.6)),
+    Row("wide.pgd", "–", "the same under 10 steps of PGD, ε=.25"),
     Row("wide.to_trained", "6", "made on the plain one, tried on the trained one", 19.6,
         spread=(19.6, 42.0)),
     Row("wide.to_plain", "6", "made on the trained one, tried on the plain one", 40.9,
@@ -42,6 +44,7 @@ def run(task: Task) -> dict[str, Measurement]:
         "wide.clean": measure(trained, test.x, test.y),
         "wide.plain_fgsm": task.fgsm("wide"),
         "wide.fgsm": task.fgsm("wide_adversarial"),
+        "wide.pgd": measure_pgd(trained, test[:PGD_EXAMPLES]),
         "wide.to_trained": transferred(plain, trained, test),
         "wide.to_plain": transferred(trained, plain, test),
     }
