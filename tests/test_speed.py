@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.speed import frameworks, peers
+from benchmarks.speed import cpu_vs_gpu, frameworks, memory, peers
 from benchmarks.speed.floor import attack, products, step
 from benchmarks.speed.overhead import OPERATIONS, arrays, chain
 from benchmarks.speed.timing import ratio, time_in_turn
+from minigrad import backend
 from tests.test_engine import count_products
 
 
@@ -125,3 +127,69 @@ class TestPeers:
         with pytest.raises(SystemExit):
             main(["peers", "--frameworks", "jax", "--out", str(tmp_path)])
         assert "jax is not: pip install" in capsys.readouterr().err
+
+
+class TestCpuVsGpu:
+    def test_the_operations_are_counted_as_the_network_does_them(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        size = cpu_vs_gpu.Size(batch=6, width=8)
+        random = np.random.default_rng(0)
+        x, y = random.random((6, 784), dtype=np.float32), random.integers(0, 10, 6)
+        flops = count_products(monkeypatch)
+        for operation in cpu_vs_gpu.OPERATIONS:
+            work = cpu_vs_gpu.workload(operation, x, y, size)
+            flops.clear()
+            work()
+            assert sum(flops) == size.flop(operation)
+
+    def test_without_a_gpu_it_says_what_the_other_columns_need(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(cpu_vs_gpu, "available", lambda: ([backend.NUMPY], "CuPy is not installed"))
+        monkeypatch.setattr(cpu_vs_gpu, "product_rate", lambda library: 1e11)
+        sizes = ["--batches", "1", "8", "--widths", "4", "8", "--rounds", "1"]
+        main(["cpu_vs_gpu", *sizes, "--out", str(tmp_path)])
+        assert "No GPU columns: CuPy is not installed" in capsys.readouterr().out
+        found = json.loads((tmp_path / "cpu_vs_gpu.json").read_text())
+        entries = found["libraries"]["numpy"]["entries"]
+        assert len(entries) == 2 * 2 * len(cpu_vs_gpu.OPERATIONS)
+        assert all(entry["gflops"] > 0 for entry in entries)
+        assert found["crossover"]["FGSM"] is None
+        assert (tmp_path / "cpu_vs_gpu.png").stat().st_size > 1000
+
+    def test_the_crossover_is_the_least_batch_at_which_the_gpu_wins(self) -> None:
+        def entries(seconds: dict[int, float]) -> dict[str, Any]:
+            return {"entries": [{"operation": "FGSM", "width": 16, "batch": batch, "seconds": t}
+                                for batch, t in seconds.items()]}  # fmt: skip
+
+        found = {"numpy": entries({1: 1.0, 10: 5.0, 100: 50.0}), "cupy": entries({1: 3.0, 10: 3.0, 100: 3.0})}
+        assert cpu_vs_gpu.crossovers(found, "FGSM") == {16: 10}
+        slow = {"numpy": found["numpy"], "cupy": entries({1: 99.0, 10: 99.0})}
+        assert cpu_vs_gpu.crossovers(slow, "FGSM") == {16: None}
+
+    def test_bad_sizes(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            main(["cpu_vs_gpu", "--batches", "0", "--out", str(tmp_path)])
+        assert "--batches must be at least 1, got 0" in capsys.readouterr().err
+
+
+class TestMemory:
+    def test_peak_and_large_blocks(self) -> None:
+        pytest.importorskip("memray")
+
+        def work() -> None:
+            first = np.ones(1 << 20, np.uint8)
+            del first
+            second, third = np.ones(1 << 20, np.uint8), np.ones(1 << 21, np.uint8)
+            del second, third
+
+        found = memory.measured(work)
+        assert found["large_blocks"] == 3
+        assert 3 << 20 <= found["peak_bytes"] < (3 << 20) + 200_000
+
+    def test_without_memray(self, monkeypatch: Any, capsys: Any, tmp_path: Path) -> None:
+        monkeypatch.setitem(sys.modules, "memray", None)
+        with pytest.raises(SystemExit):
+            main(["memory", "--out", str(tmp_path)])
+        assert "memory needs memray: pip install -e '.[memory]'" in capsys.readouterr().err
