@@ -34,8 +34,8 @@ ROWS = (
         holds=lambda f: f["rubbish.most"].error > 20),
     Row("rubbish.eights", "A", "maxout's false positives that are eights", 0.0),
     Row("rubbish.fooling", "A", "maxout: noise becomes a chosen class by one step ε=.25, mean of ten",
-        claim="one fast step makes noise a chosen class",
-        holds=lambda f: f["rubbish.fooling"].error > 50),
+        claim="one fast step makes noise a chosen class, far more often than chance (10%)",
+        holds=lambda f: f["rubbish.fooling"].error > 20),
     Row("rubbish.sigmoid_clean", "A", "maxout, sigmoid outputs, clean"),
 )  # fmt: skip
 
