@@ -228,7 +228,8 @@ def _heat(errors: Any, rows: list[str], columns: list[str], down: str, across: s
     for i, j in np.ndindex(errors.shape):
         dark = errors[i, j] < 55
         ax.text(j, i, f"{errors[i, j]:.1f}", ha="center", va="center", color="white" if dark else "black")
-    ax.set_xticks(range(len(columns)), [textwrap.fill(c, 18) for c in columns], fontsize=7)
+    many = {"rotation": 40, "ha": "right"} if len(columns) > 5 else {}
+    ax.set_xticks(range(len(columns)), [textwrap.fill(c, 18) for c in columns], fontsize=7, **many)
     ax.set_yticks(range(len(rows)), rows, fontsize=8)
     ax.set_xlabel(across)
     ax.set_ylabel(down)
