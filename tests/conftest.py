@@ -14,7 +14,7 @@ from tests.strict import StrictBackend
 
 # A GPU compiles its kernels at their first use, so no example has a deadline.
 common = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
-settings.register_profile("ci", derandomize=True, max_examples=40, **common)
+settings.register_profile("ci", derandomize=True, max_examples=25, **common)
 settings.register_profile("dev", max_examples=200, **common)
 settings.register_profile("intense", max_examples=2000, **common)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

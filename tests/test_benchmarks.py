@@ -515,9 +515,11 @@ class TestPaperCommand:
         assert without_times(tmp_path / "a")["rows"] == without_times(tmp_path / "b")["rows"]
 
     def test_every_experiment_measures_its_rows_and_draws_its_figures(
-        self, few_digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self, few_digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        command = ["--data", str(few_digits), "--rows", "all", "--epochs", "1", "--quiet", "--out"]
+        monkeypatch.setattr("benchmarks.training.WATCHED_BY_PGD", 10)  # in this process: --jobs 1
+        command = ["--data", str(few_digits), "--rows", "all", "--epochs", "1", "--jobs", "1"]
+        command += ["--quiet", "--out"]
         self.run(*command, str(tmp_path / "quick"))
         report = content(tmp_path / "quick")
         assert report["complete"]
