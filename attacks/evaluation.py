@@ -12,7 +12,7 @@ import numpy as np
 from attacks.gradients import ZeroGradientWarning, gradient_at, prepare, zero_gradient_share
 from minigrad import backend
 from minigrad.errors import ArgumentError, ArgumentTypeError, check_count, check_number
-from minigrad.tensor import raw
+from minigrad.operands import as_array
 
 Attack = Callable[[Any, Any, Any], Any]
 
@@ -62,7 +62,7 @@ def evaluate(
     if y is None:
         raise ArgumentError("y must be given: the labels to count against")
     x, y, _ = prepare(model, x, y, None, targeted=False)
-    y = raw(y) if hasattr(raw(y), "shape") else np.asarray(y)
+    y = as_array(y)
     if len(x) == 0:
         raise ArgumentError("x must have at least one example, got none")
     if y.shape[:1] != (len(x),):

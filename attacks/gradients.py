@@ -9,13 +9,8 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from minigrad import backend
-from minigrad.errors import (
-    ArgumentError,
-    ArgumentTypeError,
-    check_bounds,
-    check_finite,
-)
+from minigrad.errors import ArgumentError, ArgumentTypeError, check_bounds, check_finite
+from minigrad.operands import as_array
 
 
 class ZeroGradientWarning(UserWarning):
@@ -104,8 +99,7 @@ def warn_of_zero_gradients(gradient: Any, warn_above: float, stacklevel: int) ->
 
 
 def _real_array(x: Any) -> Any:
-    x = x.data if isinstance(x, mg.Tensor) else x
-    x = np.asarray(x) if backend.find(x) is None else x
+    x = as_array(x)
     if x.dtype.kind != "f":
         raise ArgumentTypeError(
             f"x must be floating-point, got dtype {x.dtype}: convert it, and scale pixels to [0, 1]"

@@ -12,7 +12,7 @@ from attacks.gradients import prepare
 from attacks.norms import INFINITY, check_norm, steepest
 from minigrad import backend
 from minigrad.errors import ArgumentError, check_class_labels, check_number, check_sign_labels
-from minigrad.tensor import raw
+from minigrad.operands import as_array
 
 
 def linear_worst_case(
@@ -43,7 +43,7 @@ def linear_worst_case(
     if x.ndim != 2:
         raise ArgumentError(f"x must have shape (examples, features), got {x.shape}")
     library = backend.of(x)
-    y = raw(y) if hasattr(raw(y), "shape") else np.asarray(y)
+    y = as_array(y)
     evaluating = getattr(model, "evaluating", nullcontext)
     with evaluating():
         with mg.no_grad():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from attacks import evaluate, fgsm, input_gradient, pgd
+from attacks import ZeroGradientWarning, fgsm, input_gradient, pgd
 from attacks.evaluation import Mistakes
 from attacks.fast_gradient import step_along
 from attacks.norms import INFINITY
@@ -89,12 +90,18 @@ class Task:
         return measure_fgsm(model, digits)
 
 
-def measure(model: Any, x: Any, y: Any, batch: int = 1000) -> Measurement:
+def measure(model: Any, x: Any, y: Any, size: int = 1000) -> Measurement:
     """Error of the model's predictions for x against the labels y."""
     found = Mistakes()
-    for start in range(0, len(y), batch):
-        found.add(model, x[start : start + batch], y[start : start + batch])
+    for part in batches(Digits(x, y), size):
+        found.add(model, part.x, part.y)
     return in_percent(found)
+
+
+def batches(digits: Digits, size: int = 1000) -> Iterator[Digits]:
+    """The digits in their order, so many at a time."""
+    for start in range(0, len(digits), size):
+        yield digits[start : start + size]
 
 
 def measure_fgsm(model: Any, digits: Digits, variants: bool = True) -> Measurement:
@@ -136,15 +143,13 @@ def measure_attack(
     """Error under an attack, unclipped and, if asked, clipped to valid pixels."""
 
     def attacked(bounds: tuple[float, float] | None) -> Measurement:
-        found = evaluate(
-            model, digits.x, digits.y, partial(attack, epsilon=epsilon, bounds=bounds), warn_above=None
-        )
-        sure = found.adversarial_confidence
-        return Measurement(
-            error=100.0 * (1.0 - found.adversarial_accuracy),
-            confidence=None if sure is None else 100.0 * sure,
-            examples=found.examples,
-        )
+        found = Mistakes()
+        for part in batches(digits):
+            with warnings.catch_warnings():  # a network at chance may have no gradient; its error shows it
+                warnings.simplefilter("ignore", ZeroGradientWarning)
+                adversarial = attack(model, part.x, part.y, epsilon=epsilon, bounds=bounds)
+            found.add(model, adversarial, part.y)
+        return in_percent(found)
 
     return replace(attacked(None), clipped=attacked(PIXELS) if clip_too else None)
 
@@ -153,6 +158,12 @@ def error_against_epsilon(model: Any, digits: Digits) -> list[float]:
     """Error in percent under FGSM, unclipped, at each of STRENGTHS: one gradient serves them all."""
     sign = backend.of(digits.x).xp.sign(input_gradient(model, digits.x, digits.y))
     return [measure(model, digits.x + epsilon * sign, digits.y).error for epsilon in STRENGTHS]
+
+
+def probabilities(model: Any, x: Any) -> np.ndarray:
+    """predict_proba of many examples, on the host."""
+    parts = [model.predict_proba(x[start : start + 1000]) for start in range(0, len(x), 1000)]
+    return np.concatenate([backend.to_numpy(part) for part in parts])
 
 
 def in_percent(found: Mistakes) -> Measurement:

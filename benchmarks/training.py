@@ -13,7 +13,7 @@ import numpy as np
 import minigrad as mg
 from benchmarks.mnist import Digits
 from benchmarks.recipe import Recipe, Stage
-from benchmarks.task import BATCH, measure, measure_fgsm, measure_pgd
+from benchmarks.task import BATCH, batches, measure, measure_fgsm, measure_pgd
 from minigrad import backend
 from minigrad.errors import DataError
 
@@ -201,11 +201,10 @@ def history(path: Path) -> History:
         return {name.removeprefix("history."): archive[name].tolist() for name in names}
 
 
-def mean_cost(model: Any, digits: Digits, batch: int = 1000) -> float:
+def mean_cost(model: Any, digits: Digits) -> float:
     """J over the digits, without dropout."""
     total = 0.0
     with model.evaluating(), mg.no_grad():
-        for start in range(0, len(digits), batch):
-            part = digits[start : start + batch]
+        for part in batches(digits):
             total += model.cost(part.x, part.y, reduction="sum").item()
     return total / len(digits)

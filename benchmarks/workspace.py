@@ -86,8 +86,8 @@ class Workspace:
                 for path in self._files(folder, names):
                     path.unlink()
         else:
-            if self.settings.threads != there.get("threads"):  # the run's own, whatever --jobs is now
-                self.settings = replace(self.settings, threads=there.get("threads", self.settings.threads))
+            # The threads stay those that the run began with, whatever --jobs is now.
+            self.settings = replace(self.settings, threads=there.get("threads", self.settings.threads))
             if differing := [name for name, own in asdict(self.settings).items() if there.get(name) != own]:
                 raise ArgumentError(
                     f"--out must be another directory, or --no-resume given to begin anew: "

@@ -91,8 +91,8 @@ def no_grad() -> _Setting:
     return _Setting("recording", False)
 
 
-def may_wait() -> bool:
-    """Whether a rule may leave its product to the walk: nothing is recorded or inspected."""
+def may_defer_products() -> bool:
+    """Whether a rule may leave a product to the walk: nothing is recorded or inspected."""
     return not (_thread.recording or _thread.detecting_nonfinite)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from minigrad import backend
 from minigrad.errors import ArgumentTypeError, BackendError
+from minigrad.tensor import raw
 
 
 def reconcile(name: str, operands: list[Any], needs_real: Sequence[bool], joins: bool = False) -> Any:
@@ -82,6 +83,12 @@ def _common_dtype(operands: list[Any]) -> Any:
         if is_real(operand):
             found[operand.ndim > 0].append(operand.dtype)
     return np.result_type(*(found[True] or found[False] or [np.float64]))
+
+
+def as_array(value: Any) -> Any:
+    """A Tensor's array, an array itself, and anything else as NumPy makes an array of it."""
+    value = raw(value)
+    return np.asarray(value) if backend.find(value) is None else value
 
 
 def as_array_beside(operand: Any, other: Any) -> Any:

@@ -92,13 +92,14 @@ class SGD:
         lr = self.lr(self.updates) if callable(self.lr) else self.lr
         momentum = self.momentum(self.updates) if callable(self.momentum) else self.momentum
         for position, parameter in enumerate(self.parameters):
-            if parameter.grad is None:
-                continue
-            if parameter.grad.shape != parameter.shape:
+            if parameter.grad is not None and parameter.grad.shape != parameter.shape:
                 raise ArgumentError(
                     f"parameters[{position}].grad must have shape {parameter.shape}, "
                     f"got {parameter.grad.shape}"
                 )
+        for position, parameter in enumerate(self.parameters):
+            if parameter.grad is None:
+                continue
             update(parameter.data, self._velocity(position), parameter.grad, lr, momentum)
             if self.max_norm is not None and parameter.ndim == 2:
                 limit_columns(parameter.data, self.max_norm)

@@ -9,6 +9,7 @@ import numpy as np
 import minigrad as mg
 from minigrad import backend
 from minigrad.errors import ArgumentError, ArgumentTypeError, check_choice, check_class_labels, check_count
+from minigrad.operands import as_array
 
 
 class Linear(mg.Module):
@@ -99,10 +100,3 @@ class Classifier(mg.Module):
                 f"x must be floating-point, got dtype {x.dtype}: convert it, and scale pixels to [0, 1]"
             )
         return x
-
-
-def as_array(y: Any) -> Any:
-    """Labels as an array of either library."""
-    if isinstance(y, mg.Tensor):
-        return y.data
-    return np.asarray(y) if backend.find(y) is None else y

@@ -9,7 +9,8 @@ import numpy as np
 import minigrad as mg
 from minigrad import backend
 from minigrad.errors import check_number, check_sign_labels
-from models.classifier import Classifier, as_array, initial_weights
+from minigrad.operands import as_array
+from models.classifier import Classifier, initial_weights
 
 
 class LogisticRegression(Classifier):

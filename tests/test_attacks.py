@@ -165,11 +165,15 @@ class TestContract:
             attack(model, X, epsilon=0.3, targeted=True)
 
     def test_an_example_does_not_depend_on_its_batch(self, attack: Any) -> None:
+        if attack in (ATTACKS["pgd_restarted"], ATTACKS["pgd_l2"]):
+            pytest.skip("what it draws for an example depends on how many there are")
         model = randomised(self.model())
         whole = attack(model, X, CLASSES, epsilon=0.2)
         single = attack(model, X[:1], CLASSES[:1], epsilon=0.2)
         if attack is fgsm:
             np.testing.assert_array_equal(whole[:1], single)
+        else:  # with a random start too: the first example draws the first numbers
+            np.testing.assert_allclose(whole[:1], single, rtol=1e-12)
 
     def test_no_examples(self, attack: Any) -> None:
         assert attack(self.model(), X[:0], CLASSES[:0], epsilon=0.1).shape == (0, 6)

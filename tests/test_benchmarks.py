@@ -156,7 +156,7 @@ class Fixed:
 
 def test_error_and_confidence_on_the_mistakes() -> None:
     model = Fixed([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]], [0, 1, 0, 1])
-    result = measure(model, np.arange(4), np.array([1, 1, 1, 1]), batch=3)
+    result = measure(model, np.arange(4), np.array([1, 1, 1, 1]), size=3)
     assert result.error == 50.0
     assert result.confidence == pytest.approx(75.0)
     assert measure(model, np.arange(4), np.array([0, 1, 0, 1])).confidence is None
@@ -344,8 +344,7 @@ class TestExperiments:
             assert experiment.__doc__
             assert set(experiment.USES) <= RECIPES.keys()
             assert set(experiment.MODELS) <= set(experiment.USES)
-            stem = {"differentiable": "differentiable", "agreement": "agreement"}.get(name, name)
-            assert all(row.key.startswith(f"{stem}.") for row in experiment.ROWS)
+            assert all(row.key.startswith(f"{name}.") for row in experiment.ROWS)
 
     def test_a_claim_speaks_of_rows_that_there_are(self) -> None:
         keys = {row.key for experiment in EXPERIMENTS.values() for row in experiment.ROWS}

@@ -14,7 +14,7 @@ from attacks.evaluation import Mistakes
 from benchmarks.experiments.maxout_recipe import CHOICES as RECIPE
 from benchmarks.experiments.maxout_recipe import maxout
 from benchmarks.recipe import Cost
-from benchmarks.task import PIXELS, Measurement, Row, Task, in_percent, measure, measure_pgd
+from benchmarks.task import PIXELS, Measurement, Row, Task, batches, in_percent, measure, measure_pgd
 
 ANGLE = 0.2  # radians
 LENGTH = 2.0  # of η, in pixels: about that of the rotation, for digits have norms of about 9
@@ -85,8 +85,7 @@ USES = ("maxout", *MODELS)
 def under(adversary: Adversary, model: Any, task: Task) -> Measurement:
     """Error on what the adversary makes, unclipped and clipped to valid pixels."""
     found, clipped = Mistakes(), Mistakes()
-    for start in range(0, len(task.test), 1000):
-        part = task.test[start : start + 1000]
+    for part in batches(task.test):
         leaf = mg.Tensor(part.x, requires_grad=True)
         (gradient,) = mg.grad(model.cost(leaf, part.y, reduction="sum"), leaf)
         made = adversary(leaf.detach(), gradient).data

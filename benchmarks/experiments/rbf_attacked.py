@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks.mnist import Digits
 from benchmarks.recipe import Recipe, both_scales
-from benchmarks.task import Measurement, Row, Task, measure
+from benchmarks.task import Measurement, Row, Task, measure, probabilities
 from minigrad import Parameter, backend
 from minigrad.optim import SGD, linear_ramp
 from models import RBFNetwork
@@ -44,9 +44,7 @@ USES = ("rbf",)
 
 def run(task: Task) -> dict[str, Measurement]:
     model, test = task.model("rbf"), task.test
-    confidence = np.concatenate(
-        [backend.to_numpy(model.predict_proba(test.x[i : i + 1000])) for i in range(0, len(test), 1000)]
-    ).max(1)
+    confidence = probabilities(model, test.x).max(1)
     return {
         "rbf.clean": measure(model, test.x, test.y),
         "rbf.confidence": Measurement(100.0 * float(confidence.mean()), None, len(confidence)),

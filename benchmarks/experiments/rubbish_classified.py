@@ -9,7 +9,7 @@ import numpy as np
 from attacks import fgsm
 from benchmarks.experiments.maxout_recipe import CHOICES as RECIPE
 from benchmarks.experiments.maxout_recipe import maxout
-from benchmarks.task import EPSILON, Measurement, Row, Task, measure, share
+from benchmarks.task import EPSILON, Measurement, Row, Task, measure, probabilities, share
 from minigrad import backend
 
 DRAWS = 10_000
@@ -72,11 +72,6 @@ def rubbish(task: Task) -> Any:
     """Draws of N(0, I) beside the test digits; the same for a seed, whatever the model."""
     generator = backend.random_generator(np.random.SeedSequence((task.seed, 2014)))
     return backend.of(task.test.x).asarray(generator.standard_normal((DRAWS, 784), dtype=np.float32))
-
-
-def probabilities(model: Any, x: Any) -> np.ndarray:
-    parts = [model.predict_proba(x[start : start + 1000]) for start in range(0, len(x), 1000)]
-    return np.concatenate([backend.to_numpy(part) for part in parts])
 
 
 def fooled(model: Any, noise: Any) -> Measurement:

@@ -9,8 +9,8 @@ import numpy as np
 import minigrad as mg
 from benchmarks.experiments.maxout_recipe import CHOICES as RECIPE
 from benchmarks.experiments.maxout_recipe import maxout
-from benchmarks.experiments.rubbish_classified import fooled, probabilities, rubbish
-from benchmarks.task import Measurement, Row, Task, measure, share
+from benchmarks.experiments.rubbish_classified import fooled, rubbish
+from benchmarks.task import Measurement, Row, Task, measure, probabilities, share
 from minigrad import backend
 
 EPOCHS = 4

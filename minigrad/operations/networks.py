@@ -18,6 +18,7 @@ from minigrad.errors import (
     check_number,
     check_sign_labels,
 )
+from minigrad.operands import as_array
 from minigrad.operations.elementwise import multiply, sigmoid
 from minigrad.operations.reductions import mean, softmax, sum
 from minigrad.operations.shapes import reshape
@@ -37,11 +38,11 @@ def _reduce(costs: Tensor, reduction: str) -> Tensor:
 def _labels_beside(labels: Any, logits: Any) -> tuple[Any, Any, Any]:
     """(labels as an array, logits as a Tensor, the backend of the logits), of one library."""
     logits = logits if isinstance(logits, Tensor) else Tensor(logits)
-    labels = labels.data if isinstance(labels, Tensor) else labels
-    library, own = backend.of(logits.data), backend.find(labels)
-    if own is not None and own is not backend.NUMPY and own is not library:
+    labels = as_array(labels)
+    library, own = backend.of(logits.data), backend.of(labels)
+    if own is not backend.NUMPY and own is not library:
         raise BackendError(f"labels are a {own.name} array, logits a {library.name} array: move one")
-    return (np.asarray(labels) if own is None else labels), logits, library
+    return labels, logits, library
 
 
 def _rows(z: Any, labels: Any) -> tuple[Any, Any, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from minigrad.engine import Product, may_wait, primitive
+from minigrad.engine import Product, may_defer_products, primitive
 from minigrad.errors import ArgumentError
 from minigrad.operands import as_array_beside
 from minigrad.operations.shapes import reshape, swap_last
@@ -29,7 +29,7 @@ def _transposed_product(x: Any, g: Tensor, y: Tensor) -> Tensor | Product:
     if y.ndim == 2 and x.ndim > 2:
         rows = math.prod(x.shape[:-1])
         x, g = reshape(x, (rows, x.shape[-1])), reshape(g, (rows, g.shape[-1]))
-    if y.ndim == 2 and may_wait() and x.dtype == g.dtype == y.dtype:
+    if y.ndim == 2 and may_defer_products() and x.dtype == g.dtype == y.dtype:
         return Product((x, g))
     return matmul(swap_last(x), g)
 
