@@ -38,8 +38,8 @@ CONTINUED = (
     Stage(published, 400, held_out=10_000, watched=10_000, score="clean_error", patience=100),
     Stage(descent(0.0615, 0.694, max_norm=1.9365), 100, held_out=0, watched=10_000, until_cost=True),
 )
-# The paper's own way (section 6): the number of epochs is chosen by the error on adversarial
-# validation examples, and a new network trains for so many on all 60,000.
+# The paper's own way, which came with 1600 units (section 6): the number of epochs is chosen by the
+# error on adversarial validation examples, and a new network trains for so many on all 60,000.
 ANEW = (
     Stage(published, 400, held_out=10_000, watched=10_000, score="fgsm_error", patience=100),
     Stage(published, None, held_out=0, watched=10_000, new_model=True),

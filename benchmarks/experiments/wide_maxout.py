@@ -26,7 +26,10 @@ ROWS = (
         spread=(40.9, 72.0)),
 )  # fmt: skip
 
-CHOICES = f"{CHOICES_OF_240} Here with 1600 units a layer."
+CHOICES = (
+    f"{CHOICES_OF_240} Here with 1600 units a layer; and the network trained on J̃ is stopped by the error on "
+    "adversarial validation examples, and a new one trains for as many epochs on all 60,000."
+)
 
 MODELS = {
     "wide": maxout("maxout of 1600 units", units=1600),
