@@ -29,6 +29,7 @@ import operator
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ContextDecorator
+from sys import getrefcount
 from typing import Any, Concatenate, Generic, ParamSpec
 
 import numpy as np
@@ -37,38 +38,42 @@ import minigrad as mg
 from minigrad import backend
 from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, GraphError, NonFiniteError
 from minigrad.operands import is_real, reconcile
-from minigrad.tensor import Tensor, new_tensor, next_age
+from minigrad.tensor import Tensor, new_tensor
 
 P = ParamSpec("P")
 Rule = Callable[..., Any]
+ndarray = np.ndarray
 
 
 # ---- what is switched on and off, in each thread
 
 
 class _Thread(threading.local):
-    recording = True
-    detecting_nonfinite = False
+    settings = (True, False)  # recording, detecting_nonfinite: one tuple, read at every operation
 
     def __init__(self) -> None:  # runs once in every thread
-        self.previous: list[bool] = []
+        self.previous: list[tuple[bool, bool]] = []
 
 
 _thread = _Thread()
 
 
 class _Setting(ContextDecorator):
-    """Sets one attribute of the thread's state for a `with` block or for a decorated function."""
+    """Sets one of the thread's settings for a `with` block or for a decorated function."""
 
-    def __init__(self, attribute: str, value: bool) -> None:
-        self._attribute, self._value = attribute, value
+    def __init__(self, recording: bool | None = None, detecting_nonfinite: bool | None = None) -> None:
+        self._values = recording, detecting_nonfinite
 
     def __enter__(self) -> None:
-        _thread.previous.append(getattr(_thread, self._attribute))
-        setattr(_thread, self._attribute, self._value)
+        old, values = _thread.settings, self._values
+        _thread.previous.append(old)
+        _thread.settings = (
+            old[0] if values[0] is None else values[0],
+            old[1] if values[1] is None else values[1],
+        )
 
     def __exit__(self, *exception: object) -> None:
-        setattr(_thread, self._attribute, _thread.previous.pop())
+        _thread.settings = _thread.previous.pop()
 
     def __call__(self, function: Any) -> Any:
         code = getattr(function, "__code__", None)
@@ -88,17 +93,17 @@ def no_grad() -> _Setting:
 
     Per thread, and may be nested.
     """
-    return _Setting("recording", False)
+    return _Setting(recording=False)
 
 
 def may_defer_products() -> bool:
     """Whether a rule may leave a product to the walk: nothing is recorded or inspected."""
-    return not (_thread.recording or _thread.detecting_nonfinite)
+    return _thread.settings == (False, False)
 
 
 def enable_grad() -> _Setting:
     """Record inside, even within `no_grad()`. Used as `no_grad` is."""
-    return _Setting("recording", True)
+    return _Setting(recording=True)
 
 
 def detect_nonfinite() -> _Setting:
@@ -107,7 +112,7 @@ def detect_nonfinite() -> _Setting:
     Every result is inspected, which is slow and makes a GPU wait: for hunting a NaN, not for work.
     Used as `no_grad` is.
     """
-    return _Setting("detecting_nonfinite", True)
+    return _Setting(detecting_nonfinite=True)
 
 
 # ---- primitives
@@ -199,47 +204,48 @@ class Primitive(Generic[P]):
         # Take the arrays out of the Tensors, and see whether they need any conversion.
         arrays: list[Any] = []
         dtype = None
-        plain = True  # NumPy arrays of one dtype, and perhaps numbers: nothing to convert
-        recorded = False
+        plain = not self._variadic  # NumPy arrays of one dtype, and perhaps numbers: nothing to convert
+        requires_grad = False
         for argument in arguments:
             array: Any = argument
             if isinstance(argument, Tensor):
-                recorded = recorded or argument.requires_grad
                 array = argument.data
+                if argument.requires_grad:
+                    requires_grad = True
             arrays.append(array)
             kind = type(array)
-            if kind is np.ndarray:
+            if kind is ndarray:
                 if dtype is None:
                     dtype = array.dtype
                 elif array.dtype is not dtype:
                     plain = False
-            elif (kind is not float and kind is not int) or self._variadic:
+            elif kind is not float and kind is not int:
                 plain = False
         if plain and dtype is not None and dtype.kind == "f":
             xp: Any = np
         else:
             plain = False
             xp = reconcile(self.name, arrays, self._needs_real(arrays), joins=self._variadic)
-        # Compute.
-        output: Any = self.forward(xp, *arrays, **options)
-        if type(output) is not np.ndarray and backend.find(output) is None:
+        # Compute. (An empty ** costs as much as a small operation.)
+        forward: Any = self.forward
+        output = forward(xp, *arrays, **options) if options else forward(xp, *arrays)
+        if type(output) is not ndarray and backend.find(output) is None:
             output = xp.asarray(output)  # NumPy gives a scalar where there are no dimensions
-        if _thread.detecting_nonfinite:
+        recording, detecting_nonfinite = _thread.settings
+        if detecting_nonfinite:
             _raise_if_nonfinite(self.name, xp, output)
         # Remember how, if anybody may ask for a derivative.
-        if not (recorded and _thread.recording and self._has_derivative(arguments)):
+        if not (requires_grad and recording and (self._rules_everywhere or self._has_derivative(arguments))):
             return new_tensor(output)
         if not plain:  # keep what was no Tensor in its converted form
             arguments = tuple(  # type: ignore[assignment]
                 argument if isinstance(argument, Tensor) else array
                 for argument, array in zip(arguments, arrays, strict=True)
             )
-        return new_tensor(output, self, arguments, options)
+        return new_tensor(output, (self, arguments, arrays, options))
 
     def _has_derivative(self, arguments: Any) -> bool:
         """Whether some argument that requires a gradient has a rule."""
-        if self._rules_everywhere:
-            return True
         for position, argument in enumerate(arguments):
             if isinstance(argument, Tensor) and argument.requires_grad and self.vjps[position] is not None:
                 return True
@@ -252,16 +258,16 @@ class Primitive(Generic[P]):
 
     def _bind(self, arguments: Any, options: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Sort a call into (array arguments, all options) by the forward's signature."""
-        names, arity = self._names, len(self.vjps)
+        names, arity, count = self._names, len(self.vjps), len(arguments)
         if arity == 0:
             raise ArgumentTypeError(f"{self.name} has no rules yet: give them with set_vjps")
-        given = {**self._defaults, **options, **dict(zip(names, arguments, strict=False))}
-        unknown = [name for name in options if name not in names[len(arguments) :]]
-        missing = [name for name in names if name not in given]
-        if unknown or missing or len(arguments) > len(names):
+        given = {**self._defaults, **dict(zip(names, arguments, strict=False)), **options}
+        unknown = any(name not in names[count:] for name in options)
+        if unknown or count > len(names) or len(given) < len(names):
+            missing = [name for name in names if name not in given]
             problem = f"missing {missing[0]!r}" if missing else "too many or unknown arguments"
             raise ArgumentTypeError(
-                f"{self.name}({', '.join(names)}): {problem}; got {len(arguments)} by position "
+                f"{self.name}({', '.join(names)}): {problem}; got {count} by position "
                 f"and {sorted(options)} by name"
             )
         settings = {name: given[name] for name in names[arity:]}
@@ -271,7 +277,9 @@ class Primitive(Generic[P]):
                     f"{self.name}: {name} must be a setting, got a Tensor: {self.name} has rules for "
                     f"{', '.join(names[:arity])} alone"
                 )
-        return tuple(given[name] for name in names[:arity]), settings
+        if count < arity:  # arrays given by name
+            arguments = [given[name] for name in names]
+        return tuple(arguments[:arity]), settings
 
 
 def primitive(forward: Callable[Concatenate[Any, P], Any]) -> Primitive[P]:
@@ -370,109 +378,122 @@ def walk(
     the cost of a Tensor for every intermediate result.
     """
     seed = _seed(output, gradient)
-    results, reused = _results_by_age(output, create_graph)
-    asked = wanted = None
-    if inputs is not None:
-        asked = set(inputs)
-        wanted = _leading_to(asked, results)
-    on_tensors = create_graph or _thread.detecting_nonfinite
-    # While the pass runs a cotangent is a Tensor or a bare array, as the rules want it.
-    cotangents: dict[Tensor, Any] = {}
-    if wanted is None or output in wanted:
-        cotangents[output] = seed if on_tensors else seed.data
-    owned: set[Tensor] = set()  # those whose cotangent has memory that only this pass can see
-    started = next_age()
+    results, wanted, reused = _plan(output, inputs, create_graph)
+    asked: set[Tensor] = set(inputs or ())
+    on_tensors = create_graph or _thread.settings[1]
+    # The cotangents so far, Tensors or bare arrays as the rules want them: `shared` are in memory that
+    # somebody else may see, `own` in memory of this pass alone, which can be added to in place.
+    shared: dict[Tensor, Any] = {}
+    own: dict[Tensor, Any] = {}
+    if output in wanted:
+        shared[output] = seed if on_tensors else seed.data
+    products: dict[Tensor, Product] = {}  # shares that are to be one product of stacked factors
     found: dict[Tensor, Tensor] = {}
 
-    def finished(x: Tensor, g: Any) -> Tensor:
-        """x's cotangent in memory of its own."""
-        if isinstance(g, Product):
-            g = g.multiplied()
-        elif x not in owned:
-            g = mg.copy(g)
-        return g if isinstance(g, Tensor) else new_tensor(g)
-
-    with _Setting("recording", create_graph):
+    with _Setting(recording=create_graph):
         while results:
             y = results.pop()  # the youngest; its memory can go as soon as it was visited
-            g = cotangents.pop(y, None)
-            if g is None:
-                continue
-            if asked is not None and y in asked:
-                found[y] = finished(y, g)
+            g = shared.pop(y, None)
+            is_own = g is None
+            if is_own:
+                g = own.pop(y, None)
+                if g is None:
+                    continue
+            if y in asked:
+                found[y] = _as_tensor(g if is_own else copied(g))
             if visited is not None:
-                visited[y] = g if on_tensors else new_tensor(g)
-            arguments, options, vjps = y._arguments, y._options, y._primitive.vjps
-            if on_tensors:
-                value, given = y, arguments
-            else:
-                value = y.data
-                given = [x.data if isinstance(x, Tensor) else x for x in arguments]
-            for position, x in enumerate(arguments):
-                if not isinstance(x, Tensor) or not x.requires_grad:
-                    continue
-                if wanted is not None and x not in wanted:
-                    continue
-                rule = vjps[position]
-                if rule is None:
+                visited[y] = _as_tensor(g)
+            primitive, arguments, arrays, options = y._made_by
+            value, given = (y, arguments) if on_tensors else (y.data, arrays)
+            for x, rule in zip(arguments, primitive.vjps, strict=False):
+                if rule is None or not isinstance(x, Tensor) or x not in wanted:
                     continue
                 try:
-                    share = rule(g, value, *given, **options)
+                    share = rule(g, value, *given, **options) if options else rule(g, value, *given)
                 except NonFiniteError as error:
-                    raise NonFiniteError(f"in the derivative of {y._primitive.name}: {error}") from error
-                earlier = cotangents.get(x)
+                    raise NonFiniteError(f"in the derivative of {primitive.name}: {error}") from error
                 if type(share) is Product:
-                    if x in reused and (earlier is None or type(earlier) is Product):
-                        stacked = share if earlier is None else earlier + share
-                        if stacked.is_worth_its_memory():
-                            cotangents[x] = stacked
-                            continue
-                    share = share.multiplied()
-                if type(earlier) is Product:
-                    earlier = earlier.multiplied()
-                    earlier = earlier if on_tensors else earlier.data
-                    owned.add(x)
-                data, new = x.data, False
-                if not on_tensors and type(share) is Tensor:
-                    # Made in this pass, it is nobody else's, unless it is a view or g itself.
-                    new = share._age > started and share.data.base is None and share.data is not g
+                    stacked = products[x] + share if x in products else share
+                    if x in reused and stacked.is_worth_its_memory():
+                        products[x] = stacked
+                        continue
+                    share = share.multiplied(_spare_of(x))
+                if type(share) is Tensor and not on_tensors:
                     share = share.data
+                data = x.data
                 if type(share) is not type(data) or share.shape != data.shape or share.dtype != data.dtype:
-                    share = _fitted(share, y, position, x, on_tensors)
-                # Add it up, in place where the sum so far is this pass's own.
-                if earlier is None:
-                    cotangents[x] = share
-                    if new:
-                        owned.add(x)
-                elif not on_tensors and x in owned:
-                    earlier += share
-                    cotangents[x] = earlier
-                else:
-                    total = earlier + share
+                    share = _fitted(share, y, x, on_tensors)
+                # Add it up.
+                if x in own:
+                    if on_tensors:
+                        own[x] = own[x] + share
+                    else:
+                        own[x] += share
+                elif x in shared:
+                    total = shared.pop(x) + share
                     # NumPy gives a scalar where there are no dimensions.
-                    cotangents[x] = np.asarray(total) if isinstance(total, np.generic) else total
-                    owned.add(x)
-            owned.discard(y)
+                    own[x] = np.asarray(total) if isinstance(total, np.generic) else total
+                elif not on_tensors and share.base is None and nobody_elses(share):
+                    own[x] = share
+                else:
+                    shared[x] = share
             if not retain_graph:
                 y.forget()
-        for x, g in cotangents.items():  # the leaves are left
-            if asked is None or x in asked:
-                found[x] = finished(x, g)
+        # The leaves are left.
+        for x, product in products.items():
+            earlier = own.get(x, shared.pop(x, None))
+            share = product.multiplied(_spare_of(x))
+            own[x] = share if earlier is None else share + earlier
+        for x, g in own.items():
+            if inputs is None or x in asked:
+                found[x] = _as_tensor(g)
+        for x, g in shared.items():
+            if inputs is None or x in asked:
+                found[x] = _as_tensor(copied(g))
     return found
 
 
-def _fitted(share: Any, y: Tensor, position: int, x: Tensor, on_tensors: bool) -> Any:
-    """A rule's share in the shape and dtype of its argument x, as a Tensor or as an array."""
-    name = f"{y._primitive.name} for argument {position + 1}"
+def _references(array: Any) -> int:
+    return getrefcount(array)
+
+
+def _references_to_a_new_array() -> int:
+    array = np.empty(0)
+    return _references(array)
+
+
+_ALONE = _references_to_a_new_array()
+
+
+def nobody_elses(array: Any) -> bool:
+    """Whether a variable of the caller is all that refers to `array`: then nobody else can see what is
+    written into it (unless it is a view)."""
+    return getrefcount(array) == _ALONE
+
+
+def copied(g: Any) -> Any:
+    return mg.copy(g) if isinstance(g, Tensor) else g.copy()
+
+
+def in_dtype(share: Any, dtype: Any) -> Any:
+    return share if share.dtype == dtype else share.astype(dtype)
+
+
+def _as_tensor(g: Any) -> Tensor:
+    return g if isinstance(g, Tensor) else new_tensor(g)
+
+
+def _fitted(share: Any, y: Tensor, x: Tensor, on_tensors: bool) -> Any:
+    """A share that a rule of y gave, in the shape and dtype of its argument x; a Tensor or an array."""
+    primitive, arguments, *_ = y._made_by
+    name = f"{primitive.name} for argument {[a is x for a in arguments].index(True) + 1}"
     if isinstance(share, np.generic):
         share = np.asarray(share)  # what NumPy gives where there are no dimensions
-    if not isinstance(share, Tensor):
-        if on_tensors or backend.find(share) is None:
-            raise ArgumentTypeError(
-                f"the rule of {name} must return a Tensor, got {type(share).__name__}: write it in "
-                "minigrad's operations"
-            )
-        share = new_tensor(share)
+    if not isinstance(share, Tensor) and (on_tensors or backend.find(share) is None):
+        raise ArgumentTypeError(
+            f"the rule of {name} must return a Tensor, got {type(share).__name__}: write it in "
+            "minigrad's operations"
+        )
     if share.shape != x.shape:
         if not _repeats(x.shape, share.shape):
             raise ArgumentError(
@@ -480,20 +501,18 @@ def _fitted(share: Any, y: Tensor, position: int, x: Tensor, on_tensors: bool) -
                 f"broadcast to, got {share.shape}"
             )
         share = mg.operations.unbroadcast(share, x.shape)
-    if share.dtype != x.dtype:
-        share = mg.astype(share, x.dtype)
-    return share if on_tensors else share.data
+    return in_dtype(share, x.dtype)
 
 
 class Product:
-    """aᵀ b, not yet multiplied: a rule may return it as its share where nothing is recorded.
+    """aᵀ b of two arrays, not yet multiplied: a rule may return it as its share where nothing is recorded.
 
     A weight matrix that is used twice, on clean and on adversarial examples say, has the gradient
     a₁ᵀb₁ + a₂ᵀb₂. That is one product of the stacked factors, [a₁ a₂]ᵀ[b₁ b₂]: no second array of the
     size of the weights, and no pass over both to add them.
     """
 
-    def __init__(self, *factors: tuple[Tensor, Tensor]) -> None:
+    def __init__(self, *factors: tuple[Any, Any]) -> None:
         self._factors = factors
 
     def __add__(self, other: Product) -> Product:
@@ -505,12 +524,26 @@ class Product:
         inputs, outputs = self._factors[0][0].shape[1], self._factors[0][1].shape[1]
         return rows * (inputs + outputs) <= inputs * outputs
 
-    def multiplied(self) -> Tensor:
-        if len(self._factors) == 1:
-            a, b = self._factors[0]
-        else:
-            a, b = (mg.concatenate(parts) for parts in zip(*self._factors, strict=True))
-        return mg.matmul(mg.transpose(a), b)
+    def factors(self) -> tuple[Any, Any]:
+        """(aᵀ, b), stacked."""
+        a, b = self._factors[0]
+        if len(self._factors) > 1:
+            xp = backend.of(a).xp
+            a, b = (xp.concatenate(parts) for parts in zip(*self._factors, strict=True))
+        return a.T, b
+
+    def multiplied(self, spare: Any = None) -> Any:
+        """The product, written into the array `spare` if it fits."""
+        transposed, b = self.factors()
+        shape = transposed.shape[0], b.shape[1]
+        fits = type(spare) is ndarray and spare.shape == shape and spare.flags.c_contiguous
+        if fits and spare.dtype == transposed.dtype == b.dtype:
+            return np.matmul(transposed, b, out=spare)
+        return transposed @ b
+
+
+def _spare_of(x: Tensor) -> Any:
+    return x.take_spare() if isinstance(x, mg.Parameter) else None
 
 
 def _repeats(shape: tuple[int, ...], result: tuple[int, ...]) -> bool:
@@ -550,48 +583,53 @@ def _seed(output: Tensor, gradient: Any) -> Tensor:
 _age = operator.attrgetter("_age")
 
 
-def _results_by_age(output: Tensor, create_graph: bool) -> tuple[list[Tensor], set[Tensor]]:
-    """Every computed Tensor that output depends on, itself included, the youngest last; and the leaves
-    that are used more than once."""
-    seen = {output}
-    reused = set()
-    stack = [output]
+def _plan(
+    output: Tensor, inputs: Sequence[Tensor] | None, create_graph: bool
+) -> tuple[list[Tensor], set[Tensor], set[Tensor]]:
+    """(every computed Tensor that output depends on, itself included, the youngest last; the Tensors
+    whose cotangents are wanted; the leaves that are used more than once)."""
     results = []
+    seen, reused = {output}, set()
+    stack = [] if output.is_leaf else [output]
     while stack:
         y = stack.pop()
-        if y._primitive is None:  # a leaf
-            continue
-        if y._arguments is None:
+        primitive, arguments, *_ = y._made_by
+        if arguments is None:
             raise GraphError(
                 "this graph was differentiated before, and what that needs was freed: pass "
                 "retain_graph=True to the first backward() or grad()"
             )
-        if create_graph and isinstance(y._primitive, _Remainder):
-            y._primitive.restore(y)
+        if create_graph and isinstance(primitive, _Remainder):
+            primitive.restore(y)
+            arguments = y._made_by[1]
         results.append(y)
-        for x in y._arguments:
+        age = y._age
+        for x in arguments:
             if not isinstance(x, Tensor):
                 continue
-            if x._age > y._age:
+            if x._age > age:
                 raise GraphError(
-                    f"an argument of {y._primitive.name} was changed in place after it was used (by "
+                    f"an argument of {primitive.name} was changed in place after it was used (by "
                     "an optimiser step, say): compute the output anew before differentiating it"
                 )
-            if x.requires_grad:
-                if x not in seen:
-                    seen.add(x)
+            if not x.requires_grad:
+                continue
+            is_leaf = x._made_by is None
+            if x not in seen:
+                seen.add(x)
+                if not is_leaf:
                     stack.append(x)
-                elif x._primitive is None:
-                    reused.add(x)
+            elif is_leaf:
+                reused.add(x)
     results.sort(key=_age)
-    return results, reused
+    return results, seen if inputs is None else _leading_to(inputs, results), reused
 
 
-def _leading_to(asked: set[Tensor], results: list[Tensor]) -> set[Tensor]:
-    """The asked-for Tensors, and the results that were computed from one of them."""
-    leading = set(asked)
+def _leading_to(inputs: Sequence[Tensor], results: list[Tensor]) -> set[Tensor]:
+    """The inputs, and the results that were computed from one of them."""
+    leading = set(inputs)
     for y in results:
-        for x in y._arguments:
+        for x in y._made_by[1]:
             if isinstance(x, Tensor) and x in leading:
                 leading.add(y)
                 break
@@ -627,20 +665,22 @@ def grad_and_remainder(output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     # And each result on it by itself, cut off from the way: where known cotangents come in.
     stops = []
     for y in reversed(way):
-        beside = tuple(a.detach() if isinstance(a, Tensor) and a in again else a for a in y._arguments)
+        beside = tuple(a.detach() if isinstance(a, Tensor) and a in again else a for a in y._made_by[1])
         if any(isinstance(a, Tensor) and a.requires_grad for a in beside):
             stops.append((_made_again(y, beside), way[y]))
-        along = tuple(again.get(a, a) if isinstance(a, Tensor) else a for a in y._arguments)
+        along = tuple(again.get(a, a) if isinstance(a, Tensor) else a for a in y._made_by[1])
         again[y] = _made_again(y, along)
     if not stops:
         return gradient, output.detach()
     remainder = _Remainder(again[output], [g for _, g in stops])
-    return gradient, new_tensor(output.data, remainder, tuple(stop for stop, _ in stops), {})
+    tensors = tuple(stop for stop, _ in stops)
+    return gradient, new_tensor(output.data, (remainder, tensors, [t.data for t in tensors], {}))
 
 
 def _made_again(y: Tensor, arguments: tuple[Any, ...]) -> Tensor:
     """y's value and primitive with other arguments, as old as y is."""
-    twin = new_tensor(y.data, y._primitive, arguments, y._options)
+    primitive, _, arrays, options = y._made_by
+    twin = new_tensor(y.data, (primitive, arguments, arrays, options))
     twin._age = y._age
     return twin
 
@@ -657,4 +697,4 @@ class _Remainder:
     def restore(self, remainder: Tensor) -> None:
         """Put the whole way back in place of its stops: the known cotangents are numbers, without a
         graph of their own to differentiate."""
-        remainder._primitive, remainder._arguments = mg.copy, (self.whole,)
+        remainder._made_by = (mg.copy, (self.whole,), [self.whole.data], {})

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+import minigrad as mg
 from minigrad import backend
 from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.tensor import Tensor, raw
@@ -19,11 +20,27 @@ class Parameter(Tensor):
     A host array is moved to the library that `minigrad.backend` has chosen.
     """
 
-    __slots__ = ()
+    __slots__ = ("_spare",)
 
     def __init__(self, data: Any) -> None:
         library = backend.current()
         super().__init__(library.xp.array(library.asarray(backend.to_numpy(data)), order="C"), True)
+        self._spare: Any = None
+
+    def drop_grad(self) -> None:
+        """Set grad to None. Where nobody else holds its array, the next gradient is written there: fresh
+        memory for a large one costs a fault a page, a tenth of a step."""
+        if self.grad is not None:
+            self._spare, self.grad = self.grad, None
+
+    def take_spare(self) -> Any:
+        """The array of the gradient last dropped, once; None where somebody else may still look at it."""
+        spare, self._spare = self._spare, None
+        return spare if mg.engine.nobody_elses(spare) else None
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        self._spare = None  # no part of what is pickled or copied
+        return super().__reduce_ex__(protocol)
 
 
 class Module:
@@ -67,7 +84,7 @@ class Module:
     def zero_grad(self) -> None:
         """Set every Parameter's grad to None."""
         for parameter in self.parameters():
-            parameter.grad = None
+            parameter.drop_grad()
 
     # ---- training and evaluation
 

@@ -85,7 +85,7 @@ class SGD:
     def zero_grad(self) -> None:
         """Set every Parameter's grad to None."""
         for parameter in self.parameters:
-            parameter.grad = None
+            parameter.drop_grad()
 
     def step(self) -> None:
         """Update every Parameter by its grad."""

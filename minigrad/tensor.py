@@ -37,9 +37,7 @@ class Tensor:
         "data",
         "grad",
         "requires_grad",
-        "_primitive",
-        "_arguments",
-        "_options",
+        "_made_by",
         "_age",
         "__weakref__",
     )
@@ -49,11 +47,9 @@ class Tensor:
     data: Any
     grad: Any
     requires_grad: bool
-    # A result is _primitive(*_arguments, **_options); a leaf has None three times, and a result
-    # whose graph was used up has lost the last two.
-    _primitive: Any
-    _arguments: Any
-    _options: Any
+    # A result is primitive(*arguments, **options): it keeps (primitive, arguments, their arrays,
+    # options), the latter three None once its graph was used up. A leaf has None.
+    _made_by: Any
     _age: int  # when it was computed or, for a leaf, last written in place; 0 for a leaf as given
 
     def __init__(self, data: Any, requires_grad: bool = False, *, dtype: Any = None) -> None:
@@ -74,7 +70,7 @@ class Tensor:
             )
         self.grad = None
         self.requires_grad = bool(requires_grad)
-        self._primitive = self._arguments = self._options = None
+        self._made_by = None
         self._age = 0
 
     # ---- what it is
@@ -98,7 +94,7 @@ class Tensor:
     @property
     def is_leaf(self) -> bool:
         """Whether no recorded operation made this Tensor."""
-        return self._primitive is None
+        return self._made_by is None
 
     def __repr__(self) -> str:
         library = backend.of(self.data).name
@@ -108,8 +104,8 @@ class Tensor:
             facts.insert(1, f"shape={self.shape}")
         if library != "numpy":
             facts.append(f"backend={library!r}")
-        if self._primitive is not None:
-            facts.append(f"made by {self._primitive.name}")
+        if self._made_by is not None:
+            facts.append(f"made by {self._made_by[0].name}")
         elif self.requires_grad:
             facts.append("requires_grad=True")
         return f"Tensor({', '.join(facts)})"
@@ -182,7 +178,8 @@ class Tensor:
 
     def forget(self) -> None:
         """Let go of the arguments this was computed from; it can no longer be differentiated."""
-        self._arguments = self._options = None
+        if self._made_by is not None:
+            self._made_by = (self._made_by[0], None, None, None)
 
     # ---- operators
 
@@ -325,16 +322,15 @@ def raw(value: Any) -> Any:
     return value.data if isinstance(value, Tensor) else value
 
 
-def new_tensor(
-    data: Any, primitive: Any = None, arguments: tuple[Any, ...] | None = None, options: Any = None
-) -> Tensor:
+_new = object.__new__
+
+
+def new_tensor(data: Any, made_by: tuple[Any, Any, Any, Any] | None = None) -> Tensor:
     """A Tensor around a result, without the constructor's checks."""
-    tensor = Tensor.__new__(Tensor)
+    tensor = _new(Tensor)
     tensor.data = data
     tensor.grad = None
-    tensor.requires_grad = primitive is not None
-    tensor._primitive = primitive
-    tensor._arguments = arguments
-    tensor._options = options
+    tensor.requires_grad = made_by is not None
+    tensor._made_by = made_by
     tensor._age = next_age()
     return tensor

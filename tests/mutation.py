@@ -176,7 +176,7 @@ def structural_mutants() -> Iterator[Mutant]:
             0 if i < new else slice(0, 1) if n != shape[i - new] and n else slice(None)
             for i, n in enumerate(g.shape)
         )
-        return mg.reshape(g[index], shape) if g.size else mg.operations.reductions.unbroadcast(g, shape)
+        return g[index].reshape(shape) if g.size else mg.operations.reductions.unbroadcast(g, shape)
 
     everything = lambda operation: True  # noqa: E731
     named = lambda *names: lambda operation: operation.public_name in names  # noqa: E731
@@ -207,12 +207,12 @@ def structural_mutants() -> Iterator[Mutant]:
     )
     yield Mutant(
         "walk: gradients handed out without memory of their own",
-        lambda: replaced(mg, "copy", lambda x: x),
+        lambda: replaced(mg.engine, "copied", lambda g: g),
         everything,
     )
     yield Mutant(
         "walk: gradients keep the dtype of the rule",
-        lambda: replaced(mg, "astype", lambda x, dtype: x),
+        lambda: replaced(mg.engine, "in_dtype", lambda share, dtype: share),
         named("ties and dtypes"),
     )
 

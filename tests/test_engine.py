@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -285,19 +286,26 @@ class TestGrad:
 
 def count_products(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A list to which every matrix product adds its number of floating-point operations."""
+    from minigrad.engine import Product
     from minigrad.operations import products
 
     flops: list[int] = []
 
-    def counted(forward: Any) -> Any:
-        def wrapper(xp: Any, x: Any, W: Any, *rest: Any) -> Any:
-            flops.append(2 * int(np.prod(x.shape)) * W.shape[-1])
-            return forward(xp, x, W, *rest)
+    def counted(owner: Any, name: str, operands: Callable[..., tuple[Any, Any]]) -> None:
+        original = getattr(owner, name)
 
-        return wrapper
+        def wrapper(*arguments: Any) -> Any:
+            x, y = operands(*arguments)
+            if not isinstance(x, mg.Tensor):  # of Tensors it is counted where their arrays are multiplied
+                flops.append(2 * int(np.prod(x.shape)) * y.shape[-1])
+            return original(*arguments)
 
-    for primitive in (products._matmul, products._linear):
-        monkeypatch.setattr(primitive, "forward", counted(primitive.forward))
+        monkeypatch.setattr(owner, name, wrapper)
+
+    counted(products._matmul, "forward", lambda xp, x, y: (x, y))
+    counted(products._linear, "forward", lambda xp, x, W, b: (x, W))
+    counted(products, "_times_transposed", lambda g, W: (g, W.T))
+    counted(Product, "multiplied", lambda product, *spare: product.factors())
     return flops
 
 
@@ -769,3 +777,63 @@ class TestRulesOnBareArrays:
                 np.testing.assert_array_equal(x.grad, 2.0)
                 np.testing.assert_array_equal(constant, 0.0)
                 assert not np.shares_memory(x.grad, constant)
+
+    def test_an_array_that_a_rule_keeps_is_not_written_to(self) -> None:
+        constant = np.full(3, 2.0)
+
+        @mg.primitive
+        def twice(xp: Any, x: Any) -> Any:
+            return 2.0 * x
+
+        twice.set_vjps(lambda g, y, x: constant)
+        t = leaf(np.ones(3))
+        mg.sum(twice(t) + twice(t) + twice(t)).backward()
+        np.testing.assert_array_equal(t.grad, 6.0)
+        np.testing.assert_array_equal(constant, 2.0)
+        t.grad = None
+        mg.sum(twice(t)).backward()
+        assert not np.shares_memory(t.grad, constant)
+
+
+class TestMemoryOfGradients:
+    """The next gradient of a Parameter is written where the last was, if nobody looks at that."""
+
+    def gradients(self, keep: Callable[[np.ndarray], Any]) -> tuple[np.ndarray, Any, np.ndarray, int]:
+        """(the second gradient, what was kept of the first, the first's values, where the first was)."""
+        W = mg.Parameter(np.ones((3, 4)))
+        mg.sum(mg.matmul(rng.normal(size=(2, 3)), W)).backward()
+        first, where, kept = W.grad.copy(), W.grad.ctypes.data, keep(W.grad)
+        W.drop_grad()
+        assert W.grad is None
+        mg.sum(mg.matmul(np.full((2, 3), 0.5), W)).backward()
+        np.testing.assert_array_equal(W.grad, 1.0)
+        return W.grad, kept, first, where
+
+    def test_it_is_used_again(self) -> None:
+        second, _, _, where = self.gradients(lambda grad: None)
+        assert second.ctypes.data == where
+
+    @pytest.mark.parametrize("keep", [lambda grad: grad, lambda grad: grad[1:], lambda grad: mg.Tensor(grad)])
+    def test_but_not_while_somebody_holds_it_or_a_part(self, keep: Callable[..., Any]) -> None:
+        second, kept, first, where = self.gradients(keep)
+        kept = kept.numpy() if isinstance(kept, mg.Tensor) else kept
+        assert not np.shares_memory(second, kept)
+        np.testing.assert_array_equal(kept, first[-len(kept) :])
+
+    def test_of_another_dtype_or_shape_it_is_let_go(self) -> None:
+        W = mg.Parameter(np.ones((3, 4)))
+        for grad in (np.zeros((3, 4), np.float32), np.zeros((4, 3)), np.zeros((3, 8))[:, ::2]):
+            W.grad = grad
+            W.drop_grad()
+            mg.sum(mg.matmul(np.ones((2, 3)), W)).backward()
+            np.testing.assert_array_equal(W.grad, 2.0)
+            assert W.grad.dtype == np.float64
+            W.grad = None
+
+    def test_it_is_neither_copied_nor_pickled(self) -> None:
+        W = mg.Parameter(np.ones((100, 100)))
+        W.grad = np.ones((100, 100))
+        with_grad = len(pickle.dumps(W))
+        W.drop_grad()
+        assert len(pickle.dumps(W)) < 0.6 * with_grad
+        assert copy.deepcopy(W).take_spare() is None

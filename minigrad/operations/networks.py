@@ -21,7 +21,6 @@ from minigrad.errors import (
 from minigrad.operands import as_array
 from minigrad.operations.elementwise import multiply, sigmoid
 from minigrad.operations.reductions import mean, softmax, sum
-from minigrad.operations.shapes import reshape
 from minigrad.tensor import Tensor, raw
 
 # ---- costs
@@ -76,9 +75,7 @@ def _cross_entropy_slope(xp: Any, z: Any, labels: Any) -> Any:
 
 
 # ∂cost/∂zⱼ = pⱼ − [j is the label], p = softmax(z)
-_cross_entropy.set_vjps(
-    lambda g, cost, z, labels: reshape(g, (*g.shape, 1)) * _cross_entropy_slope(z, labels)
-)
+_cross_entropy.set_vjps(lambda g, cost, z, labels: g[..., None] * _cross_entropy_slope(z, labels))
 
 
 @_cross_entropy_slope.set_vjps
@@ -135,10 +132,23 @@ def _maxout(xp: Any, z: Any, pieces: int) -> Any:
     return _in_pieces(z, pieces).max(-2)
 
 
+_IN_CACHE = 1 << 16  # elements
+
+
 @primitive
 def _spread(xp: Any, y: Any, wins: Any) -> Any:
     """Each unit's value at its winning piece, zeros at the others."""
-    return (y[..., None, :] * wins).reshape(*y.shape[:-1], wins.shape[-2] * wins.shape[-1])
+    pieces, units = wins.shape[-2:]
+    shape = *y.shape[:-1], pieces * units
+    y, wins = y.reshape(-1, 1, units), wins.reshape(-1, pieces, units)
+    result = xp.empty(wins.shape, y.dtype)
+    # From booleans to numbers, and times y, so many examples at a time that they stay in the cache.
+    rows = max(1, _IN_CACHE // (pieces * units)) if xp is np else max(1, len(y))
+    for start in range(0, len(y), rows):
+        part = result[start : start + rows]
+        part[...] = wins[start : start + rows]
+        part *= y[start : start + rows]
+    return result.reshape(shape)
 
 
 @primitive

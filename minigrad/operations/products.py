@@ -66,10 +66,15 @@ def _linear(xp: Any, x: Any, W: Any, b: Any) -> Any:
 
 
 _linear.set_vjps(
-    lambda g, z, x, W, b: matmul(g, swap_last(W)),
+    lambda g, z, x, W, b: _times_transposed(g, W),
     lambda g, z, x, W, b: _transposed_product(x, g, W),
     lambda g, z, x, W, b: g,  # summed over the batch by the walk
 )
+
+
+def _times_transposed(g: Any, W: Any) -> Any:
+    """g Wᵀ: the cotangent of x in x W."""
+    return g @ W.T
 
 
 def linear(x: Any, W: Any, b: Any) -> Tensor:

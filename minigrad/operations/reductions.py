@@ -57,16 +57,16 @@ def sum(xp: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:  # n
 sum.set_vjps(lambda g, y, x, axis, keepdims: broadcast_to(_with_axes(g, x, axis), x.shape))
 
 
-def unbroadcast(g: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """g summed over every axis along which an operand of `shape` was repeated.
+def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
+    """g, a Tensor or an array, summed over every axis along which an operand of `shape` was repeated.
 
     The one place where broadcasting is undone: if x[i] appears in several elements of the result,
     its cotangent is the sum of theirs.
     """
     new = g.ndim - len(shape)
     repeated = tuple(i for i, n in enumerate(g.shape) if i < new or n != shape[i - new])
-    summed = sum(g, repeated) if repeated else g
-    return summed if summed.shape == shape else reshape(summed, shape)
+    summed = g.sum(repeated, keepdims=True) if repeated else g
+    return summed if summed.shape == shape else summed.reshape(shape)
 
 
 # ---- the others
