@@ -71,6 +71,8 @@ def step_along(
     x: Any, gradient: Any, step: float, norm: float, bounds: tuple[float, float] | None = None
 ) -> Any:
     """x + step · steepest(gradient), clipped to bounds, in new memory and x's dtype."""
+    if norm == INFINITY and (kernels := backend.kernels_for(x)):
+        return kernels.sign_step(x, gradient, step, bounds)
     result = steepest(gradient, norm)
     result *= step
     result += x

@@ -103,11 +103,10 @@ class Training:
         """Go once over the training digits in shuffled batches, measure, and end the stage if due."""
         x, y = self.training_digits.x, self.training_digits.y
         # Whatever the epoch draws, the order, masks, noise, follows from its number alone.
-        generator = backend.random_generator(
-            np.random.SeedSequence((self.seed, ORDER, self.number, self.done))
-        )
+        seed = np.random.SeedSequence((self.seed, ORDER, self.number, self.done))
+        generator = backend.random_generator(seed)
         if hasattr(self.model, "dropout_generator"):
-            self.model.dropout_generator = generator
+            self.model.dropout_generator = backend.mask_generator(seed.spawn(1)[0])
         order = generator.permutation(len(y))[: self.updates * BATCH].reshape(self.updates, BATCH)
         order = backend.of(x).asarray(order)
         total = 0.0

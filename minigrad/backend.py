@@ -23,12 +23,16 @@ from minigrad.errors import ArgumentError, BackendError, check_choice, check_cou
 
 
 class Backend:
-    """An array library: its module `xp`, its array type, and what the libraries do differently."""
+    """An array library: its module `xp`, its array type, and what the libraries do differently.
 
-    def __init__(self, name: str, xp: Any, array_type: type[Any]) -> None:
+    kernels  its fused kernels (see `minigrad.kernels`), or None: then the plain forms run
+    """
+
+    def __init__(self, name: str, xp: Any, array_type: type[Any], kernels: Any = None) -> None:
         self.name = name
         self.xp = xp
         self.array_type = array_type
+        self.kernels = kernels
 
     def __repr__(self) -> str:
         return f"<minigrad backend {self.name!r}>"
@@ -64,7 +68,9 @@ class CupyBackend(Backend):
             ) from error
         if devices == 0:
             raise BackendError("CuPy is installed, but CUDA finds no GPU on this machine")
-        super().__init__("cupy", cupy, cupy.ndarray)
+        from minigrad.kernels import Kernels
+
+        super().__init__("cupy", cupy, cupy.ndarray, Kernels(cupy))
 
     def to_numpy(self, array: Any) -> np.ndarray:
         return self.xp.asnumpy(array)
@@ -111,6 +117,13 @@ def of(array: Any) -> Backend:
     return backend
 
 
+def kernels_for(array: Any) -> Any:
+    """The fused kernels for a float32 or float64 array; None where the plain form is to run."""
+    if type(array) is np.ndarray or array.dtype.char not in "fd":
+        return None
+    return of(array).kernels
+
+
 def to_numpy(data: Any) -> np.ndarray:
     """`data` as a NumPy array, copied from the device where it lies on one."""
     backend = find(data)
@@ -154,9 +167,17 @@ class use:
 def random_generator(seed: int | np.random.SeedSequence) -> np.random.Generator:
     """A random generator on the *host*.
 
-    Initial weights and dropout masks are drawn from it and then uploaded, so that a seed gives the
-    same numbers on every backend.
+    Initial weights are drawn from it and then uploaded, so that a seed gives the same numbers on
+    every backend.
     """
     if not isinstance(seed, np.random.SeedSequence):
         check_count("seed", seed, low=0)
     return np.random.default_rng(seed)
+
+
+def mask_generator(seed: int | np.random.SeedSequence) -> np.random.Generator:
+    """A counter-based generator, for `dropout`: each of its numbers follows from a key and the number's
+    place in the sequence, so that a kernel on the device finds the numbers that the host would draw."""
+    if not isinstance(seed, np.random.SeedSequence):
+        check_count("seed", seed, low=0)
+    return np.random.Generator(np.random.Philox(seed))

@@ -135,7 +135,9 @@ class SGD:
 
 def update(p: Any, v: Any, g: Any, lr: float, momentum: float) -> None:
     """v ← momentum·v − lr·g and p ← p + v, in place, for arrays of one shape and library."""
-    if isinstance(p, np.ndarray) and p.flags.c_contiguous and v.flags.c_contiguous and g.flags.c_contiguous:
+    if kernels := backend.kernels_for(p):
+        kernels.update(p, v, g, lr, momentum)
+    elif isinstance(p, np.ndarray) and p.flags.c_contiguous and v.flags.c_contiguous and g.flags.c_contiguous:
         scratch = np.empty(min(_BLOCK, p.size), p.dtype)
         p, v, g = p.reshape(-1), v.reshape(-1), g.reshape(-1)
         for start in range(0, p.size, _BLOCK):
@@ -152,6 +154,9 @@ def update(p: Any, v: Any, g: Any, lr: float, momentum: float) -> None:
 
 def limit_columns(W: Any, max_norm: float) -> None:
     """Scale back, in place, each column of W whose Euclidean norm is above max_norm."""
+    if kernels := backend.kernels_for(W):
+        kernels.limit_columns(W, max_norm)
+        return
     xp = backend.of(W).xp
     squares = xp.einsum("ij,ij->j", W, W)
     too_long = squares > max_norm**2

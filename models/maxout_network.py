@@ -48,7 +48,7 @@ class MaxoutNetwork(Classifier):
         self.dropout = dropout
         check_count("seed", seed, low=0)
         seeds = np.random.SeedSequence(seed).spawn(2)
-        weights, self.dropout_generator = map(backend.random_generator, seeds)
+        weights, self.dropout_generator = backend.random_generator(seeds[0]), backend.mask_generator(seeds[1])
         widths = (n_features, *self.units)
         self.hidden = [
             Linear(inputs, units * pieces, weights) for inputs, units in zip(widths, self.units, strict=False)

@@ -312,7 +312,9 @@ def _on_device(function: Callable[..., mg.Tensor], name: str) -> Callable[..., m
 
 
 def _dropout(x: Any, keep: float, seed: int, scale: float | None) -> Any:
-    mask = np.random.default_rng(seed).random(x.shape, dtype=np.float32) < keep
+    bits = np.random.default_rng(seed).integers(0, 2**64 - 1, -(-x.size // 16) * 4, np.uint64, endpoint=True)
+    numbers = [int(word) >> shift & 0xFFFF for word in bits for shift in (0, 16, 32, 48)]
+    mask = np.array(numbers[: x.size]).reshape(x.shape) < round(keep * 2**16)
     return x * mask * (1.0 / keep if scale is None else scale)
 
 

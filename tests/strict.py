@@ -6,7 +6,8 @@ What runs on NumPy may still break on a GPU. So the suite runs over this library
 - has the functions and methods that CuPy has, by name, and no others;
 - returns arrays without dimensions where NumPy returns scalars;
 - refuses lists and tuples as operands;
-- counts transfers to and from the "device", and whatever would make the host wait for it.
+- counts transfers to and from the "device", whatever would make the host wait for it, and about what
+  would be a kernel launch: all but views and fresh memory.
 
 `python -m tests.strict --write-names` writes the names anew from an installed CuPy.
 """
@@ -49,6 +50,7 @@ class Counter:
     def reset(self) -> None:
         self.uploads: list[int] = []  # in bytes
         self.synchronisations: list[str] = []  # what the host waited for
+        self.launches: list[str] = []  # about what CuPy would launch a kernel for
 
 
 counter = Counter()
@@ -116,6 +118,7 @@ class Array:
         return _device(found, self)
 
     def __setitem__(self, index: Any, value: Any) -> None:
+        counter.launches.append("setitem")
         self._host[_index(index)] = _operand(value)
 
     def __repr__(self) -> str:
@@ -166,8 +169,14 @@ def _option(value: Any) -> Any:
     return value._host if isinstance(value, Array) else value
 
 
+VIEWS = ("reshape", "transpose", "swapaxes", "squeeze", "view", "ravel", "broadcast_to", "expand_dims",
+         "moveaxis", "empty", "empty_like", "ascontiguousarray")  # fmt: skip
+
+
 def _method(self: Array, name: str) -> Callable[..., Any]:
     def call(*arguments: Any, **options: Any) -> Any:
+        if name not in VIEWS:
+            counter.launches.append(name)
         plain = [_option(argument) for argument in arguments]
         return _device(getattr(self._host, name)(*plain, **{k: _option(v) for k, v in options.items()}), self)
 
@@ -180,12 +189,15 @@ def _binary(name: str) -> None:
     def forward(self: Array, other: Any) -> Any:
         if getattr(other, "__array_ufunc__", 0) is None and not isinstance(other, Array):
             return NotImplemented
+        counter.launches.append(name)
         return _device(function(self._host, _operand(other)))
 
     def reflected(self: Array, other: Any) -> Any:
+        counter.launches.append(name)
         return _device(function(_operand(other), self._host))
 
     def in_place(self: Array, other: Any) -> Array:
+        counter.launches.append(name)
         result = getattr(self._host, f"__i{name}__")(_operand(other))
         if result is NotImplemented:
             raise TypeError(f"unsupported in-place {name}")
@@ -204,7 +216,12 @@ for _name in (*COMPARISONS, "add", "sub", "mul", "truediv", "pow", "matmul", "an
 
 def _unary(name: str) -> None:
     function = getattr(operator, name)
-    setattr(Array, f"__{name}__", lambda self: _device(function(self._host)))
+
+    def forward(self: Array) -> Any:
+        counter.launches.append(name)
+        return _device(function(self._host))
+
+    setattr(Array, f"__{name}__", forward)
 
 
 for _name in ("neg", "invert", "abs"):
@@ -242,6 +259,8 @@ class Library(types.ModuleType):
             return function
 
         def call(*arguments: Any, **options: Any) -> Any:
+            if name not in VIEWS:
+                counter.launches.append(name)
             out = options.get("out")
             count = OPERANDS.get(name, len(arguments))
             plain = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from minigrad.errors import (
     check_number,
     check_sign_labels,
 )
+from minigrad.kernels import MOST_CLASSES
 from minigrad.operands import as_array
 from minigrad.operations.elementwise import multiply, sigmoid
 from minigrad.operations.reductions import mean, softmax, sum
@@ -51,8 +53,15 @@ def _rows(z: Any, labels: Any) -> tuple[Any, Any, Any]:
     return z, xp.arange(len(z)), labels.reshape(-1)
 
 
+def _kernels_for_costs(z: Any) -> Any:
+    """The kernels, where there are some and the classes are few enough for them."""
+    return backend.kernels_for(z) if z.shape[-1] <= MOST_CLASSES else None
+
+
 @primitive
 def _cross_entropy(xp: Any, z: Any, labels: Any) -> Any:
+    if kernels := _kernels_for_costs(z):
+        return kernels.cross_entropy(z, labels)
     rows, i, label = _rows(z, labels)
     d = rows - rows[i, label][:, None]  # zⱼ − z_label; 0 at the label
     m = d.max(-1)
@@ -65,6 +74,8 @@ def _cross_entropy(xp: Any, z: Any, labels: Any) -> Any:
 
 @primitive
 def _cross_entropy_slope(xp: Any, z: Any, labels: Any) -> Any:
+    if kernels := _kernels_for_costs(z):
+        return kernels.cross_entropy_slope(z, labels)
     rows, i, label = _rows(z, labels)
     p = xp.exp(rows - rows.max(-1, keepdims=True))
     p /= p.sum(-1, keepdims=True)
@@ -129,6 +140,8 @@ def logistic_cost(logits: Any, labels: Any, reduction: str = "mean") -> Tensor:
 
 @primitive
 def _maxout(xp: Any, z: Any, pieces: int) -> Any:
+    if kernels := backend.kernels_for(z):
+        return kernels.maxout(z, pieces)
     return _in_pieces(z, pieces).max(-2)
 
 
@@ -140,10 +153,12 @@ def _spread(xp: Any, y: Any, wins: Any) -> Any:
     """Each unit's value at its winning piece, zeros at the others."""
     pieces, units = wins.shape[-2:]
     shape = *y.shape[:-1], pieces * units
+    if xp is not np:
+        return (y[..., None, :] * wins).reshape(shape)
     y, wins = y.reshape(-1, 1, units), wins.reshape(-1, pieces, units)
-    result = xp.empty(wins.shape, y.dtype)
+    result = np.empty(wins.shape, y.dtype)
     # From booleans to numbers, and times y, so many examples at a time that they stay in the cache.
-    rows = max(1, _IN_CACHE // (pieces * units)) if xp is np else max(1, len(y))
+    rows = max(1, _IN_CACHE // (pieces * units))
     for start in range(0, len(y), rows):
         part = result[start : start + rows]
         part[...] = wins[start : start + rows]
@@ -163,6 +178,8 @@ def _in_pieces(z: Any, pieces: int) -> Any:
 
 def _wins(z: Any, y: Any, pieces: int) -> Any:
     """True at each unit's first greatest piece: (…, pieces, units)."""
+    if kernels := backend.kernels_for(z):
+        return kernels.wins(z, pieces)
     xp = backend.of(z).xp
     greatest = _in_pieces(z, pieces) == y[..., None, :]
     if xp is np and np.count_nonzero(greatest) == y.size and not (y.size and np.isnan(y.max())):
@@ -202,8 +219,10 @@ def dropout(
 ) -> Tensor:
     """x with each element kept with probability `keep` and times `scale`, and set to 0 otherwise.
 
-    generator  of the host (`minigrad.backend.random_generator`): one seed, one sequence of masks on
-               every backend
+    keep       rounded to a multiple of 2⁻¹⁶
+    generator  of `minigrad.backend.mask_generator`, or any other of NumPy's: one seed, one sequence of
+               masks on every backend. On a GPU the former's masks are drawn by the kernel that
+               applies them, without memory or a transfer; others' are drawn on the host and uploaded.
     scale      1/keep where None, so that the expected value is x
 
     It always drops: whether a model is training is for the model to say.
@@ -215,6 +234,42 @@ def dropout(
     if x.dtype.kind != "f":
         raise ArgumentTypeError(f"x must be real (floating point), got dtype {x.dtype}")
     factor = 1.0 / keep if scale is None else check_number("scale", scale)
-    mask = (generator.random(x.shape, dtype=np.float32) < keep).astype(x.dtype)
-    mask *= factor
+    threshold = max(1, round(keep * 2**16))
+    if backend.kernels_for(x.data) is not None:
+        place = _place(generator, x.size)
+        if place is not None:
+            return _dropped(x, *place, threshold, factor)
+    kept = _sixteen_bits(generator, x.size).reshape(x.shape) < threshold
+    mask = kept.astype(x.dtype)
+    if factor != 1.0:
+        mask *= factor
     return multiply(x, backend.of(x.data).asarray(mask))
+
+
+def _sixteen_bits(generator: np.random.Generator, count: int) -> Any:
+    """So many numbers from 0 to 2¹⁶ − 1, in whole blocks of four words, as Philox makes them: a float a
+    number would be twice the work."""
+    words = 4 * math.ceil(count / 16)
+    return generator.integers(0, 2**64 - 1, words, np.uint64, endpoint=True).view(np.uint16)[:count]
+
+
+def _place(generator: np.random.Generator, count: int) -> tuple[Any, Any] | None:
+    """(key, counter) from which a kernel draws what `_sixteen_bits` would, which are skipped; None where
+    the generator is of another kind, or in the middle of a block."""
+    bits = generator.bit_generator
+    if not isinstance(bits, np.random.Philox):
+        return None
+    state: Any = bits.state
+    if state["buffer_pos"] != 4 or state["has_uint32"]:
+        return None
+    bits.advance(math.ceil(count / 16))
+    return tuple(state["state"]["key"].tolist()), tuple(state["state"]["counter"].tolist())
+
+
+@primitive
+def _dropped(xp: Any, x: Any, key: Any, counter: Any, threshold: int, scale: float) -> Any:
+    return backend.kernels_for(x).dropout(x, key, counter, threshold, scale)
+
+
+# The same place in the sequence gives the same mask once more: none is kept.
+_dropped.set_vjps(lambda g, y, x, key, counter, threshold, scale: _dropped(g, key, counter, threshold, scale))

@@ -1,0 +1,240 @@
+"""The fused kernels: each gives what its plain form gives, and the whole engine runs on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minigrad as mg
+from attacks import adversarial_objective, fgsm
+from attacks.fast_gradient import step_along
+from attacks.norms import INFINITY
+from minigrad import backend, optim
+from minigrad.kernels import MOST_CLASSES
+from minigrad.operations import networks
+from minigrad.optim import SGD
+from minigrad.testing import arrays, check_gradients, seeds
+from models import MaxoutNetwork
+from tests import host_kernels
+from tests.host_kernels import StrictWithKernels
+from tests.strict import counter
+
+rng = np.random.default_rng(0)
+FLOATS = st.sampled_from([np.float32, np.float64])
+
+
+@pytest.fixture(params=["strict", pytest.param("cupy", marks=pytest.mark.gpu)], autouse=True)
+def fused(request: pytest.FixtureRequest) -> Iterator[backend.Backend]:
+    """A library with kernels: CuPy where there is a GPU, and the kernels' text compiled for the host."""
+    if request.param == "cupy":
+        try:
+            library = backend.get("cupy")
+        except backend.BackendError as error:
+            pytest.skip(str(error))
+        with backend.use("cupy"):
+            yield library
+        return
+    if host_kernels.compiler is None:
+        pytest.skip("no g++ to compile the kernels' text")
+    plain = backend.get("strict")
+    backend.register(StrictWithKernels())
+    try:
+        with backend.use("strict"):
+            counter.reset()
+            yield backend.get("strict")
+    finally:
+        backend.register(plain)
+
+
+def both(function: Any, *host: Any) -> tuple[Any, Any]:
+    """function(*arrays) with kernels, and plain on NumPy; both as NumPy arrays."""
+    library = backend.current()
+    on_device = function(*(library.asarray(a) if isinstance(a, np.ndarray) else a for a in host))
+    return library.to_numpy(on_device), function(*host)
+
+
+def close(pair: tuple[Any, Any], exact: bool = False) -> None:
+    found, expected = pair
+    assert found.dtype == expected.dtype
+    assert found.shape == expected.shape
+    tolerance = 0 if exact else 20 * np.finfo(expected.dtype).eps
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=0 if exact else tolerance)
+
+
+def forward(primitive: Any) -> Any:
+    """A primitive's forward, on the library of its first array."""
+    return lambda x, *rest: primitive.forward(backend.of(x).xp, x, *rest)
+
+
+@st.composite
+def maxout_inputs(draw: st.DrawFn) -> tuple[np.ndarray, int]:
+    """Values with ties, infinities and NaN among them."""
+    pieces, units = draw(st.integers(1, 5)), draw(st.integers(1, 4))
+    leading = draw(st.lists(st.integers(0, 3), max_size=2))
+    values = st.sampled_from([-2.0, -1.0, 0.0, 0.5, 3.0, np.inf, -np.inf, np.nan])
+    flat = draw(st.lists(values, min_size=(n := int(np.prod(leading)) * pieces * units), max_size=n))
+    return np.array(flat, draw(FLOATS)).reshape(*leading, pieces * units), pieces
+
+
+class TestEachKernel:
+    @given(maxout_inputs())
+    def test_maxout(self, drawn: Any) -> None:
+        z, pieces = drawn
+        close(both(forward(networks._maxout), z, pieces), exact=True)
+
+    @given(maxout_inputs())
+    def test_the_winning_pieces(self, drawn: Any) -> None:
+        z, pieces = drawn
+        y = networks._in_pieces(z, pieces).max(-2)
+        close(both(lambda z, y: networks._wins(z, y, pieces), z, y), exact=True)
+
+    @given(st.data(), FLOATS)
+    def test_cross_entropy_and_its_slope(self, data: Any, dtype: Any) -> None:
+        classes = data.draw(st.integers(1, 12))
+        z = data.draw(arrays((data.draw(st.integers(0, 4)), classes), low=-60.0, high=60.0)).astype(dtype)
+        labels = data.draw(st.lists(st.integers(0, classes - 1), min_size=len(z), max_size=len(z)))
+        labels = np.array(labels, data.draw(st.sampled_from([np.int64, np.uint8])))
+        close(both(forward(networks._cross_entropy), z, labels))
+        close(both(forward(networks._cross_entropy_slope), z, labels))
+
+    @pytest.mark.parametrize("margin", [50.0, 90.0])
+    def test_a_confident_answer_keeps_its_cost_and_slope(self, margin: float) -> None:
+        z, labels = np.array([[margin, 0.0, 0.0]], np.float32), np.array([0])
+        for primitive in (networks._cross_entropy, networks._cross_entropy_slope):
+            found, expected = both(forward(primitive), z, labels)
+            np.testing.assert_allclose(found, expected, rtol=1e-5)
+            assert (found != 0).all()
+
+    def test_many_classes_are_left_to_the_library(self) -> None:
+        z, labels = rng.normal(size=(3, MOST_CLASSES + 1)), np.array([0, 5, MOST_CLASSES])
+        close(both(forward(networks._cross_entropy), z, labels))
+        assert "cross_entropy" not in counter.launches
+
+    @given(st.integers(0, 70), seeds(), st.integers(0, 5), st.sampled_from([0.5, 0.8, 1e-9, 1.0]))
+    def test_dropout_draws_the_hosts_masks(self, size: int, seed: int, drawn: int, keep: float) -> None:
+        """Bit for bit, call after call; and the generators go on alike."""
+        x = rng.normal(size=size)
+        generators = [backend.mask_generator(seed) for _ in range(2)]
+        for generator in generators:
+            generator.bit_generator.advance(2**64 - 3)  # the counter's first word overflows
+            generator.integers(0, 2**64 - 1, 4 * drawn, np.uint64, endpoint=True)
+        for _ in range(2):
+            with backend.use("numpy"):
+                expected = mg.dropout(x, keep, generator=generators[0]).numpy()
+            found = mg.dropout(backend.current().asarray(x), keep, generator=generators[1])
+            np.testing.assert_array_equal(found.numpy(), expected)
+        assert generators[0].random() == generators[1].random()
+
+    def test_another_generators_masks_are_uploaded(self, fused: Any) -> None:
+        x = np.ones(100, np.float32)
+        in_the_middle = backend.mask_generator(1)
+        in_the_middle.random()
+        for generator in (np.random.default_rng(1), in_the_middle):
+            twin = np.random.Generator(type(generator.bit_generator)())
+            twin.bit_generator.state = generator.bit_generator.state
+            found = mg.dropout(fused.asarray(x), generator=generator).numpy()
+            with backend.use("numpy"):
+                np.testing.assert_array_equal(found, mg.dropout(x, generator=twin).numpy())
+        assert "dropout" not in counter.launches
+
+    def test_dropouts_derivatives_have_the_same_mask(self) -> None:
+        x = rng.normal(size=(4, 9))
+        check_gradients(lambda t: mg.dropout(t * t, 0.5, generator=backend.mask_generator(3)), x, order=2)
+
+    @given(st.data(), FLOATS)
+    def test_the_update(self, data: Any, dtype: Any) -> None:
+        p, v, g = (data.draw(arrays((3, 4))).astype(dtype) for _ in range(3))
+
+        def updated(p: Any, v: Any, g: Any) -> Any:
+            p, v = p.copy(), v.copy()
+            optim.update(p, v, g, 0.1, 0.5)
+            return backend.of(p).xp.stack([p, v])
+
+        close(both(updated, p, v, g))
+
+    @given(st.data(), FLOATS)
+    def test_max_norm(self, data: Any, dtype: Any) -> None:
+        W = data.draw(arrays((5, 3))).astype(dtype)
+
+        def limited(W: Any) -> Any:
+            W = W.copy()
+            optim.limit_columns(W, 1.5)
+            return W
+
+        close(both(limited, W))
+
+    @given(st.data(), FLOATS, st.sampled_from([None, (0.0, 1.0), (-0.1, 0.3)]))
+    def test_the_step_along_the_sign(self, data: Any, dtype: Any, bounds: Any) -> None:
+        x = data.draw(arrays((3, 4), low=0.0, high=1.0)).astype(dtype)
+        g = data.draw(arrays((3, 4)) | st.just(np.zeros((3, 4)))).astype(dtype)
+        g[0, 0] = data.draw(st.sampled_from([0.0, np.nan, np.inf]))
+        close(both(lambda x, g: step_along(x, g, -0.25, INFINITY, bounds), x, g), exact=True)
+
+    def test_half_precision_runs_in_the_plain_form(self) -> None:
+        close(both(forward(networks._maxout), rng.normal(size=(2, 6)).astype(np.float16), 3), exact=True)
+        assert "maxout" not in counter.launches
+
+
+class TestTheWhole:
+    def network(self) -> tuple[Any, np.ndarray, np.ndarray]:
+        model = MaxoutNetwork(12, 4, units=(6, 5), pieces=3, dropout=(0.8, 0.5), seed=1)
+        for parameter in model.parameters():
+            parameter.data *= 20.0
+        random = np.random.default_rng(2)
+        return model, random.random((9, 12), np.float32), random.integers(0, 4, 9)
+
+    def trained(self, name: str) -> list[np.ndarray]:
+        with backend.use(name) as library:
+            model, x, y = self.network()
+            optimiser = SGD(model.parameters(), lr=0.1, momentum=0.5, max_norm=1.9365)
+            x, y = library.asarray(x), library.asarray(y)
+            for _ in range(5):
+                optimiser.zero_grad()
+                adversarial_objective(model, x, y).backward()
+                optimiser.step()
+            adversarial = fgsm(model, x, y, epsilon=0.1, bounds=(0.0, 1.0))
+            return [p.numpy() for p in model.parameters()] + [library.to_numpy(adversarial)]
+
+    def test_adversarial_training_and_an_attack(self, fused: Any) -> None:
+        for found, expected in zip(self.trained(fused.name), self.trained("numpy"), strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+
+    def test_gradients_to_the_second_order(self) -> None:
+        labels = np.array([0, 2])
+        check_gradients(
+            lambda z: mg.softmax_cross_entropy(mg.maxout(z * z, 2), labels), rng.normal(size=(2, 6)), order=2
+        )
+
+    def test_a_step_uploads_nothing_and_waits_for_nothing(self, fused: Any) -> None:
+        if fused.name != "strict":
+            pytest.skip("counted by the strict library")
+        launches = self.launches_of_a_step()
+        assert counter.uploads == []
+        assert counter.synchronisations == []
+        assert {"maxout", "maxout_wins", "cross_entropy", "cross_entropy_slope", "dropout", "momentum_update",
+                "column_squares", "max_norm", "sign_step"} < set(launches)  # fmt: skip
+
+    def launches_of_a_step(self) -> list[str]:
+        """Those of the second step: the first makes the velocities."""
+        model, x, y = self.network()
+        optimiser = SGD(model.parameters(), lr=0.1, momentum=0.5, max_norm=1.9365)
+        x, y = backend.current().asarray(x), backend.current().asarray(y)
+        for _ in range(2):
+            counter.reset()
+            optimiser.zero_grad()
+            adversarial_objective(model, x, y).backward()
+            optimiser.step()
+        return list(counter.launches)
+
+    def test_a_step_has_half_the_launches_of_the_plain_forms(self, fused: Any) -> None:
+        if fused.name != "strict":
+            pytest.skip("counted by the strict library")
+        with_kernels = self.launches_of_a_step()
+        fused.kernels = None
+        plain = self.launches_of_a_step()
+        assert len(with_kernels) < 0.55 * len(plain)
