@@ -11,6 +11,8 @@ from attacks.gradients import cost_of, prepare
 from attacks.norms import INFINITY
 from minigrad.errors import ArgumentError, ArgumentTypeError, check_number
 
+LEAST_WEIGHT = 0.01
+
 
 def adversarial_objective(
     model: Any,
@@ -53,6 +55,10 @@ def adversarial_objective(
             adversarial = cost_of(model, attack(model, x, y, epsilon=epsilon), y, "mean")
             return alpha * clean + (1.0 - alpha) * adversarial
         leaf = mg.Tensor(x, requires_grad=True)
-        gradient, clean = mg.grad_and_remainder(cost_of(model, leaf, y, "mean"), leaf)
+        J = cost_of(model, leaf, y, "mean")
+        # α J has the same gradient's sign, and its remainder needs no more scaling, which is a pass over
+        # every cotangent; but an α of next to nothing would round the gradient to 0.
+        weighted = alpha >= LEAST_WEIGHT
+        gradient, clean = mg.grad_and_remainder(alpha * J if weighted else J, leaf)
         adversarial = cost_of(model, step_along(x, gradient.data, epsilon, INFINITY), y, "mean")
-        return alpha * clean + (1.0 - alpha) * adversarial
+        return (clean if weighted else alpha * clean) + (1.0 - alpha) * adversarial

@@ -685,6 +685,11 @@ def _made_again(y: Tensor, arguments: tuple[Any, ...]) -> Tensor:
     return twin
 
 
+def _is_one(g: Any) -> bool:
+    """Whether g is known to be 1: on the host alone, for looking at it would make a GPU wait."""
+    return type(g) is ndarray and bool(g == 1.0)
+
+
 class _Remainder:
     """Hands each stop the cotangent that is already known for it."""
 
@@ -692,7 +697,9 @@ class _Remainder:
 
     def __init__(self, whole: Tensor, cotangents: list[Tensor]) -> None:
         self.whole = whole
-        self.vjps = [lambda g, *_, known=known.data: known * g for known in cotangents]
+        self.vjps = [
+            lambda g, *_, known=known.data: known if _is_one(g) else known * g for known in cotangents
+        ]
 
     def restore(self, remainder: Tensor) -> None:
         """Put the whole way back in place of its stops: the known cotangents are numbers, without a
