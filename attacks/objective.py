@@ -11,7 +11,7 @@ from attacks.gradients import cost_of, prepare
 from attacks.norms import INFINITY
 from minigrad.errors import ArgumentError, ArgumentTypeError, check_number
 
-LEAST_WEIGHT = 0.01
+LEAST_WEIGHT = 0.25
 
 
 def adversarial_objective(
@@ -57,7 +57,7 @@ def adversarial_objective(
         leaf = mg.Tensor(x, requires_grad=True)
         J = cost_of(model, leaf, y, "mean")
         # α J has the same gradient's sign, and its remainder needs no more scaling, which is a pass over
-        # every cotangent; but an α of next to nothing would round the gradient to 0.
+        # every cotangent; but a small α would round a small gradient to 0.
         weighted = alpha >= LEAST_WEIGHT
         gradient, clean = mg.grad_and_remainder(alpha * J if weighted else J, leaf)
         adversarial = cost_of(model, step_along(x, gradient.data, epsilon, INFINITY), y, "mean")

@@ -405,8 +405,11 @@ def walk(
                 visited[y] = _as_tensor(g)
             primitive, arguments, arrays, options = y._made_by
             value, given = (y, arguments) if on_tensors else (y.data, arrays)
-            for x, rule in zip(arguments, primitive.vjps, strict=False):
-                if rule is None or not isinstance(x, Tensor) or x not in wanted:
+            for position, x in enumerate(arguments):
+                if not isinstance(x, Tensor) or x not in wanted:
+                    continue
+                rule = primitive.vjps[position]
+                if rule is None:
                     continue
                 try:
                     share = rule(g, value, *given, **options) if options else rule(g, value, *given)
@@ -422,7 +425,7 @@ def walk(
                     share = share.data
                 data = x.data
                 if type(share) is not type(data) or share.shape != data.shape or share.dtype != data.dtype:
-                    share = _fitted(share, y, x, on_tensors)
+                    share = _fitted(share, primitive, position, x, on_tensors)
                 # Add it up.
                 if x in own:
                     if on_tensors:
@@ -457,12 +460,15 @@ def _references(array: Any) -> int:
     return getrefcount(array)
 
 
-def _references_to_a_new_array() -> int:
+def _references_to_a_new_array(held: bool) -> int:
     array = np.empty(0)
-    return _references(array)
+    holder = [array] if held else []
+    return _references(array) + 0 * len(holder)
 
 
-_ALONE = _references_to_a_new_array()
+_ALONE = _references_to_a_new_array(held=False)
+if _references_to_a_new_array(held=True) <= _ALONE:
+    _ALONE = -1  # an interpreter that does not count so: nothing is known to be nobody else's
 
 
 def nobody_elses(array: Any) -> bool:
@@ -483,10 +489,9 @@ def _as_tensor(g: Any) -> Tensor:
     return g if isinstance(g, Tensor) else new_tensor(g)
 
 
-def _fitted(share: Any, y: Tensor, x: Tensor, on_tensors: bool) -> Any:
-    """A share that a rule of y gave, in the shape and dtype of its argument x; a Tensor or an array."""
-    primitive, arguments, *_ = y._made_by
-    name = f"{primitive.name} for argument {[a is x for a in arguments].index(True) + 1}"
+def _fitted(share: Any, primitive: Any, position: int, x: Tensor, on_tensors: bool) -> Any:
+    """A rule's share in the shape and dtype of its argument x, as a Tensor or as an array."""
+    name = f"{primitive.name} for argument {position + 1}"
     if isinstance(share, np.generic):
         share = np.asarray(share)  # what NumPy gives where there are no dimensions
     if not isinstance(share, Tensor) and (on_tensors or backend.find(share) is None):
@@ -536,8 +541,7 @@ class Product:
         """The product, written into the array `spare` if it fits."""
         transposed, b = self.factors()
         shape = transposed.shape[0], b.shape[1]
-        fits = type(spare) is ndarray and spare.shape == shape and spare.flags.c_contiguous
-        if fits and spare.dtype == transposed.dtype == b.dtype:
+        if spare is not None and spare.shape == shape and spare.dtype == transposed.dtype == b.dtype:
             return np.matmul(transposed, b, out=spare)
         return transposed @ b
 

@@ -67,7 +67,7 @@ class Kernels:
 
     def update(self, p: Any, v: Any, g: Any, lr: float, momentum: float) -> None:
         """v ← momentum·v − lr·g and p ← p + v, in place."""
-        self._update(g, lr, momentum, v, p)
+        self._update(g.astype(p.dtype, copy=False), lr, momentum, v, p)
 
     def limit_columns(self, W: Any, max_norm: float) -> None:
         """Scale back, in place, each column of W that is longer than max_norm."""
@@ -103,18 +103,20 @@ WINS = """
     }
 """
 
+# A label out of range gives NaN: on the device nobody has looked at it before.
 # As the plain form: with d = z − z[label] and m = max d, the cost is m + ln(Σ' e^(d−m) + e^−m), Σ' over
 # the other classes, through log1p and expm1, so that a tiny cost keeps its digits.
 CROSS_ENTROPY = """
-    long long first = i * classes;
-    T at_label = z[first + label], greatest = z[first] - at_label;
+    long long first = i * classes, own = label;
+    bool known = own >= 0 && own < classes;
+    T at_label = known ? z[first + own] : (T)NAN, greatest = z[first] - at_label;
     for (long long j = 1; j < classes; ++j) {
         T d = z[first + j] - at_label;
         if (d > greatest || d != d) greatest = d;
     }
     T others = 0;
     for (long long j = 0; j < classes; ++j)
-        if (j != label) others += exp(z[first + j] - at_label - greatest);
+        if (j != own) others += exp(z[first + j] - at_label - greatest);
     cost = greatest + log1p(others + expm1(-greatest));
 """
 
@@ -129,7 +131,8 @@ SLOPE = """
     T others = 0;
     for (long long j = 0; j < classes; ++j)
         if (j != label) others += exp(z[first + j] - greatest);
-    T total = others + exp(z[first + label] - greatest);
+    bool known = label >= 0 && label < classes;
+    T total = others + (known ? exp(z[first + label] - greatest) : (T)NAN);
     s = i - first == label ? -others / total : exp(z[i] - greatest) / total;
 """
 
@@ -153,7 +156,7 @@ DROPOUT = """
     }
     int word = i / 4 % 4;
     unsigned long long bits = word == 0 ? a : word == 1 ? b : word == 2 ? c : d;
-    y = ((bits >> (16 * (i % 4))) & 0xFFFF) < threshold ? x * (T)scale : (T)0;
+    y = x * (((bits >> (16 * (i % 4))) & 0xFFFF) < threshold ? (T)scale : (T)0);
 """
 
 UPDATE = """

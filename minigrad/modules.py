@@ -20,21 +20,25 @@ class Parameter(Tensor):
     A host array is moved to the library that `minigrad.backend` has chosen.
     """
 
-    __slots__ = ("_spare",)
+    __slots__ = ("_spare", "_from_products")
 
     def __init__(self, data: Any) -> None:
         library = backend.current()
         super().__init__(library.xp.array(library.asarray(backend.to_numpy(data)), order="C"), True)
-        self._spare: Any = None
+        self._spare: np.ndarray | None = None
+        self._from_products = False  # whether its gradients are products, which can be written there
 
     def drop_grad(self) -> None:
         """Set grad to None. Where nobody else holds its array, the next gradient is written there: fresh
         memory for a large one costs a fault a page, a tenth of a step."""
-        if self.grad is not None:
-            self._spare, self.grad = self.grad, None
+        grad, self.grad = self.grad, None
+        if self._from_products and type(grad) is np.ndarray and grad.base is None and grad.flags.carray:
+            self._spare = grad
 
-    def take_spare(self) -> Any:
-        """The array of the gradient last dropped, once; None where somebody else may still look at it."""
+    def take_spare(self) -> np.ndarray | None:
+        """The array of the gradient last dropped, once, to write a product into; None where somebody else
+        may still look at it."""
+        self._from_products = True
         spare, self._spare = self._spare, None
         return spare if mg.engine.nobody_elses(spare) else None
 

@@ -224,6 +224,14 @@ def dropouts(draw: st.DrawFn) -> Case:
 
 
 @st.composite
+def drops(draw: st.DrawFn) -> Case:
+    word = st.integers(0, 2**64 - 1)
+    place = {"key": (draw(word), draw(word)), "counter": (draw(word), draw(word), 0, 0)}
+    options = {**place, "threshold": draw(st.integers(1, 2**16)), "scale": draw(st.floats(0.5, 2.0))}
+    return Case([draw(arrays())], options)
+
+
+@st.composite
 def labelled(draw: st.DrawFn) -> Case:
     examples, classes = draw(st.integers(1, 4)), draw(st.integers(1, 4))
     z = draw(arrays((examples, classes), low=-5.0, high=5.0))
@@ -312,10 +320,20 @@ def _on_device(function: Callable[..., mg.Tensor], name: str) -> Callable[..., m
 
 
 def _dropout(x: Any, keep: float, seed: int, scale: float | None) -> Any:
-    bits = np.random.default_rng(seed).integers(0, 2**64 - 1, -(-x.size // 16) * 4, np.uint64, endpoint=True)
-    numbers = [int(word) >> shift & 0xFFFF for word in bits for shift in (0, 16, 32, 48)]
-    mask = np.array(numbers[: x.size]).reshape(x.shape) < round(keep * 2**16)
-    return x * mask * (1.0 / keep if scale is None else scale)
+    threshold = round(keep * 2**16)
+    factor = 2**16 / threshold if scale is None else scale
+    return x * factor * (_sixteen_bits(np.random.default_rng(seed), x) < threshold)
+
+
+def _sixteen_bits(generator: np.random.Generator, x: Any) -> Any:
+    words = generator.integers(0, 2**64 - 1, -(-x.size // 16) * 4, np.uint64, endpoint=True)
+    numbers = [int(word) >> shift & 0xFFFF for word in words for shift in (0, 16, 32, 48)]
+    return np.array(numbers[: x.size]).reshape(x.shape)
+
+
+def _dropped(x: Any, key: Any, counter: Any, threshold: int, scale: float) -> Any:
+    philox = np.random.Philox(key=np.array(key, np.uint64), counter=np.array(counter, np.uint64))
+    return x * scale * (_sixteen_bits(np.random.Generator(philox), x) < threshold)
 
 
 # ---- the table
@@ -399,6 +417,7 @@ OPERATIONS = [
     Operation(
         "_select", _on_device(networks._select, "wins"), _select, winners(of_units=False), like_numpy=False
     ),
+    Operation("_dropped", networks._dropped, _dropped, drops()),
     Operation("_scatter", _on_device(moves._scatter, "index"), _scatter, scatters()),
     Operation(
         "_cross_entropy_slope",

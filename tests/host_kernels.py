@@ -21,7 +21,7 @@ from tests.strict import Array, Library, StrictBackend, counter
 compiler = shutil.which("g++")
 TYPES = {"float32": "float", "float64": "double", "int64": "long long", "int32": "int", "bool": "bool",
          "uint64": "unsigned long long", "uint32": "unsigned int", "uint8": "unsigned char",
-         "int8": "signed char"}  # fmt: skip
+         "int8": "signed char", "int16": "short", "uint16": "unsigned short"}  # fmt: skip
 
 PREAMBLE = """
 #include <cmath>

@@ -645,6 +645,16 @@ class TestOwnPrimitives:
         with pytest.raises(ArgumentTypeError, match="rule of same for argument 1 must return a Tensor"):
             same(leaf(1.0)).backward()
 
+    def test_the_wrong_rule_of_two_for_one_tensor_is_named(self) -> None:
+        @mg.primitive
+        def both(xp: Any, x: Any, y: Any) -> Any:
+            return x + y
+
+        both.set_vjps(lambda g, z, x, y: g, lambda g, z, x, y: 1.0)
+        t = leaf(np.ones(2))
+        with pytest.raises(ArgumentTypeError, match="rule of both for argument 2 must return a Tensor"):
+            mg.sum(both(t, t)).backward()
+
 
 def test_everything_imports_without_cupy() -> None:
     script = (
@@ -820,9 +830,42 @@ class TestMemoryOfGradients:
         assert not np.shares_memory(second, kept)
         np.testing.assert_array_equal(kept, first[-len(kept) :])
 
+    def test_a_batch_of_several_axes(self) -> None:
+        W, x = mg.Parameter(np.ones((3, 4))), rng.normal(size=(2, 5, 3))
+        expected = 2 * x.sum((0, 1))[:, None].repeat(4, 1)
+        for _ in range(3):
+            W.drop_grad()
+            mg.sum(mg.linear(x, W, np.zeros(4)) + mg.matmul(x, W)).backward()
+            np.testing.assert_allclose(W.grad, expected)
+
+    def test_neither_a_view_nor_what_is_read_only_is_written_to(self) -> None:
+        W, x = mg.Parameter(np.ones((3, 4))), np.ones((2, 3))
+        mg.sum(mg.matmul(x, W)).backward()
+        flat = np.full(12, 7.0)
+
+        def read_only() -> np.ndarray:
+            array = np.full((3, 4), 7.0)
+            array.flags.writeable = False
+            return array
+
+        for make in (lambda: flat.reshape(3, 4), lambda: W.data[:], read_only):
+            W.grad = make()
+            W.drop_grad()
+            mg.sum(mg.matmul(x, W)).backward()
+            np.testing.assert_array_equal(W.grad, 2.0)
+            np.testing.assert_array_equal(W.data, 1.0)
+            np.testing.assert_array_equal(flat, 7.0)
+
+    def test_only_where_gradients_are_products_is_it_kept(self) -> None:
+        p = mg.Parameter(np.ones((3, 4)))
+        mg.sum(p * p).backward()
+        p.drop_grad()
+        assert p.take_spare() is None
+
     def test_of_another_dtype_or_shape_it_is_let_go(self) -> None:
         W = mg.Parameter(np.ones((3, 4)))
         for grad in (np.zeros((3, 4), np.float32), np.zeros((4, 3)), np.zeros((3, 8))[:, ::2]):
+            W.take_spare()
             W.grad = grad
             W.drop_grad()
             mg.sum(mg.matmul(np.ones((2, 3)), W)).backward()
@@ -834,6 +877,7 @@ class TestMemoryOfGradients:
         W = mg.Parameter(np.ones((100, 100)))
         W.grad = np.ones((100, 100))
         with_grad = len(pickle.dumps(W))
+        W.take_spare()  # as a product does
         W.drop_grad()
         assert len(pickle.dumps(W)) < 0.6 * with_grad
         assert copy.deepcopy(W).take_spare() is None

@@ -175,6 +175,51 @@ class TestEachKernel:
         g[0, 0] = data.draw(st.sampled_from([0.0, np.nan, np.inf]))
         close(both(lambda x, g: step_along(x, g, -0.25, INFINITY, bounds), x, g), exact=True)
 
+    @pytest.mark.parametrize("label", [-1, 4, 255, -(2**40)])
+    def test_a_label_out_of_range_gives_nan(self, label: int) -> None:
+        """On the device nobody looked at it before: it reads no other memory, and it shows."""
+        library = backend.current()
+        z, labels = library.asarray(rng.normal(size=(3, 4))), library.asarray(np.array([0, label, 3]))
+        for found in (
+            library.kernels.cross_entropy(z, labels),
+            library.kernels.cross_entropy_slope(z, labels).sum(1),
+        ):
+            np.testing.assert_array_equal(np.isnan(library.to_numpy(found)), [False, True, False])
+
+    @pytest.mark.parametrize("dtype", "bhilBHIL")
+    def test_labels_of_every_integer_dtype(self, dtype: str) -> None:
+        z, labels = rng.normal(size=(3, 4)), np.array([0, 2, 3], dtype)
+        close(both(forward(networks._cross_entropy), z, labels))
+        close(both(forward(networks._cross_entropy_slope), z, labels))
+
+    def test_a_gradient_of_another_float_dtype(self) -> None:
+        def updated(p: Any, v: Any, g: Any) -> Any:
+            p = p.copy()
+            optim.update(p, v.copy(), g, 0.1, 0.5)
+            return p
+
+        close(both(updated, np.ones(3, np.float32), np.ones(3, np.float32), np.ones(3)))
+
+    def test_dropout_switched_to_the_plain_form_on_the_way_back(self, fused: Any) -> None:
+        x = mg.Tensor(fused.asarray(rng.normal(size=40)), requires_grad=True)
+        kernels = fused.kernels
+        y = mg.dropout(x, generator=backend.mask_generator(1))
+        (with_kernels,) = mg.grad(mg.sum(y), x, retain_graph=True)
+        try:
+            fused.kernels = None
+            np.testing.assert_array_equal(mg.grad(mg.sum(y), x)[0].numpy(), with_kernels.numpy())
+        finally:
+            fused.kernels = kernels
+
+    @given(st.lists(st.sampled_from([np.nan, np.inf, -np.inf, -1.0, 1.0]), max_size=40), seeds())
+    def test_dropped_infinities_are_the_hosts(self, values: list[float], seed: int) -> None:
+        x = np.array(values)
+        found = mg.dropout(backend.current().asarray(x), generator=backend.mask_generator(seed)).numpy()
+        with backend.use("numpy"), np.errstate(invalid="ignore"):
+            expected = mg.dropout(x, generator=backend.mask_generator(seed)).numpy()
+        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(np.signbit(found), np.signbit(expected))
+
     def test_half_precision_runs_in_the_plain_form(self) -> None:
         close(both(forward(networks._maxout), rng.normal(size=(2, 6)).astype(np.float16), 3), exact=True)
         assert "maxout" not in counter.launches

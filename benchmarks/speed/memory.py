@@ -4,6 +4,7 @@ Needs memray (extra `memory`; Linux and macOS)."""
 from __future__ import annotations
 
 import argparse
+import gc
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+import minigrad as mg
 from benchmarks.speed.floor import step
 from benchmarks.speed.timing import environment, write_json
 from minigrad.errors import ArgumentError, check_writable_directory
@@ -32,6 +34,7 @@ def measured(function: Callable[[], Any]) -> dict[str, int]:
 
     for _ in range(3):
         function()
+    forget_gradients()
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "trace"
         with memray.Tracker(file):
@@ -45,6 +48,14 @@ def measured(function: Callable[[], Any]) -> dict[str, int]:
         "large_blocks": sum(size >= LARGE for size in sizes),
         "bytes_asked_for": sum(sizes),
     }
+
+
+def forget_gradients() -> None:
+    """Free every gradient and the memory kept for the next, so that a step's own are counted."""
+    for parameter in gc.get_objects():
+        if isinstance(parameter, mg.Parameter):
+            parameter.drop_grad()
+            parameter.take_spare()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

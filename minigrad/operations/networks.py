@@ -219,7 +219,7 @@ def dropout(
 ) -> Tensor:
     """x with each element kept with probability `keep` and times `scale`, and set to 0 otherwise.
 
-    keep       rounded to a multiple of 2⁻¹⁶
+    keep       rounded to a multiple of 2⁻¹⁶, and 2⁻¹⁶ at least
     generator  of `minigrad.backend.mask_generator`, or any other of NumPy's: one seed, one sequence of
                masks on every backend. On a GPU the former's masks are drawn by the kernel that
                applies them, without memory or a transfer; others' are drawn on the host and uploaded.
@@ -233,17 +233,22 @@ def dropout(
     x = x if isinstance(x, Tensor) else Tensor(x)
     if x.dtype.kind != "f":
         raise ArgumentTypeError(f"x must be real (floating point), got dtype {x.dtype}")
-    factor = 1.0 / keep if scale is None else check_number("scale", scale)
     threshold = max(1, round(keep * 2**16))
+    factor = 2**16 / threshold if scale is None else check_number("scale", scale)
     if backend.kernels_for(x.data) is not None:
         place = _place(generator, x.size)
         if place is not None:
             return _dropped(x, *place, threshold, factor)
+    return multiply(x, backend.of(x.data).asarray(_mask(generator, x, threshold, factor)))
+
+
+def _mask(generator: np.random.Generator, x: Any, threshold: int, factor: float) -> np.ndarray:
+    """The factor where an element is kept, 0 elsewhere, on the host."""
     kept = _sixteen_bits(generator, x.size).reshape(x.shape) < threshold
     mask = kept.astype(x.dtype)
     if factor != 1.0:
         mask *= factor
-    return multiply(x, backend.of(x.data).asarray(mask))
+    return mask
 
 
 def _sixteen_bits(generator: np.random.Generator, count: int) -> Any:
@@ -268,7 +273,10 @@ def _place(generator: np.random.Generator, count: int) -> tuple[Any, Any] | None
 
 @primitive
 def _dropped(xp: Any, x: Any, key: Any, counter: Any, threshold: int, scale: float) -> Any:
-    return backend.kernels_for(x).dropout(x, key, counter, threshold, scale)
+    if kernels := backend.kernels_for(x):
+        return kernels.dropout(x, key, counter, threshold, scale)
+    generator = np.random.Generator(np.random.Philox(key=np.uint64(key), counter=np.uint64(counter)))
+    return x * xp.asarray(_mask(generator, x, threshold, scale))
 
 
 # The same place in the sequence gives the same mask once more: none is kept.

@@ -28,7 +28,7 @@ def _transposed_product(x: Any, g: Tensor, y: Tensor) -> Tensor | Product:
     """xᵀ g: the cotangent of y in x y. A batch of x against one matrix y is a single product."""
     if y.ndim == 2 and x.ndim > 2:
         rows = math.prod(x.shape[:-1])
-        x, g = reshape(x, (rows, x.shape[-1])), reshape(g, (rows, g.shape[-1]))
+        x, g = x.reshape(rows, x.shape[-1]), g.reshape(rows, g.shape[-1])
     if y.ndim == 2 and may_defer_products() and x.dtype == g.dtype == y.dtype:
         return Product((x, g))
     return matmul(swap_last(x), g)
