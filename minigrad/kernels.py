@@ -109,7 +109,7 @@ WINS = """
 CROSS_ENTROPY = """
     long long first = i * classes, own = label;
     bool known = own >= 0 && own < classes;
-    T at_label = known ? z[first + own] : (T)NAN, greatest = z[first] - at_label;
+    T at_label = known ? z[first + own] : (T)nan(""), greatest = z[first] - at_label;
     for (long long j = 1; j < classes; ++j) {
         T d = z[first + j] - at_label;
         if (d > greatest || d != d) greatest = d;
@@ -132,7 +132,7 @@ SLOPE = """
     for (long long j = 0; j < classes; ++j)
         if (j != label) others += exp(z[first + j] - greatest);
     bool known = label >= 0 && label < classes;
-    T total = others + (known ? exp(z[first + label] - greatest) : (T)NAN);
+    T total = others + (known ? exp(z[first + label] - greatest) : (T)nan(""));
     s = i - first == label ? -others / total : exp(z[i] - greatest) / total;
 """
 
