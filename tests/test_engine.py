@@ -6,6 +6,7 @@ import copy
 import gc
 import inspect
 import pickle
+import platform
 import subprocess
 import sys
 import threading
@@ -676,6 +677,18 @@ def test_importing_loads_nothing_that_is_slow() -> None:
         for code in (script, numpy_alone)
     ]
     assert run[0] == run[1]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that keeps what was freed")
+def test_memory_of_freed_arrays_is_used_again_without_page_faults() -> None:
+    script = (
+        "import resource, numpy as np, minigrad\n"
+        "def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "def work(): [np.ones(1_200_000, np.float32) for _ in range(4)]\n"
+        "work(); work(); before = faults(); work(); print(faults() - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 200  # of some 4,700 pages
 
 
 class TestProductsOfStackedFactors:
