@@ -6,23 +6,17 @@
     y = mg.sum(mg.exp(x) * x)
     y.backward()        # x.grad is (1 + x)·eˣ
 
-Start reading at `minigrad.engine`; the operations and their derivatives are in
-`minigrad.operations`.
+Start reading at `minigrad.engine`; what a primitive is, is in `minigrad.primitives`, and all of them
+with their derivatives are in `minigrad.operations`.
 """
 
 from minigrad import backend, engine, operations, optim
 from minigrad.checkpoint import load, save
-from minigrad.engine import (
-    Primitive,
-    detect_nonfinite,
-    enable_grad,
-    grad,
-    grad_and_remainder,
-    no_grad,
-    primitive,
-)
+from minigrad.engine import grad, grad_and_remainder
+from minigrad.modes import detect_nonfinite, enable_grad, no_grad
 from minigrad.modules import Module, Parameter
 from minigrad.operations import *  # noqa: F403
+from minigrad.primitives import Primitive, primitive
 from minigrad.tensor import Tensor
 
 __version__ = "0.1.0"

@@ -76,15 +76,6 @@ class CupyBackend(Backend):
         return self.xp.asnumpy(array)
 
 
-def _keep_freed_memory() -> None:
-    """Allocate and free almost 32 MB, once and untouched. From then on glibc keeps freed arrays of up to
-    that size for the next ones, where it would hand their memory back to the system and fetch it again
-    page by page, at every batch of an attack (mallopt(3), M_MMAP_THRESHOLD: it adapts to what is freed).
-    Other C libraries take no notice."""
-    np.empty((32 << 20) - (1 << 16), np.uint8)
-
-
-_keep_freed_memory()
 NUMPY = Backend("numpy", np, np.ndarray)
 
 _by_name: dict[str, Backend] = {"numpy": NUMPY}

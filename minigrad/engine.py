@@ -1,4 +1,4 @@
-"""Reverse-mode automatic differentiation: primitives, the graph they leave, and the walk back.
+"""Reverse-mode automatic differentiation: the graph that primitives leave, and the walk back.
 
 How it works, in one page
 -------------------------
@@ -16,301 +16,30 @@ No Jacobian is ever formed: a primitive has one short rule per argument that com
 Reverse mode starts with ∂J/∂J = 1 and visits the Tensors from the youngest to the oldest. A result
 is always younger than its arguments, so when a Tensor's turn comes, everything that was computed
 from it has been visited and its cotangent is complete: the sum of the shares, one for each use.
-That visit is `walk`, below. The rest of this file is bookkeeping around it.
+That visit is `walk`, below, with `_hand_on` for one result; the rest of this file is bookkeeping
+around them. What a primitive is, is in `minigrad.primitives`.
 
-Rules are written in the operations that they differentiate, on Tensors. By default nothing is
-recorded while they run, so they cost what their array arithmetic costs. With create_graph=True
-they are recorded as any other computation is, and their results can be differentiated again.
+Rules are written in the operations that they differentiate. By default they run on bare arrays and
+nothing is recorded, so they cost what their array arithmetic costs. With create_graph=True they run
+on Tensors, are recorded as any other computation is, and their results can be differentiated again.
 """
 
 from __future__ import annotations
 
 import operator
-import threading
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ContextDecorator
-from sys import getrefcount
-from typing import Any, Concatenate, Generic, ParamSpec
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 import minigrad as mg
 from minigrad import backend
 from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, GraphError, NonFiniteError
-from minigrad.operands import is_real, reconcile
+from minigrad.memory import nobody_elses
+from minigrad.modes import Setting, thread
 from minigrad.tensor import Tensor, new_tensor
 
-P = ParamSpec("P")
-Rule = Callable[..., Any]
 ndarray = np.ndarray
-
-
-# ---- what is switched on and off, in each thread
-
-
-class _Thread(threading.local):
-    settings = (True, False)  # recording, detecting_nonfinite: one tuple, read at every operation
-
-    def __init__(self) -> None:  # runs once in every thread
-        self.previous: list[tuple[bool, bool]] = []
-
-
-_thread = _Thread()
-
-
-class _Setting(ContextDecorator):
-    """Sets one of the thread's settings for a `with` block or for a decorated function."""
-
-    def __init__(self, recording: bool | None = None, detecting_nonfinite: bool | None = None) -> None:
-        self._values = recording, detecting_nonfinite
-
-    def __enter__(self) -> None:
-        old, values = _thread.settings, self._values
-        _thread.previous.append(old)
-        _thread.settings = (
-            old[0] if values[0] is None else values[0],
-            old[1] if values[1] is None else values[1],
-        )
-
-    def __exit__(self, *exception: object) -> None:
-        _thread.settings = _thread.previous.pop()
-
-    def __call__(self, function: Any) -> Any:
-        code = getattr(function, "__code__", None)
-        if code is not None and code.co_flags & _RUNS_LATER:
-            raise ArgumentTypeError(
-                f"{function.__name__} is a generator or a coroutine, whose body runs after the call: "
-                "put a `with` statement inside it"
-            )
-        return super().__call__(function)
-
-
-_RUNS_LATER = 0x20 | 0x80 | 0x200  # CPython's flags of generators, coroutines and both
-
-
-def no_grad() -> _Setting:
-    """Record nothing inside: `with mg.no_grad(): …`, or `@mg.no_grad()` on a function.
-
-    Per thread, and may be nested.
-    """
-    return _Setting(recording=False)
-
-
-def may_defer_products() -> bool:
-    """Whether a rule may leave a product to the walk: nothing is recorded or inspected."""
-    return _thread.settings == (False, False)
-
-
-def enable_grad() -> _Setting:
-    """Record inside, even within `no_grad()`. Used as `no_grad` is."""
-    return _Setting(recording=True)
-
-
-def detect_nonfinite() -> _Setting:
-    """Raise NonFiniteError where the first NaN or infinity appears, naming the operation.
-
-    Every result is inspected, which is slow and makes a GPU wait: for hunting a NaN, not for work.
-    Used as `no_grad` is.
-    """
-    return _Setting(detecting_nonfinite=True)
-
-
-# ---- primitives
-
-
-class Primitive(Generic[P]):
-    """A forward function on raw arrays, and one vector-Jacobian product per array argument.
-
-    `forward(xp, *arrays, **options)` gets the array library and the arrays themselves: arguments
-    that may have a derivative come first, settings such as an axis after them. A VJP is called as
-    `rule(g, y, *arguments, **options)`, with the cotangent g of the result, the result y and the
-    arguments. These are Tensors where the derivative is recorded, to be differentiated again, and
-    their bare arrays otherwise; so a rule is written in operators and in minigrad's functions, which
-    take both, not in a Tensor's methods; and it writes into none of them. It may return its share in
-    the shape of the result where its argument was broadcast, and in another float dtype: the walk
-    reduces it to the argument's. A rule of None says that there is no derivative in that argument.
-
-        @primitive
-        def multiply(xp, x, y):
-            return x * y
-
-        multiply.set_vjps(
-            lambda g, z, x, y: g * y,  # ∂z/∂x = y
-            lambda g, z, x, y: g * x,  # ∂z/∂y = x
-        )
-
-    Called with Tensors, arrays and numbers in any mixture, it returns a Tensor.
-    """
-
-    def __init__(self, forward: Callable[Concatenate[Any, P], Any], real: bool = True) -> None:
-        code = getattr(forward, "__code__", None)
-        if code is None or (code.co_kwonlyargcount and not code.co_flags & 0x04):
-            raise ArgumentTypeError(
-                f"forward must be a function without keyword-only parameters, got {forward!r}: an "
-                "option is given by name or by position, after the arrays"
-            )
-        defaults = forward.__defaults__ or ()
-        self.forward = forward
-        self.name = forward.__name__.strip("_")
-        self.real = real  # whether arguments with a derivative must be floating-point
-        self.vjps: Sequence[Rule | None] = ()
-        self._names = code.co_varnames[1 : code.co_argcount]
-        self._defaults = dict(zip(self._names[len(self._names) - len(defaults) :], defaults, strict=True))
-        self._variadic = False
-        self._rules_everywhere = False
-        self._complete_call = -1  # so many arguments, and no options, are a complete call
-        self.__name__, self.__qualname__ = forward.__name__, forward.__qualname__
-        self.__module__, self.__doc__ = forward.__module__, forward.__doc__
-        self.__wrapped__ = forward
-
-    def __repr__(self) -> str:
-        return f"<primitive {self.name}>"
-
-    @property
-    def __signature__(self) -> Any:
-        """The forward's, without the array library: what a caller gives."""
-        import inspect
-
-        signature = inspect.signature(self.forward)
-        return signature.replace(parameters=list(signature.parameters.values())[1:])
-
-    def set_vjps(self, *vjps: Rule | None) -> Any:
-        """One rule per array argument, in order; None where there is no derivative.
-
-        Returns the first, so that it also serves as the decorator of a single longer rule.
-        """
-        if not 0 < len(vjps) <= len(self._names):
-            raise ArgumentError(
-                f"vjps must be one for each array argument of {self.name}({', '.join(self._names)}), "
-                f"got {len(vjps)}"
-            )
-        self.vjps = vjps
-        self._rules_everywhere = None not in vjps
-        self._complete_call = len(vjps) if len(vjps) == len(self._names) else -1
-        return vjps[0]
-
-    def set_vjp_of_each(self, rule_at: Callable[[int], Rule]) -> Callable[[int], Rule]:
-        """For a forward that takes any number of arrays: `rule_at(position)` is a position's rule.
-
-        The options of such a primitive are given by name.
-        """
-        self.vjps = _EachPosition(rule_at)
-        self._variadic = self._rules_everywhere = True
-        return rule_at
-
-    def __call__(self, *arguments: P.args, **options: P.kwargs) -> Tensor:
-        if (options or len(arguments) != self._complete_call) and not self._variadic:
-            arguments, options = self._bind(arguments, options)  # type: ignore[assignment]
-        # Take the arrays out of the Tensors, and see whether they need any conversion.
-        arrays: list[Any] = []
-        dtype = None
-        plain = not self._variadic  # NumPy arrays of one dtype, and perhaps numbers: nothing to convert
-        requires_grad = False
-        for argument in arguments:
-            array: Any = argument
-            if isinstance(argument, Tensor):
-                array = argument.data
-                if argument.requires_grad:
-                    requires_grad = True
-            arrays.append(array)
-            kind = type(array)
-            if kind is ndarray:
-                if dtype is None:
-                    dtype = array.dtype
-                elif array.dtype is not dtype:
-                    plain = False
-            elif kind is not float and kind is not int:
-                plain = False
-        if plain and dtype is not None and dtype.kind == "f":
-            xp: Any = np
-        else:
-            plain = False
-            xp = reconcile(self.name, arrays, self._needs_real(arrays), joins=self._variadic)
-        # Compute. (An empty ** costs as much as a small operation.)
-        forward: Any = self.forward
-        output = forward(xp, *arrays, **options) if options else forward(xp, *arrays)
-        if type(output) is not ndarray and backend.find(output) is None:
-            output = xp.asarray(output)  # NumPy gives a scalar where there are no dimensions
-        recording, detecting_nonfinite = _thread.settings
-        if detecting_nonfinite:
-            _raise_if_nonfinite(self.name, xp, output)
-        # Remember how, if anybody may ask for a derivative.
-        if not (requires_grad and recording and (self._rules_everywhere or self._has_derivative(arguments))):
-            return new_tensor(output)
-        if not plain:  # keep what was no Tensor in its converted form
-            arguments = tuple(  # type: ignore[assignment]
-                argument if isinstance(argument, Tensor) else array
-                for argument, array in zip(arguments, arrays, strict=True)
-            )
-        return new_tensor(output, (self, arguments, arrays, options))
-
-    def _has_derivative(self, arguments: Any) -> bool:
-        """Whether some argument that requires a gradient has a rule."""
-        for position, argument in enumerate(arguments):
-            if isinstance(argument, Tensor) and argument.requires_grad and self.vjps[position] is not None:
-                return True
-        return False
-
-    def _needs_real(self, operands: list[Any]) -> list[bool]:
-        """Of each operand. Joining takes any dtype, but no integers beside real numbers."""
-        real = self.real or (self._variadic and any(is_real(operand) for operand in operands))
-        return [real and self.vjps[position] is not None for position in range(len(operands))]
-
-    def _bind(self, arguments: Any, options: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Sort a call into (array arguments, all options) by the forward's signature."""
-        names, arity, count = self._names, len(self.vjps), len(arguments)
-        if arity == 0:
-            raise ArgumentTypeError(f"{self.name} has no rules yet: give them with set_vjps")
-        given = {**self._defaults, **dict(zip(names, arguments, strict=False)), **options}
-        unknown = any(name not in names[count:] for name in options)
-        if unknown or count > len(names) or len(given) < len(names):
-            missing = [name for name in names if name not in given]
-            problem = f"missing {missing[0]!r}" if missing else "too many or unknown arguments"
-            raise ArgumentTypeError(
-                f"{self.name}({', '.join(names)}): {problem}; got {count} by position "
-                f"and {sorted(options)} by name"
-            )
-        settings = {name: given[name] for name in names[arity:]}
-        for name, value in settings.items():
-            if isinstance(value, Tensor):
-                raise ArgumentTypeError(
-                    f"{self.name}: {name} must be a setting, got a Tensor: {self.name} has rules for "
-                    f"{', '.join(names[:arity])} alone"
-                )
-        if count < arity:  # arrays given by name
-            arguments = [given[name] for name in names]
-        return tuple(arguments[:arity]), settings
-
-
-def primitive(forward: Callable[Concatenate[Any, P], Any]) -> Primitive[P]:
-    """Make a forward function on real arrays a Primitive; its VJPs are set next to it."""
-    return Primitive(forward)
-
-
-def structural_primitive(forward: Callable[Concatenate[Any, P], Any]) -> Primitive[P]:
-    """The same for one that only moves elements about, and so takes any dtype."""
-    return Primitive(forward, real=False)
-
-
-class _EachPosition(Sequence[Rule]):
-    """The rules of a primitive that takes any number of arrays."""
-
-    def __init__(self, rule_at: Callable[[int], Rule]) -> None:
-        self._rule_at = rule_at
-
-    def __getitem__(self, position: Any) -> Any:
-        return self._rule_at(position)
-
-    def __len__(self) -> int:
-        raise TypeError("as many rules as there are arguments")
-
-
-def _raise_if_nonfinite(where: str, xp: Any, array: Any) -> None:
-    if array.dtype.kind == "f" and not bool(xp.isfinite(array).all()):
-        raise NonFiniteError(f"{where} made a NaN or an infinity (result of shape {array.shape})")
-
-
-# ---- gradients
 
 
 def grad(
@@ -380,101 +109,101 @@ def walk(
     seed = _seed(output, gradient)
     results, wanted, reused = _plan(output, inputs, create_graph)
     asked: set[Tensor] = set(inputs or ())
-    on_tensors = create_graph or _thread.settings[1]
-    # The cotangents so far, Tensors or bare arrays as the rules want them: `shared` are in memory that
-    # somebody else may see, `own` in memory of this pass alone, which can be added to in place.
-    shared: dict[Tensor, Any] = {}
-    own: dict[Tensor, Any] = {}
+    on_tensors = create_graph or thread.settings[1]
+    sums = _Sums()
     if output in wanted:
-        shared[output] = seed if on_tensors else seed.data
-    products: dict[Tensor, Product] = {}  # shares that are to be one product of stacked factors
+        sums.add(output, seed if on_tensors else seed.data, is_own=False)
     found: dict[Tensor, Tensor] = {}
-
-    with _Setting(recording=create_graph):
+    with Setting(recording=create_graph):
         while results:
             y = results.pop()  # the youngest; its memory can go as soon as it was visited
-            g = shared.pop(y, None)
-            is_own = g is None
-            if is_own:
-                g = own.pop(y, None)
-                if g is None:
-                    continue
+            g, is_own = sums.take(y)
+            if g is None:
+                continue
             if y in asked:
                 found[y] = _as_tensor(g if is_own else copied(g))
             if visited is not None:
                 visited[y] = _as_tensor(g)
-            primitive, arguments, arrays, options = y._made_by
-            value, given = (y, arguments) if on_tensors else (y.data, arrays)
-            for position, x in enumerate(arguments):
-                if not isinstance(x, Tensor) or x not in wanted:
-                    continue
-                rule = primitive.vjps[position]
-                if rule is None:
-                    continue
-                try:
-                    share = rule(g, value, *given, **options) if options else rule(g, value, *given)
-                except NonFiniteError as error:
-                    raise NonFiniteError(f"in the derivative of {primitive.name}: {error}") from error
-                if type(share) is Product:
-                    stacked = products[x] + share if x in products else share
-                    if x in reused and stacked.is_worth_its_memory():
-                        products[x] = stacked
-                        continue
-                    share = share.multiplied(_spare_of(x))
-                if type(share) is Tensor and not on_tensors:
-                    share = share.data
-                data = x.data
-                if type(share) is not type(data) or share.shape != data.shape or share.dtype != data.dtype:
-                    share = _fitted(share, primitive, position, x, on_tensors)
-                # Add it up.
-                if x in own:
-                    if on_tensors:
-                        own[x] = own[x] + share
-                    else:
-                        own[x] += share
-                elif x in shared:
-                    total = shared.pop(x) + share
-                    # NumPy gives a scalar where there are no dimensions.
-                    own[x] = np.asarray(total) if isinstance(total, np.generic) else total
-                elif not on_tensors and share.base is None and nobody_elses(share):
-                    own[x] = share
-                else:
-                    shared[x] = share
+            _hand_on(y, g, sums, wanted, reused, on_tensors)
             if not retain_graph:
                 y.forget()
-        # The leaves are left.
-        for x, product in products.items():
-            earlier = own.get(x, shared.pop(x, None))
-            share = product.multiplied(_spare_of(x))
-            own[x] = share if earlier is None else share + earlier
-        for x, g in own.items():
+        sums.multiply_products()
+        for x in sums.tensors():  # the leaves are left
             if inputs is None or x in asked:
-                found[x] = _as_tensor(g)
-        for x, g in shared.items():
-            if inputs is None or x in asked:
-                found[x] = _as_tensor(copied(g))
+                g, is_own = sums.take(x)
+                found[x] = _as_tensor(g if is_own else copied(g))
     return found
 
 
-def _references(array: Any) -> int:
-    return getrefcount(array)
+def _hand_on(
+    y: Tensor, g: Any, sums: _Sums, wanted: set[Tensor], reused: set[Tensor], on_tensors: bool
+) -> None:
+    """Add to the cotangent of each argument x of y that is wanted its share of y's: (∂y/∂x)ᵀ g."""
+    primitive, arguments, arrays, options = y._made_by
+    value, given = (y, arguments) if on_tensors else (y.data, arrays)
+    for position, x in enumerate(arguments):
+        if not isinstance(x, Tensor) or x not in wanted:
+            continue
+        rule = primitive.vjps[position]
+        if rule is None:
+            continue
+        try:
+            share = rule(g, value, *given, **options) if options else rule(g, value, *given)
+        except NonFiniteError as error:
+            raise NonFiniteError(f"in the derivative of {primitive.name}: {error}") from error
+        if type(share) is Product:
+            if x in reused and sums.put_off(x, share):
+                continue
+            share = share.multiplied(_spare_of(x))
+        if type(share) is Tensor and not on_tensors:
+            share = share.data
+        data = x.data
+        if type(share) is not type(data) or share.shape != data.shape or share.dtype != data.dtype:
+            share = _fitted(share, primitive, position, x, on_tensors)
+        is_own = not on_tensors and share.base is None and nobody_elses(share)
+        sums.add(x, share, is_own)
 
 
-def _references_to_a_new_array(held: bool) -> int:
-    array = np.empty(0)
-    holder = [array] if held else []
-    return _references(array) + 0 * len(holder)
+class _Sums:
+    """The cotangents so far: for each Tensor the sum of the shares that have come in, as Tensors or as
+    bare arrays."""
 
+    def __init__(self) -> None:
+        self._own: dict[Tensor, Any] = {}  # in memory of this pass alone, which is added to in place
+        self._shared: dict[Tensor, Any] = {}  # one share as a rule gave it: others may see its memory
+        self._products: dict[Tensor, Product] = {}  # shares that are to be one product
 
-_ALONE = _references_to_a_new_array(held=False)
-if _references_to_a_new_array(held=True) <= _ALONE:
-    _ALONE = -1  # an interpreter that does not count so: nothing is known to be nobody else's
+    def add(self, x: Tensor, share: Any, is_own: bool) -> None:
+        if x in self._own:
+            self._own[x] += share
+        elif x in self._shared:
+            total = self._shared.pop(x) + share
+            # NumPy gives a scalar where there are no dimensions.
+            self._own[x] = np.asarray(total) if isinstance(total, np.generic) else total
+        elif is_own:
+            self._own[x] = share
+        else:
+            self._shared[x] = share
 
+    def take(self, x: Tensor) -> tuple[Any, bool]:
+        """(x's sum, None where nothing has come in; whether it is in memory of this pass alone)."""
+        g = self._own.pop(x, None)
+        return (self._shared.pop(x, None), False) if g is None else (g, True)
 
-def nobody_elses(array: Any) -> bool:
-    """Whether a variable of the caller is all that refers to `array`: then nobody else can see what is
-    written into it (unless it is a view)."""
-    return getrefcount(array) == _ALONE
+    def put_off(self, x: Tensor, share: Product) -> bool:
+        """Leave a share of x to `multiply_products`, if keeping its factors costs no more memory."""
+        stacked = self._products[x] + share if x in self._products else share
+        if not stacked.is_worth_its_memory():
+            return False
+        self._products[x] = stacked
+        return True
+
+    def multiply_products(self) -> None:
+        for x, product in self._products.items():
+            self.add(x, product.multiplied(_spare_of(x)), is_own=True)
+
+    def tensors(self) -> list[Tensor]:
+        return [*self._own, *self._shared]
 
 
 def copied(g: Any) -> Any:

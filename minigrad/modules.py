@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-import minigrad as mg
 from minigrad import backend
 from minigrad.errors import ArgumentError, ArgumentTypeError
+from minigrad.memory import nobody_elses
 from minigrad.tensor import Tensor, raw
 
 
@@ -40,7 +40,7 @@ class Parameter(Tensor):
         may still look at it."""
         self._from_products = True
         spare, self._spare = self._spare, None
-        return spare if mg.engine.nobody_elses(spare) else None
+        return spare if nobody_elses(spare) else None
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         self._spare = None  # no part of what is pickled or copied

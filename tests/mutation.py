@@ -17,9 +17,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 import minigrad as mg
 from minigrad import backend
-from minigrad.engine import Primitive, Product, _EachPosition
+from minigrad.engine import Product
 from minigrad.errors import ArgumentError
 from minigrad.operations import elementwise, networks, products, reductions, shapes
+from minigrad.primitives import Primitive, _EachPosition
 from minigrad.tensor import raw
 from tests.declarations import OPERATIONS, Case, Operation
 from tests.properties import (

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.engine import primitive
 from minigrad.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -23,6 +22,7 @@ from minigrad.kernels import MOST_CLASSES
 from minigrad.operands import as_array
 from minigrad.operations.elementwise import multiply, sigmoid
 from minigrad.operations.reductions import mean, softmax, sum
+from minigrad.primitives import primitive
 from minigrad.tensor import Tensor, raw
 
 # ---- costs

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from minigrad.engine import Product, may_defer_products, primitive
+from minigrad.engine import Product
 from minigrad.errors import ArgumentError
+from minigrad.modes import may_defer_products
 from minigrad.operands import as_array_beside
 from minigrad.operations.shapes import reshape, swap_last
+from minigrad.primitives import primitive
 from minigrad.tensor import Tensor
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.engine import primitive, structural_primitive
 from minigrad.operations.elementwise import exp, where
 from minigrad.operations.shapes import reshape
+from minigrad.primitives import primitive, structural_primitive
 from minigrad.tensor import Tensor, raw
 
 Axis = int | tuple[int, ...] | None

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.engine import structural_primitive
 from minigrad.errors import ArgumentError
+from minigrad.primitives import structural_primitive
 from minigrad.tensor import Tensor
 
 
