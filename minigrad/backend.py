@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,12 @@ class Backend:
         """An array of this library as a NumPy array: itself, or a copy from the device."""
         return np.asarray(array)
 
+    def capture(self, function: Callable[[], Any]) -> Callable[[], None]:
+        """What `function()` launches on the device, as one graph: calling the result launches it all again,
+        on the same memory. BackendError where that cannot be; `function` may have run once or not at all.
+        """
+        raise BackendError(f"{self.name} has no device whose work could be captured")
+
 
 class CupyBackend(Backend):
     """CuPy, found and checked when it is first asked for."""
@@ -74,6 +81,31 @@ class CupyBackend(Backend):
 
     def to_numpy(self, array: Any) -> np.ndarray:
         return self.xp.asnumpy(array)
+
+    def capture(self, function: Callable[[], Any]) -> Callable[[], None]:
+        cupy, graph, failure = self.xp, None, None
+        pool = cupy.cuda.MemoryPool()  # of its own: nobody else is given memory that the graph writes to
+        stream = cupy.cuda.Stream(non_blocking=True)  # the default stream cannot be captured
+        cupy.cuda.get_current_stream().synchronize()
+        with stream, cupy.cuda.using_allocator(pool.malloc):
+            function()  # what must not happen during capture: compiling, creating handles
+            stream.begin_capture()
+            try:
+                function()
+            except Exception as error:  # CuPy's own, CUDA's, a value that was asked for
+                failure = error
+            try:
+                graph = stream.end_capture()
+            except cupy.cuda.runtime.CUDARuntimeError as error:
+                failure = failure or error
+            stream.synchronize()
+        if failure is not None:
+            raise BackendError(f"CuPy {cupy.__version__} does not capture it: {failure}") from failure
+
+        def replay(graph: Any = graph, memory: Any = pool) -> None:
+            graph.launch()
+
+        return replay
 
 
 NUMPY = Backend("numpy", np, np.ndarray)

@@ -12,6 +12,8 @@ from minigrad.errors import ArgumentTypeError
 class _Thread(threading.local):
     settings = (True, False)  # recording, detecting_nonfinite: one tuple, read at every operation
 
+    capturing = False  # whether what runs is to be replayed as it is
+
     def __init__(self) -> None:  # runs once in every thread
         self.previous: list[tuple[bool, bool]] = []
 

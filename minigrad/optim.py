@@ -106,6 +106,10 @@ class SGD:
             parameter.changed_in_place()
         self.updates += 1
 
+    def velocities(self) -> list[Any]:
+        """Each Parameter's v, the array itself; zeros before its first update."""
+        return [self._velocity(position) for position in range(len(self.parameters))]
+
     def _velocity(self, position: int) -> Any:
         data, velocity = self.parameters[position].data, self._velocities[position]
         if velocity is None:
@@ -118,8 +122,8 @@ class SGD:
     def state_dict(self) -> dict[str, np.ndarray]:
         """The number of updates and each Parameter's velocity, as NumPy copies."""
         state = {
-            f"velocity.{position}": np.array(backend.to_numpy(self._velocity(position)))
-            for position in range(len(self.parameters))
+            f"velocity.{position}": np.array(backend.to_numpy(velocity))
+            for position, velocity in enumerate(self.velocities())
         }
         return {"updates": np.array(self.updates), **state}
 

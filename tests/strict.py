@@ -7,7 +7,8 @@ What runs on NumPy may still break on a GPU. So the suite runs over this library
 - returns arrays without dimensions where NumPy returns scalars;
 - refuses lists and tuples as operands;
 - counts transfers to and from the "device", whatever would make the host wait for it, and about what
-  would be a kernel launch: all but views and fresh memory.
+  would be a kernel launch: all but views and fresh memory;
+- captures what is launched, to be launched again on the same memory, as a CUDA graph does.
 
 `python -m tests.strict --write-names` writes the names anew from an installed CuPy.
 """
@@ -24,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.backend import Backend
+from minigrad.errors import BackendError
 
 NAMES_FILE = Path(__file__).with_name("cupy_names.txt")
 
@@ -51,9 +53,28 @@ class Counter:
         self.uploads: list[int] = []  # in bytes
         self.synchronisations: list[str] = []  # what the host waited for
         self.launches: list[str] = []  # about what CuPy would launch a kernel for
+        self.captured: list[Callable[[], Any]] | None = None  # the launches, while a graph is captured
 
 
 counter = Counter()
+
+
+def launch(name: str, compute: Callable[[], Any]) -> Any:
+    """compute(), counted. In a graph it is computed again into the memory of its first result."""
+    if name not in VIEWS:
+        counter.launches.append(name)
+    result = compute()
+    if isinstance(result, np.generic):
+        result = np.asarray(result)
+    if counter.captured is not None and (not isinstance(result, np.ndarray) or result.flags.writeable):
+        again = (lambda: np.copyto(result, compute())) if isinstance(result, np.ndarray) else compute
+        counter.captured.append(again)
+    return result
+
+
+def _not_in_a_graph(what: str) -> None:
+    if counter.captured is not None:
+        raise RuntimeError(f"operation not permitted when stream is capturing: {what}")
 
 
 class Array:
@@ -83,7 +104,7 @@ class Array:
         return object()
 
     def get(self) -> np.ndarray:
-        counter.synchronisations.append("get")
+        _wait("get", None)
         return self._host.copy()
 
     def item(self) -> Any:
@@ -111,21 +132,23 @@ class Array:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, index: Any) -> Any:
-        found = self._host[_index(index)]
+        plain = _index(index)
+        found = self._host[plain]
         if isinstance(found, np.generic):  # an element is a view without dimensions, not a copy
-            parts = index if isinstance(index, tuple) else (index,)
-            found = self._host[(*_index(parts), ...)]
+            found = self._host[(*(plain if isinstance(plain, tuple) else (plain,)), ...)]
+        if not np.may_share_memory(found, self._host):
+            found = launch("getitem", lambda: self._host[plain])
         return _device(found, self)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        counter.launches.append("setitem")
-        self._host[_index(index)] = _operand(value)
+        launch("setitem", lambda: self._host.__setitem__(_index(index), _operand(value)))
 
     def __repr__(self) -> str:
         return f"strict.{self._host!r}"
 
 
 def _wait(what: str, value: Any) -> Any:
+    _not_in_a_graph(what)
     counter.synchronisations.append(what)
     return value
 
@@ -155,7 +178,7 @@ def _index(index: Any) -> Any:
         return tuple(_index(part) for part in index)
     if isinstance(index, Array):
         if index._host.dtype == bool:
-            counter.synchronisations.append("boolean index")  # the result's shape depends on values
+            _wait("boolean index", None)  # the result's shape depends on values
         return index._host
     if isinstance(index, (np.ndarray, list)):
         raise IndexError("arrays used as indices must be of this library")
@@ -175,10 +198,9 @@ VIEWS = ("reshape", "transpose", "swapaxes", "squeeze", "view", "ravel", "broadc
 
 def _method(self: Array, name: str) -> Callable[..., Any]:
     def call(*arguments: Any, **options: Any) -> Any:
-        if name not in VIEWS:
-            counter.launches.append(name)
         plain = [_option(argument) for argument in arguments]
-        return _device(getattr(self._host, name)(*plain, **{k: _option(v) for k, v in options.items()}), self)
+        named = {key: _option(value) for key, value in options.items()}
+        return _device(launch(name, lambda: getattr(self._host, name)(*plain, **named)), self)
 
     return call
 
@@ -189,16 +211,13 @@ def _binary(name: str) -> None:
     def forward(self: Array, other: Any) -> Any:
         if getattr(other, "__array_ufunc__", 0) is None and not isinstance(other, Array):
             return NotImplemented
-        counter.launches.append(name)
-        return _device(function(self._host, _operand(other)))
+        return _device(launch(name, lambda: function(self._host, _operand(other))))
 
     def reflected(self: Array, other: Any) -> Any:
-        counter.launches.append(name)
-        return _device(function(_operand(other), self._host))
+        return _device(launch(name, lambda: function(_operand(other), self._host)))
 
     def in_place(self: Array, other: Any) -> Array:
-        counter.launches.append(name)
-        result = getattr(self._host, f"__i{name}__")(_operand(other))
+        result = launch(name, lambda: getattr(self._host, f"__i{name}__")(_operand(other)))
         if result is NotImplemented:
             raise TypeError(f"unsupported in-place {name}")
         return self
@@ -218,8 +237,7 @@ def _unary(name: str) -> None:
     function = getattr(operator, name)
 
     def forward(self: Array) -> Any:
-        counter.launches.append(name)
-        return _device(function(self._host))
+        return _device(launch(name, lambda: function(self._host)))
 
     setattr(Array, f"__{name}__", forward)
 
@@ -238,10 +256,10 @@ class _At:
     """cupy.add: callable as any ufunc, and with `at`, which accumulates repeated indices."""
 
     def __call__(self, x: Any, y: Any) -> Any:
-        return _device(np.add(_operand(x), _operand(y)))
+        return _device(launch("add", lambda: np.add(_operand(x), _operand(y))))
 
     def at(self, target: Array, index: Any, values: Any) -> None:
-        np.add.at(target._host, _index(index), _operand(values))
+        launch("add.at", lambda: np.add.at(target._host, _index(index), _operand(values)))
 
 
 class Library(types.ModuleType):
@@ -259,8 +277,6 @@ class Library(types.ModuleType):
             return function
 
         def call(*arguments: Any, **options: Any) -> Any:
-            if name not in VIEWS:
-                counter.launches.append(name)
             out = options.get("out")
             count = OPERANDS.get(name, len(arguments))
             plain = (
@@ -269,7 +285,8 @@ class Library(types.ModuleType):
                 else [[_operand(array) for array in arguments[0]], *arguments[1:]]
             )
             plain += [_option(a) for a in arguments[len(plain) :]]
-            result = function(*plain, **{key: _option(value) for key, value in options.items()})
+            named = {key: _option(value) for key, value in options.items()}
+            result = launch(name, lambda: function(*plain, **named))
             return (
                 out
                 if out is not None
@@ -280,13 +297,15 @@ class Library(types.ModuleType):
 
     def asarray(self, data: Any, dtype: Any = None) -> Array:
         if isinstance(data, Array):
-            return data if dtype is None or data.dtype == dtype else Array(data._host.astype(dtype))
+            return data if dtype is None or data.dtype == dtype else data.astype(dtype)
+        _not_in_a_graph("upload")
         host = np.array(data, dtype)
         counter.uploads.append(host.nbytes)
         return Array(host)
 
     def array(self, data: Any, dtype: Any = None, order: str = "K") -> Array:
-        return Array(np.array(self.asarray(data, dtype)._host, order=order))  # type: ignore[call-overload]
+        source = self.asarray(data, dtype)._host
+        return _device(launch("array", lambda: np.array(source, order=order)))  # type: ignore[call-overload]
 
     def asnumpy(self, array: Array) -> np.ndarray:
         return array.get()
@@ -303,6 +322,21 @@ class StrictBackend(Backend):
 
     def to_numpy(self, array: Any) -> np.ndarray:
         return array.get() if isinstance(array, Array) else np.asarray(array)
+
+    def capture(self, function: Callable[[], Any]) -> Callable[[], None]:
+        counter.captured = captured = []
+        try:
+            function()
+        except Exception as error:
+            raise BackendError(f"the strict library does not capture it: {error}") from error
+        finally:
+            counter.captured = None
+
+        def replay() -> None:
+            for again in captured:
+                again()
+
+        return replay
 
 
 def write_names() -> None:

@@ -19,6 +19,7 @@ from minigrad.errors import (
     check_sign_labels,
 )
 from minigrad.kernels import MOST_CLASSES
+from minigrad.modes import thread
 from minigrad.operands import as_array
 from minigrad.operations.elementwise import multiply, sigmoid
 from minigrad.operations.reductions import mean, softmax, sum
@@ -233,6 +234,8 @@ def dropout(
     x = x if isinstance(x, Tensor) else Tensor(x)
     if x.dtype.kind != "f":
         raise ArgumentTypeError(f"x must be real (floating point), got dtype {x.dtype}")
+    if thread.capturing:
+        raise BackendError("dropout draws another mask at every step: it cannot be captured")
     threshold = max(1, round(keep * 2**16))
     factor = 2**16 / threshold if scale is None else check_number("scale", scale)
     if backend.kernels_for(x.data) is not None:

@@ -1,0 +1,215 @@
+"""A captured step does what the eager one does, or says why it is not captured and runs eagerly."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from attacks import adversarial_objective
+from minigrad import backend
+from minigrad.capture import CapturedStep, CaptureWarning
+from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, GraphError
+from minigrad.optim import SGD, exponential_decay
+from models import MaxoutNetwork
+from tests import host_kernels
+from tests.host_kernels import StrictWithKernels
+from tests.strict import counter
+
+
+@pytest.fixture(params=["plain", "fused"], autouse=True)
+def library(request: pytest.FixtureRequest) -> Iterator[backend.Backend]:
+    """The strict library, without kernels and with them."""
+    plain = backend.get("strict")
+    if request.param == "fused":
+        if host_kernels.compiler is None:
+            pytest.skip("no g++ to compile the kernels' text")
+        backend.register(StrictWithKernels())
+    try:
+        with backend.use("strict") as found:
+            yield found
+    finally:
+        backend.register(plain)
+
+
+def batches(count: int = 4) -> list[tuple[Any, Any]]:
+    rng = np.random.default_rng(5)
+    library = backend.current()
+    return [
+        (library.asarray(rng.random((6, 5), dtype=np.float32)), library.asarray(rng.integers(0, 3, 6)))
+        for _ in range(count)
+    ]
+
+
+def training(
+    cost: Callable[[MaxoutNetwork], Any] = lambda model: lambda x, y: adversarial_objective(model, x, y),
+    dropout: tuple[float, float] | None = None,
+    **settings: Any,
+) -> tuple[MaxoutNetwork, SGD, Any]:
+    model = MaxoutNetwork(5, 3, units=(4, 4), pieces=2, dropout=dropout, seed=2)
+    optimiser = SGD(model.parameters(), **{"lr": 0.5, "momentum": 0.5, "max_norm": 0.6, **settings})
+    return model, optimiser, cost(model)
+
+
+def eagerly(optimiser: SGD, cost: Any) -> list[float]:
+    found = []
+    for x, y in batches():
+        optimiser.zero_grad()
+        J = cost(x, y)
+        J.backward()
+        optimiser.step()
+        found.append(J.item())
+    return found
+
+
+def captured(optimiser: SGD, cost: Any) -> tuple[CapturedStep, list[float]]:
+    step = CapturedStep(optimiser, cost, *batches()[0])
+    return step, [step(x, y).item() for x, y in batches()]
+
+
+def assert_same_training(one: tuple[MaxoutNetwork, SGD, Any], other: tuple[MaxoutNetwork, SGD, Any]) -> None:
+    for a, b in ((one[0], other[0]), (one[1], other[1])):
+        for key, value in a.state_dict().items():
+            np.testing.assert_array_equal(value, b.state_dict()[key])
+
+
+COSTS = {
+    "adversarial": lambda model: lambda x, y: adversarial_objective(model, x, y, alpha=0.4),
+    "clean": lambda model: model.cost,
+    "twice differentiated": lambda model: lambda x, y: slope_and_cost(model, x, y),
+}
+
+
+def slope_and_cost(model: MaxoutNetwork, x: Any, y: Any) -> mg.Tensor:
+    leaf = mg.Tensor(x, requires_grad=True)
+    J = model.cost(leaf, y)
+    (slope,) = mg.grad(J, leaf, create_graph=True)
+    return J + mg.sum(slope * slope)
+
+
+@pytest.mark.parametrize("cost", COSTS.values(), ids=COSTS)
+def test_replays_are_the_eager_steps(cost: Any) -> None:
+    one, other = training(cost), training(cost)
+    expected = eagerly(*one[1:])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        step, found = captured(*other[1:])
+    assert step.captured
+    assert found == expected
+    assert_same_training(one, other)
+
+
+def test_one_call_launches_nothing_but_the_graph() -> None:
+    _, optimiser, cost = training()
+    step = CapturedStep(optimiser, cost, *batches()[0])
+    x, y = batches()[1]
+    counter.reset()
+    step(x, y)
+    assert counter.launches == ["setitem", "setitem"]  # the batch, to where the graph reads it
+    assert counter.uploads == counter.synchronisations == []
+
+
+def test_a_graph_recorded_before_a_replay_is_not_differentiated() -> None:
+    model, optimiser, cost = training()
+    step = CapturedStep(optimiser, cost, *batches()[0])
+    J = model.cost(*batches()[0])
+    step(*batches()[1])
+    with pytest.raises(GraphError, match="changed in place"):
+        J.backward()
+
+
+def test_making_it_changes_nothing() -> None:
+    model, optimiser, cost = training()
+    x, y = batches()[0]
+    before = {**model.state_dict(), **optimiser.state_dict()}, x.get(), y.get()
+    CapturedStep(optimiser, cost, x, y)
+    for key, value in {**model.state_dict(), **optimiser.state_dict()}.items():
+        np.testing.assert_array_equal(value, before[0][key])
+    np.testing.assert_array_equal(x.get(), before[1])
+    np.testing.assert_array_equal(y.get(), before[2])
+    assert all(p.grad is None for p in model.parameters())
+
+
+class TestWhereItIsNotCaptured:
+    def test_dropout_and_no_mask_is_lost(self) -> None:
+        one, other = training(dropout=(0.8, 0.5)), training(dropout=(0.8, 0.5))
+        expected = eagerly(*one[1:])
+        with pytest.warns(CaptureWarning, match="runs eagerly: dropout draws another mask"):
+            step, found = captured(*other[1:])
+        assert not step.captured
+        assert found == expected
+        assert_same_training(one, other)
+
+    @pytest.mark.parametrize("setting", ["lr", "momentum"])
+    def test_schedules(self, setting: str) -> None:
+        one, other = (training(**{setting: exponential_decay(0.5, 1.5)}) for _ in range(2))
+        expected = eagerly(*one[1:])
+        with pytest.warns(CaptureWarning, match="schedule"):
+            _, found = captured(*other[1:])
+        assert found == expected
+        assert_same_training(one, other)
+
+    def test_a_cost_that_reads_a_value(self) -> None:
+        def cost(model: MaxoutNetwork) -> Any:
+            return lambda x, y: model.cost(x, y) * (1.0 if float(x.sum()) > 0 else 2.0)
+
+        one, other = training(cost), training(cost)
+        expected = eagerly(*one[1:])
+        with pytest.warns(CaptureWarning, match="not permitted when stream is capturing: float"):
+            _, found = captured(*other[1:])
+        assert found == expected
+
+    def test_a_cost_that_is_another_one_each_time(self) -> None:
+        """What the host decides is frozen in a graph: the check against the eager step finds it."""
+
+        def cost(model: MaxoutNetwork) -> Any:
+            calls = iter(range(100))
+            return lambda x, y: model.cost(x, y) * (1.0 + next(calls))
+
+        with pytest.warns(CaptureWarning, match="differs from the eager one"):
+            step, _ = captured(*training(cost)[1:])
+        assert not step.captured
+
+    def test_a_library_that_refuses(self, library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(function: Any) -> Any:
+            raise BackendError("CuPy 14.2.0 does not capture it: calling cuBLAS is unsupported")
+
+        monkeypatch.setattr(library, "capture", refuse)
+        one, other = training(), training()
+        expected = eagerly(*one[1:])
+        with pytest.warns(CaptureWarning, match="calling cuBLAS is unsupported"):
+            _, found = captured(*other[1:])
+        assert found == expected
+        assert_same_training(one, other)
+
+    def test_numpy(self) -> None:
+        with backend.use("numpy"):
+            one, other = training(), training()
+            expected = eagerly(*one[1:])
+            with pytest.warns(CaptureWarning, match="numpy has no device"):
+                _, found = captured(*other[1:])
+            assert found == expected
+            assert_same_training(one, other)
+
+    def test_a_fault_of_the_cost_is_no_reason_to_go_on(self) -> None:
+        _, optimiser, _ = training()
+        with pytest.raises(ZeroDivisionError):
+            CapturedStep(optimiser, lambda x, y: 1 / 0, *batches()[0])
+
+
+def test_arguments() -> None:
+    _, optimiser, cost = training()
+    x, y = batches()[0]
+    with pytest.raises(ArgumentTypeError, match="optimiser must be an SGD"):
+        CapturedStep(cost, cost, x, y)
+    with pytest.raises(ArgumentTypeError, match="cost must be a function"):
+        CapturedStep(optimiser, None, x, y)  # type: ignore[arg-type]
+    step = CapturedStep(optimiser, cost, x, y)
+    with pytest.raises(ArgumentError, match=r"x must have shape \(6, 5\) and dtype float32, .* got \(3, 5\)"):
+        step(x[:3], y[:3])
+    with pytest.raises(ArgumentError, match="y must have shape"):
+        step(x, x)
