@@ -36,7 +36,7 @@ class CapturedStep:
 
     The constructor replays the graph once beside an eager step, on other values than it was captured
     with, and leaves parameters and velocities as it found them. Where the library cannot capture the
-    step (NumPy has no graphs; CuPy up to 14.2 refuses matrix products), or the two differ, `captured` is
+    step (NumPy has no graphs; CuPy so far refuses matrix products there, cupy/cupy#6290), or the two differ, `captured` is
     False, a CaptureWarning says why, and calls run the step eagerly.
     """
 

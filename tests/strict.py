@@ -200,6 +200,8 @@ def _method(self: Array, name: str) -> Callable[..., Any]:
     def call(*arguments: Any, **options: Any) -> Any:
         plain = [_option(argument) for argument in arguments]
         named = {key: _option(value) for key, value in options.items()}
+        if name == "astype" and not named.get("copy", True) and self._host.dtype == plain[0]:
+            return self
         return _device(launch(name, lambda: getattr(self._host, name)(*plain, **named)), self)
 
     return call

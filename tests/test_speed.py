@@ -158,6 +158,24 @@ class TestCpuVsGpu:
         assert found["crossover"]["FGSM"] is None
         assert (tmp_path / "cpu_vs_gpu.png").stat().st_size > 1000
 
+    @pytest.mark.parametrize("refuses", [False, True])
+    def test_a_step_as_one_graph(self, refuses: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Over the strict library, which captures; and over one that does not."""
+        library = backend.get("strict")
+        if refuses:
+            monkeypatch.setattr(library, "capture", lambda function: backend.NUMPY.capture(function))
+        entry = cpu_vs_gpu.timed(library, cpu_vs_gpu.Size(batch=6, width=8), "training step", 1, 1e11)
+        assert entry["transfer_seconds"] > 0
+        if refuses:
+            assert entry["captured_seconds"] is None
+            assert "runs eagerly: numpy has no device" in entry["not_captured"]
+        else:
+            assert entry["captured_seconds"] > 0
+
+    def test_what_the_profiler_saw(self) -> None:
+        names = ["Memcpy DtoD (Device -> Device)", "maxout", "Memset (Device)", "ampere_sgemm_128x64_nn"]
+        assert cpu_vs_gpu.kernels_and_copies(names) == {"kernels": 2, "copies": 1}
+
     def test_the_crossover_is_the_least_batch_at_which_the_gpu_wins(self) -> None:
         def entries(seconds: dict[int, float]) -> dict[str, Any]:
             return {"entries": [{"operation": "FGSM", "width": 16, "batch": batch, "seconds": t}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ import minigrad as mg
 from attacks import fgsm, input_gradient
 from benchmarks.speed.timing import environment, time_in_turn, write_json
 from minigrad import backend
+from minigrad.capture import CapturedStep, CaptureWarning
 from minigrad.errors import BackendError, check_count, check_number, check_writable_directory
 from minigrad.optim import SGD
 from models import MaxoutNetwork
@@ -85,6 +87,9 @@ def run(options: argparse.Namespace) -> None:
                 if size.flop(operation) <= limit and size.bytes() <= memory:
                     entries.append(timed(library, size, operation, options.rounds, rate))
         found[library.name] = {"product_gflops": rate / 1e9, "entries": entries, **device(library)}
+    refused = {e["not_captured"] for name in found for e in found[name]["entries"] if "not_captured" in e}
+    for message in refused:
+        console.print(f"No CUDA graph: {message}", highlight=False)
     if absent:
         console.print(f"No GPU columns: {absent}", highlight=False)
     crossover = {operation: crossovers(found, operation) for operation in OPERATIONS}
@@ -104,15 +109,20 @@ def available() -> tuple[list[backend.Backend], str]:
 
 
 def timed(library: backend.Backend, size: Size, operation: str, rounds: int, rate: float) -> dict[str, Any]:
-    """Median seconds of one operation with its data on the device, and of bringing the batch there."""
+    """Median seconds of one operation with its data on the device, of bringing the batch there, and of the
+    training step as one CUDA graph, if it can be captured."""
     random = np.random.default_rng(0)
     x_host = random.random((size.batch, FEATURES), dtype=np.float32)
     y_host = random.integers(0, CLASSES, size.batch)
     with backend.use(library.name):
         work = workload(operation, library.asarray(x_host), library.asarray(y_host), size)
         contenders: dict[str, Callable[[], Any]] = {"work": work}
+        said = {}
         if library.name != "numpy":
             contenders["transfer"] = lambda: (library.asarray(x_host), library.asarray(y_host))
+            if operation == "training step":
+                graph, said = captured(library.asarray(x_host), library.asarray(y_host), size)
+                contenders |= graph
         seconds = {
             name: float(np.median(values))
             for name, values in time_in_turn(contenders, rounds, warm_up=2, library=library).items()
@@ -124,15 +134,59 @@ def timed(library: backend.Backend, size: Size, operation: str, rounds: int, rat
         "operation": operation,
         "seconds": seconds["work"],
         "transfer_seconds": seconds.get("transfer"),
+        "captured_seconds": seconds.get("captured"),
         "gflops": flop / seconds["work"] / 1e9,
         "share_of_product_rate": flop / seconds["work"] / rate,
+        **said,
+        **(launches(library, work) or {}),
     }
 
 
-def workload(operation: str, x: Any, y: Any, size: Size) -> Callable[[], Any]:
+def captured(x: Any, y: Any, size: Size) -> tuple[dict[str, Callable[[], Any]], dict[str, str]]:
+    """(the training step replayed from a graph, as a contender; or why there is none)."""
+    model, optimiser = network(size)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", CaptureWarning)
+        step = CapturedStep(optimiser, model.cost, x, y)
+    if step.captured:
+        return {"captured": lambda: step(x, y)}, {}
+    return {}, {"not_captured": str(said[-1].message)}
+
+
+def launches(library: backend.Backend, work: Callable[[], Any]) -> dict[str, int] | None:
+    """Kernels and copies of one call, as PyTorch's profiler sees them on the GPU: it counts those of every
+    library in the process. None where there is no GPU or no PyTorch that finds it (extra: peers)."""
+    if library.name != "cupy":
+        return None
+    try:
+        import torch
+        from torch.profiler import ProfilerActivity, profile
+    except ModuleNotFoundError:
+        return None
+    if not torch.cuda.is_available():
+        return None
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+        work()
+        library.xp.cuda.Device().synchronize()
+    names = [e.name for e in profiler.events() if e.device_type == torch.autograd.DeviceType.CUDA]
+    return kernels_and_copies(names)
+
+
+def kernels_and_copies(names: list[str]) -> dict[str, int]:
+    """How many of the device's activities are kernels, and how many copies."""
+    copies = sum(name.startswith("Memcpy") for name in names)
+    fills = sum(name.startswith("Memset") for name in names)
+    return {"kernels": len(names) - copies - fills, "copies": copies}
+
+
+def network(size: Size) -> tuple[MaxoutNetwork, SGD]:
     model = MaxoutNetwork(FEATURES, CLASSES, units=(size.width // PIECES,) * 2, pieces=PIECES)
+    return model, SGD(model.parameters(), lr=0.01, momentum=0.5)
+
+
+def workload(operation: str, x: Any, y: Any, size: Size) -> Callable[[], Any]:
+    model, optimiser = network(size)
     if operation == "training step":
-        optimiser = SGD(model.parameters(), lr=0.01, momentum=0.5)
 
         def step() -> None:
             optimiser.zero_grad()
@@ -207,6 +261,10 @@ def crossovers(found: dict[str, Any], operation: str) -> dict[int, int | None] |
 def table(found: dict[str, Any], operation: str, crossover: Any) -> Table:
     """Milliseconds and share of the product rate, batch down, width across."""
     note = "" if crossover is None else f"; the GPU wins from batch {crossover} (by width)"
+    counts = {e["kernels"] for e in found.get("cupy", {"entries": []})["entries"]
+              if e["operation"] == operation and "kernels" in e}  # fmt: skip
+    if counts:
+        note += f"; kernels a call: {min(counts)} to {max(counts)}"
     result = Table(title=operation, caption=f"ms (share of the library's own best product rate){note}")
     result.add_column("library, batch")
     entries = {
