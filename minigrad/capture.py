@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minigrad import backend
-from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError
+from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, GraphError
 from minigrad.modes import thread
 from minigrad.optim import SGD
 from minigrad.tensor import Tensor, raw
@@ -32,12 +32,13 @@ class CapturedStep:
     x, y       a batch on the device of the parameters: every other has its shapes and dtypes
 
     Calling it returns J before the update, an array without dimensions that the next call overwrites.
-    Parameters and velocities must stay the arrays that they are (no `Module.to`).
+    GraphError where a parameter or a velocity is no longer the array that it was (`load_state_dict`,
+    `Module.to`): the graph would write to the old one.
 
     The constructor replays the graph once beside an eager step, on other values than it was captured
     with, and leaves parameters and velocities as it found them. Where the library cannot capture the
-    step (NumPy has no graphs; CuPy so far refuses matrix products there, cupy/cupy#6290), or the two differ, `captured` is
-    False, a CaptureWarning says why, and calls run the step eagerly.
+    step (NumPy has no graphs; CuPy so far refuses matrix products there, cupy/cupy#6290), or the two
+    differ, `captured` is False, a CaptureWarning says why, and calls run the step eagerly.
     """
 
     def __init__(self, optimiser: SGD, cost: Callable[[Any, Any], Tensor], x: Any, y: Any) -> None:
@@ -50,6 +51,7 @@ class CapturedStep:
         # Memory of the graph's own, which every batch is copied to.
         self._x, self._y = (library.xp.array(library.asarray(raw(batch))) for batch in (x, y))
         self._J: Any = None
+        self._written = self._arrays()
         self._replay: Callable[[], None] | None = None
         try:
             self._replay = self._captured(library)
@@ -65,13 +67,19 @@ class CapturedStep:
 
     def __call__(self, x: Any, y: Any) -> Any:
         """One step on a batch; ArgumentError where it is not shaped as the first."""
-        for name, given, own in (("x", raw(x), self._x), ("y", raw(y), self._y)):
+        library = backend.of(self._x)
+        batch = library.asarray(raw(x)), library.asarray(raw(y))
+        for name, given, own in zip("xy", batch, (self._x, self._y), strict=True):
             if given.shape != own.shape or given.dtype != own.dtype:
                 raise ArgumentError(
                     f"{name} must have shape {own.shape} and dtype {own.dtype}, as the batch that the step "
                     f"was made with, got {given.shape} and {given.dtype}"
                 )
-            own[...] = backend.of(own).asarray(given)
+        if self._replay is not None and any(
+            now is not then for now, then in zip(self._arrays(), self._written, strict=True)
+        ):
+            raise GraphError("parameters or velocities were replaced: make the CapturedStep anew")
+        self._x[...], self._y[...] = batch
         if self._replay is None:
             self._run()
             return self._J
@@ -80,6 +88,10 @@ class CapturedStep:
         for parameter in self._optimiser.parameters:
             parameter.changed_in_place()
         return self._J
+
+    def _arrays(self) -> list[Any]:
+        """What a step writes to."""
+        return [p.data for p in self._optimiser.parameters] + self._optimiser.velocities()
 
     def _run(self) -> None:
         """The step itself, on the batch that lies in the graph's memory."""
@@ -94,8 +106,7 @@ class CapturedStep:
         optimiser = self._optimiser
         if callable(optimiser.lr) or callable(optimiser.momentum):
             raise BackendError("a schedule of lr or momentum has another value at every step")
-        arrays = [p.data for p in optimiser.parameters] + optimiser.velocities()
-        batch = self._x, self._x.copy()
+        arrays, x = self._written, self._x.copy()
         before, updates = [array.copy() for array in arrays], optimiser.updates
 
         def begin_again() -> None:
@@ -125,5 +136,5 @@ class CapturedStep:
             thread.capturing = False
             begin_again()
             optimiser.zero_grad()
-            batch[0][...] = batch[1]
+            self._x[...] = x
         return replay

@@ -122,6 +122,19 @@ def test_a_graph_recorded_before_a_replay_is_not_differentiated() -> None:
         J.backward()
 
 
+@pytest.mark.parametrize("replace", [
+    lambda model, optimiser: model.load_state_dict(model.state_dict()),
+    lambda model, optimiser: optimiser.load_state_dict(optimiser.state_dict()),
+    lambda model, optimiser: model.to(dtype=np.float64),
+])  # fmt: skip
+def test_arrays_that_were_replaced(replace: Any) -> None:
+    model, optimiser, cost = training()
+    step = CapturedStep(optimiser, cost, *batches()[0])
+    replace(model, optimiser)
+    with pytest.raises(GraphError, match="replaced: make the CapturedStep anew"):
+        step(*batches()[0])
+
+
 def test_making_it_changes_nothing() -> None:
     model, optimiser, cost = training()
     x, y = batches()[0]
