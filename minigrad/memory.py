@@ -3,6 +3,9 @@ the time of an attack."""
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
 from sys import getrefcount
 from typing import Any
 
@@ -31,12 +34,18 @@ def nobody_elses(array: Any) -> bool:
     return getrefcount(array) == _ALONE
 
 
-def keep_freed_memory() -> None:
-    """Allocate and free almost 32 MB, once and untouched. From then on glibc keeps freed arrays of up to
-    that size for the next ones, where it would hand their memory back to the system and fetch it again
-    page by page, at every batch of an attack (mallopt(3), M_MMAP_THRESHOLD: it adapts to what is freed).
-    Other C libraries take no notice."""
-    np.empty((32 << 20) - (1 << 16), np.uint8)
+def keep_freed_memory(most: int = 512 << 20) -> bool:
+    """Have glibc keep up to `most` bytes of freed memory for the next arrays, where it would hand large
+    ones back to the system, and fetch them again page by page, at every batch. Whether it was done:
+    not where the environment sets these thresholds itself, nor under another C library.
+    """
+    set_by_hand = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"} & os.environ.keys()
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if set_by_hand or mallopt is None:
+        return False
+    # mallopt(3). Arrays above the second threshold, 32 MB at most, are mapped and unmapped one by one.
+    return bool(mallopt(M_TRIM_THRESHOLD, most) and mallopt(M_MMAP_THRESHOLD, 32 << 20))
 
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 keep_freed_memory()

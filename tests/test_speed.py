@@ -146,11 +146,15 @@ class TestCpuVsGpu:
     def test_without_a_gpu_it_says_what_the_other_columns_need(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(cpu_vs_gpu, "available", lambda: ([backend.NUMPY], "CuPy is not installed"))
+        monkeypatch.setattr(
+            cpu_vs_gpu,
+            "available",
+            lambda: ([backend.NUMPY], "CuPy is not installed: pip install 'x[cuda12]'"),
+        )
         monkeypatch.setattr(cpu_vs_gpu, "product_rate", lambda library: 1e11)
         sizes = ["--batches", "1", "8", "--widths", "4", "8", "--rounds", "1"]
         main(["cpu_vs_gpu", *sizes, "--out", str(tmp_path)])
-        assert "No GPU columns: CuPy is not installed" in capsys.readouterr().out
+        assert "No GPU columns: CuPy is not installed: pip install 'x[cuda12]'" in capsys.readouterr().out
         found = json.loads((tmp_path / "cpu_vs_gpu.json").read_text())
         entries = found["libraries"]["numpy"]["entries"]
         assert len(entries) == 2 * 2 * len(cpu_vs_gpu.OPERATIONS)

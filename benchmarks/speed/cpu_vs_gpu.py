@@ -89,9 +89,9 @@ def run(options: argparse.Namespace) -> None:
         found[library.name] = {"product_gflops": rate / 1e9, "entries": entries, **device(library)}
     refused = {e["not_captured"] for name in found for e in found[name]["entries"] if "not_captured" in e}
     for message in refused:
-        console.print(f"No CUDA graph: {message}", highlight=False)
+        console.print(f"No CUDA graph: {message}", highlight=False, markup=False)
     if absent:
-        console.print(f"No GPU columns: {absent}", highlight=False)
+        console.print(f"No GPU columns: {absent}", highlight=False, markup=False)
     crossover = {operation: crossovers(found, operation) for operation in OPERATIONS}
     write_json(directory, "cpu_vs_gpu.json",
                {"libraries": found, "crossover": crossover, "environment": environment()})  # fmt: skip
@@ -213,7 +213,7 @@ def product_rate(library: backend.Backend) -> float:
         a = library.xp.ones((n, n), dtype=np.float32)
         out = library.xp.empty_like(a)
         seconds = time_in_turn(
-            {"product": lambda a=a, out=out: library.xp.matmul(a, a, out=out)}, 5, library=library
+            {"product": lambda a=a, out=out: library.xp.matmul(a, a, out=out)}, 20, library=library
         )
         rates.append(2 * n**3 / min(seconds["product"]))
     return max(rates)
