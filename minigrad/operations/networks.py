@@ -224,7 +224,7 @@ def dropout(
     generator  of `minigrad.backend.mask_generator`, or any other of NumPy's: one seed, one sequence of
                masks on every backend. On a GPU the former's masks are drawn by the kernel that
                applies them, without memory or a transfer; others' are drawn on the host and uploaded.
-    scale      1/keep where None, so that the expected value is x
+    scale      1/keep (as rounded) where None, so that the expected value is x
 
     It always drops: whether a model is training is for the model to say.
     """
