@@ -91,7 +91,8 @@ class Workspace:
             if differing := [name for name, own in asdict(self.settings).items() if there.get(name) != own]:
                 raise ArgumentError(
                     f"--out must be another directory, or --no-resume given to begin anew: "
-                    f"{self.directory} holds a run with another {differing[0]}, "
+                    f"{self.directory} holds a run with another {differing[0]}"
+                    f"{' (the code was changed since)' if differing[0] == 'source' else ''}, "
                     f"{there.get(differing[0])!r} and not {getattr(self.settings, differing[0])!r}"
                 )
         for name in FOLDERS:

@@ -26,8 +26,11 @@ from minigrad.errors import ArgumentError, BackendError, check_choice, check_cou
 class Backend:
     """An array library: its module `xp`, its array type, and what the libraries do differently.
 
-    kernels  its fused kernels (see `minigrad.kernels`), or None: then the plain forms run
+    kernels   its fused kernels (see `minigrad.kernels`), or None: then the plain forms run
+    captures  whether there is a device whose work can be captured as a graph
     """
+
+    captures = False
 
     def __init__(self, name: str, xp: Any, array_type: type[Any], kernels: Any = None) -> None:
         self.name = name
@@ -50,13 +53,16 @@ class Backend:
 
     def capture(self, function: Callable[[], Any]) -> Callable[[], None]:
         """What `function()` launches on the device, as one graph: calling the result launches it all again,
-        on the same memory. BackendError where that cannot be; `function` may have run once or not at all.
+        on the same memory. `function` may have run once, or not at all. BackendError, with the reason,
+        where that cannot be.
         """
         raise BackendError(f"{self.name} has no device whose work could be captured")
 
 
 class CupyBackend(Backend):
     """CuPy, found and checked when it is first asked for."""
+
+    captures = True
 
     def __init__(self) -> None:
         try:
@@ -83,24 +89,23 @@ class CupyBackend(Backend):
         return self.xp.asnumpy(array)
 
     def capture(self, function: Callable[[], Any]) -> Callable[[], None]:
-        cupy, graph, failure = self.xp, None, None
+        cupy, refused = self.xp, ""
         pool = cupy.cuda.MemoryPool()  # of its own: nobody else is given memory that the graph writes to
         stream = cupy.cuda.Stream(non_blocking=True)  # the default stream cannot be captured
         cupy.cuda.get_current_stream().synchronize()
         with stream, cupy.cuda.using_allocator(pool.malloc):
-            function()  # what must not happen during capture: compiling, creating handles
-            stream.begin_capture()
             try:
-                function()
+                function()  # what must not happen during capture: compiling, creating handles
+                stream.synchronize()
+                stream.begin_capture()
+                try:
+                    function()
+                finally:
+                    graph = stream.end_capture()  # raises too where the capture has failed
             except Exception as error:  # CuPy's own, CUDA's, a value that was asked for
-                failure = error
-            try:
-                graph = stream.end_capture()
-            except cupy.cuda.runtime.CUDARuntimeError as error:
-                failure = failure or error
-            stream.synchronize()
-        if failure is not None:
-            raise BackendError(f"CuPy {cupy.__version__} does not capture it: {failure}") from failure
+                refused = f"CuPy {cupy.__version__} does not capture it: {error.__context__ or error}"
+        if refused:
+            raise BackendError(refused)
 
         def replay(graph: Any = graph, memory: Any = pool) -> None:
             graph.launch()

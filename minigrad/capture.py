@@ -28,12 +28,15 @@ class CapturedStep:
     graph of them is launched at once.
 
     optimiser  with a constant lr and momentum: their values are part of the graph
-    cost       of a batch, a scalar Tensor; without dropout, whose masks would be part of the graph
-    x, y       a batch on the device of the parameters: every other has its shapes and dtypes
+    cost       of a batch, a scalar Tensor. All that the host decides in it is part of the graph as it was
+               at the capture: α, ε, the model's mode. Dropout is refused. It is run a few times here.
+    x, y       a batch on the device of the parameters: every other has its shapes and dtypes. Batches are
+               copied to the device before the cost sees them, so their values are not checked.
 
     Calling it returns J before the update, an array without dimensions that the next call overwrites.
+    Gradients are the graph's own: after a replay `p.grad` is None, of leaves outside the optimiser too.
     GraphError where a parameter or a velocity is no longer the array that it was (`load_state_dict`,
-    `Module.to`): the graph would write to the old one.
+    `Module.to`), or lr, momentum or max_norm another number: the graph would go on with the old ones.
 
     The constructor replays the graph once beside an eager step, on other values than it was captured
     with, and leaves parameters and velocities as it found them. Where the library cannot capture the
@@ -47,11 +50,15 @@ class CapturedStep:
         if not callable(cost):
             raise ArgumentTypeError(f"cost must be a function of x and y, got {cost!r}")
         library = backend.of(optimiser.parameters[0].data)
+        for name, batch in (("x", x), ("y", y)):
+            if backend.find(raw(batch)) is None:
+                raise ArgumentTypeError(f"{name} must be an array or a Tensor, got {type(batch).__name__}")
         self._optimiser, self._cost = optimiser, cost
         # Memory of the graph's own, which every batch is copied to.
         self._x, self._y = (library.xp.array(library.asarray(raw(batch))) for batch in (x, y))
         self._J: Any = None
         self._written = self._arrays()
+        self._captured_settings = self._settings()
         self._replay: Callable[[], None] | None = None
         try:
             self._replay = self._captured(library)
@@ -75,10 +82,8 @@ class CapturedStep:
                     f"{name} must have shape {own.shape} and dtype {own.dtype}, as the batch that the step "
                     f"was made with, got {given.shape} and {given.dtype}"
                 )
-        if self._replay is not None and any(
-            now is not then for now, then in zip(self._arrays(), self._written, strict=True)
-        ):
-            raise GraphError("parameters or velocities were replaced: make the CapturedStep anew")
+        if self._replay is not None:
+            self._check_what_is_captured()
         self._x[...], self._y[...] = batch
         if self._replay is None:
             self._run()
@@ -89,6 +94,21 @@ class CapturedStep:
             parameter.changed_in_place()
         return self._J
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise ArgumentTypeError("a CapturedStep cannot be copied or pickled: make one for the copy")
+
+    def _check_what_is_captured(self) -> None:
+        if any(now is not then for now, then in zip(self._arrays(), self._written, strict=True)):
+            raise GraphError("parameters or velocities were replaced: make the CapturedStep anew")
+        if self._settings() != self._captured_settings:
+            raise GraphError(
+                f"lr, momentum, max_norm must be what they were at the capture, {self._captured_settings}, "
+                f"got {self._settings()}: make the CapturedStep anew"
+            )
+
+    def _settings(self) -> tuple[Any, ...]:
+        return self._optimiser.lr, self._optimiser.momentum, self._optimiser.max_norm
+
     def _arrays(self) -> list[Any]:
         """What a step writes to."""
         return [p.data for p in self._optimiser.parameters] + self._optimiser.velocities()
@@ -97,6 +117,8 @@ class CapturedStep:
         """The step itself, on the batch that lies in the graph's memory."""
         self._optimiser.zero_grad()
         J = self._cost(self._x, self._y)
+        if not isinstance(J, Tensor) or J.size != 1:
+            raise ArgumentTypeError(f"cost must return a scalar Tensor, got {J!r}")
         J.backward()
         self._optimiser.step()
         self._J = J.data
@@ -104,9 +126,11 @@ class CapturedStep:
     def _captured(self, library: backend.Backend) -> Callable[[], None]:
         """The replay, once it has done what the eager step does."""
         optimiser = self._optimiser
+        if not library.captures:
+            raise BackendError(f"{library.name} has no device whose work could be captured")
         if callable(optimiser.lr) or callable(optimiser.momentum):
             raise BackendError("a schedule of lr or momentum has another value at every step")
-        arrays, x = self._written, self._x.copy()
+        arrays = self._written
         before, updates = [array.copy() for array in arrays], optimiser.updates
 
         def begin_again() -> None:
@@ -121,7 +145,7 @@ class CapturedStep:
             replay = library.capture(self._run)
             captured_J = self._J
             begin_again()
-            self._x *= 0.5
+            self._x[...] = (self._x * 0.5).astype(self._x.dtype)
             self._run()
             expected = [*(array.copy() for array in arrays), self._J]
             begin_again()
@@ -129,12 +153,11 @@ class CapturedStep:
             replay()
             found = [*arrays, self._J]
             for was, eager, replayed in zip([*before, 0.0], expected, found, strict=True):
-                # To rounding, beside what the step has changed; no NaN passes.
-                if not bool(abs(eager - replayed).max() <= 1e-3 * abs(eager - was).max()):
-                    raise BackendError("the replayed step differs from the eager one")
+                # To rounding, beside what the step has changed.
+                if eager.size and not bool(abs(eager - replayed).max() <= 1e-3 * abs(eager - was).max()):
+                    raise BackendError("the replayed step differs from the eager one, or is NaN")
         finally:
             thread.capturing = False
             begin_again()
             optimiser.zero_grad()
-            self._x[...] = x
         return replay

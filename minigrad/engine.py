@@ -16,8 +16,9 @@ No Jacobian is ever formed: a primitive has one short rule per argument that com
 Reverse mode starts with ∂J/∂J = 1 and visits the Tensors from the youngest to the oldest. A result
 is always younger than its arguments, so when a Tensor's turn comes, everything that was computed
 from it has been visited and its cotangent is complete: the sum of the shares, one for each use.
-That visit is `walk`, below, with `_hand_on` for one result; the rest of this file is bookkeeping
-around them. What a primitive is, is in `minigrad.primitives`.
+That visit is `walk`, below, with `_hand_on` for one result. After them come the sums of shares, the
+order of the visit (`_plan`), and a pass that is cut in two (`grad_and_remainder`). What a primitive is
+is said in `minigrad.primitives`, and what a Tensor remembers in `minigrad.tensor`.
 
 Rules are written in the operations that they differentiate. By default they run on bare arrays and
 nothing is recorded, so they cost what their array arithmetic costs. With create_graph=True they run
@@ -37,6 +38,7 @@ from minigrad import backend
 from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, GraphError, NonFiniteError
 from minigrad.memory import nobody_elses
 from minigrad.modes import Setting, thread
+from minigrad.primitives import Rule, _EachPosition
 from minigrad.tensor import Tensor, new_tensor
 
 ndarray = np.ndarray
@@ -63,6 +65,8 @@ def grad(
     GraphError where output was computed without recording, its graph was already used up, or a
     Tensor in it has been written to since.
     """
+    if not isinstance(inputs, Iterable):
+        raise ArgumentTypeError(f"inputs must be Tensors, got {type(inputs).__name__}")
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     _check_inputs(inputs)
     found = walk(output, gradient, inputs, retain_graph or create_graph, create_graph)
@@ -103,13 +107,14 @@ def walk(
     Every cotangent that it returns has memory of its own. `visited`, where given, collects the
     cotangent of each computed Tensor on the way.
 
-    Where nothing is to be recorded, the rules get bare arrays for Tensors: the same formulas, without
-    the cost of a Tensor for every intermediate result.
+    Where nothing is to be recorded or inspected, the rules get bare arrays for Tensors: the same
+    formulas, without the cost of a Tensor for every intermediate result.
     """
     seed = _seed(output, gradient)
     results, wanted, reused = _plan(output, inputs, create_graph)
     asked: set[Tensor] = set(inputs or ())
-    on_tensors = create_graph or thread.settings[1]
+    _, detecting_nonfinite = thread.settings
+    on_tensors = create_graph or detecting_nonfinite
     sums = _Sums()
     if output in wanted:
         sums.add(output, seed if on_tensors else seed.data, is_own=False)
@@ -151,7 +156,7 @@ def _hand_on(
             share = rule(g, value, *given, **options) if options else rule(g, value, *given)
         except NonFiniteError as error:
             raise NonFiniteError(f"in the derivative of {primitive.name}: {error}") from error
-        if type(share) is Product:
+        if type(share) is Product:  # of the weights' gradient, not yet multiplied: see there
             if x in reused and sums.put_off(x, share):
                 continue
             share = share.multiplied(_spare_of(x))
@@ -383,7 +388,7 @@ def grad_and_remainder(output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
 
     Take J = f(z), z = x W. On the way to x, this call finds g = ∂J/∂z, and with it ∂J/∂x = g Wᵀ. What
     is left is ∂J/∂W = xᵀ g. So the remainder is made to look like a function of z alone whose
-    derivative is the number g, and of a z that was computed from W but not from x.
+    derivative is g, known by now, and of a z that was computed from W but not from x.
 
     output is a Tensor of one element. Raises as `grad` does.
     """
@@ -405,9 +410,9 @@ def grad_and_remainder(output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         again[y] = _made_again(y, along)
     if not stops:
         return gradient, output.detach()
-    remainder = _Remainder(again[output], [g for _, g in stops])
-    tensors = tuple(stop for stop, _ in stops)
-    return gradient, new_tensor(output.data, (remainder, tensors, [t.data for t in tensors], {}))
+    stopped = tuple(stop for stop, _ in stops)
+    options = {"whole": again[output], "cotangents": [g.data for _, g in stops]}
+    return gradient, new_tensor(output.data, (_REMAINDER, stopped, [t.data for t in stopped], options))
 
 
 def _made_again(y: Tensor, arguments: tuple[Any, ...]) -> Tensor:
@@ -428,13 +433,21 @@ class _Remainder:
 
     name = "remainder"
 
-    def __init__(self, whole: Tensor, cotangents: list[Tensor]) -> None:
-        self.whole = whole
-        self.vjps = [
-            lambda g, *_, known=known.data: known if _is_one(g) else known * g for known in cotangents
-        ]
+    def __init__(self) -> None:
+        self.vjps = _EachPosition(self._rule_at)
+
+    def _rule_at(self, position: int) -> Rule:
+        def rule(g: Any, y: Any, *stops: Any, whole: Tensor, cotangents: list[Any]) -> Any:
+            known = cotangents[position]
+            return known if _is_one(g) else known * g
+
+        return rule
 
     def restore(self, remainder: Tensor) -> None:
-        """Put the whole way back in place of its stops: the known cotangents are numbers, without a
+        """Put the whole way back in place of its stops: the known cotangents are mere values, without a
         graph of their own to differentiate."""
-        remainder._made_by = (mg.copy, (self.whole,), [self.whole.data], {})
+        whole = remainder._made_by[3]["whole"]
+        remainder._made_by = (mg.copy, (whole,), [whole.data], {})
+
+
+_REMAINDER = _Remainder()

@@ -12,7 +12,7 @@ from minigrad.errors import ArgumentTypeError
 class _Thread(threading.local):
     settings = (True, False)  # recording, detecting_nonfinite: one tuple, read at every operation
 
-    capturing = False  # whether what runs is to be replayed as it is
+    capturing = False  # a graph for `minigrad.capture`: what is random now would be the same for ever
 
     def __init__(self) -> None:  # runs once in every thread
         self.previous: list[tuple[bool, bool]] = []
@@ -60,7 +60,8 @@ def no_grad() -> Setting:
 
 
 def may_defer_products() -> bool:
-    """Whether a rule may leave a product to the walk: nothing is recorded or inspected."""
+    """Whether a rule may return a `minigrad.engine.Product`, which the walk multiplies when it has all of
+    them: nothing is recorded or inspected."""
     return thread.settings == (False, False)
 
 

@@ -16,6 +16,7 @@ from minigrad.tensor import Tensor, new_tensor
 P = ParamSpec("P")
 Rule = Callable[..., Any]
 ndarray = np.ndarray
+_TAKES_ANY_NUMBER = 0x04  # CPython's flag of a function with *arguments
 
 
 class Primitive(Generic[P]):
@@ -25,10 +26,10 @@ class Primitive(Generic[P]):
     that may have a derivative come first, settings such as an axis after them. A VJP is called as
     `rule(g, y, *arguments, **options)`, with the cotangent g of the result, the result y and the
     arguments. These are Tensors where the derivative is recorded, to be differentiated again, and
-    their bare arrays otherwise; so a rule is written in operators and in minigrad's functions, which
-    take both, not in a Tensor's methods; and it writes into none of them. It may return its share in
-    the shape of the result where its argument was broadcast, and in another float dtype: the walk
-    reduces it to the argument's. A rule of None says that there is no derivative in that argument.
+    their bare arrays otherwise; so a rule is written in operators, in minigrad's functions, which take
+    both, and in what both have (`shape`, `reshape`, `T`); and it writes into none of them. It may return
+    its share in the shape of the result where its argument was broadcast, and in another float dtype:
+    the walk reduces it to the argument's. A rule of None says that there is no derivative in that argument.
 
         @primitive
         def multiply(xp, x, y):
@@ -44,7 +45,7 @@ class Primitive(Generic[P]):
 
     def __init__(self, forward: Callable[Concatenate[Any, P], Any], real: bool = True) -> None:
         code = getattr(forward, "__code__", None)
-        if code is None or (code.co_kwonlyargcount and not code.co_flags & 0x04):
+        if code is None or (code.co_kwonlyargcount and not code.co_flags & _TAKES_ANY_NUMBER):
             raise ArgumentTypeError(
                 f"forward must be a function without keyword-only parameters, got {forward!r}: an "
                 "option is given by name or by position, after the arrays"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -135,6 +136,28 @@ def test_arrays_that_were_replaced(replace: Any) -> None:
         step(*batches()[0])
 
 
+@pytest.mark.parametrize("setting", ["lr", "momentum", "max_norm"])
+def test_settings_that_were_changed(setting: str) -> None:
+    _, optimiser, cost = training()
+    step = CapturedStep(optimiser, cost, *batches()[0])
+    setattr(optimiser, setting, 0.25)
+    with pytest.raises(GraphError, match="lr, momentum, max_norm must be what they were"):
+        step(*batches()[0])
+
+
+def test_pixels_as_integers() -> None:
+    def cost(model: MaxoutNetwork) -> Any:
+        return lambda x, y: model.cost(x.astype(np.float32) / 255, y)
+
+    x = backend.current().asarray(np.random.default_rng(0).integers(0, 256, (6, 5)).astype(np.uint8))
+    _, optimiser, J = training(cost)
+    y = batches()[0][1]
+    expected = J(x, y).item()
+    step = CapturedStep(optimiser, J, x, y)
+    assert step.captured
+    assert step(x, y).item() == expected
+
+
 def test_making_it_changes_nothing() -> None:
     model, optimiser, cost = training()
     x, y = batches()[0]
@@ -187,6 +210,26 @@ class TestWhereItIsNotCaptured:
             step, _ = captured(*training(cost)[1:])
         assert not step.captured
 
+    def test_a_replay_that_does_not_read_the_batch(
+        self, library: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        model, optimiser, cost = training()
+        arrays = [p.data for p in model.parameters()] + optimiser.velocities()
+
+        def capture(function: Any) -> Any:
+            function()
+            after = [array.copy() for array in arrays]
+
+            def replay() -> None:
+                for array, value in zip(arrays, after, strict=True):
+                    array[...] = value
+
+            return replay
+
+        monkeypatch.setattr(library, "capture", capture)
+        with pytest.warns(CaptureWarning, match="differs from the eager one"):
+            CapturedStep(optimiser, cost, *batches()[0])
+
     def test_a_library_that_refuses(self, library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         def refuse(function: Any) -> Any:
             raise BackendError("CuPy 14.2.0 does not capture it: calling cuBLAS is unsupported")
@@ -221,8 +264,33 @@ def test_arguments() -> None:
         CapturedStep(cost, cost, x, y)
     with pytest.raises(ArgumentTypeError, match="cost must be a function"):
         CapturedStep(optimiser, None, x, y)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentTypeError, match="x must be an array or a Tensor, got NoneType"):
+        CapturedStep(optimiser, cost, None, y)
+    with pytest.raises(ArgumentTypeError, match="cost must return a scalar Tensor, got 3"):
+        CapturedStep(optimiser, lambda x, y: 3, x, y)  # type: ignore[arg-type, return-value]
     step = CapturedStep(optimiser, cost, x, y)
     with pytest.raises(ArgumentError, match=r"x must have shape \(6, 5\) and dtype float32, .* got \(3, 5\)"):
         step(x[:3], y[:3])
     with pytest.raises(ArgumentError, match="y must have shape"):
         step(x, x)
+    with pytest.raises(ArgumentError, match="x must have .* dtype float32, .* got .* float64"):
+        step(x.astype(np.float64), y)
+    with pytest.raises(ArgumentTypeError, match="cannot be copied or pickled"):
+        copy.deepcopy(step)
+
+
+def test_batches_from_anywhere_are_copied() -> None:
+    one, other = training(), training()
+    x, y = batches()[0]
+    first = x.get()
+    step = CapturedStep(one[1], one[2], x, y)
+    for made in (lambda x, y: (x.get(), y.get()), lambda x, y: (mg.Tensor(x), mg.Tensor(y))):
+        for batch in batches()[1:]:
+            step(*made(*batch))
+    np.testing.assert_array_equal(x.get(), first)
+    for _ in range(2):
+        for x, y in batches()[1:]:
+            other[1].zero_grad()
+            other[2](x, y).backward()
+            other[1].step()
+    assert_same_training(one, other)

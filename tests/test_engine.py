@@ -318,6 +318,15 @@ class TestGradAndRemainder:
         J = mg.mean(mg.exp(mg.tanh(x @ W) @ V) * mg.sum(W * W) * mg.tanh(x @ W)[:, :1])
         return x, W, V, J
 
+    def test_backward_frees_what_the_remainder_stands_for(self) -> None:
+        x, W = leaf(np.ones((2, 3))), leaf(np.ones((3, 2)))
+        hidden = mg.tanh(x @ W)
+        _, rest = mg.grad_and_remainder(mg.sum(hidden), x)
+        alive = weakref.ref(rest._made_by[3]["whole"])
+        rest.backward()
+        del hidden
+        assert alive() is None
+
     def test_together_they_are_the_whole_gradient(self) -> None:
         x, W, V, J = self.network()
         expected = mg.grad(J, [x, W, V], retain_graph=True)
@@ -678,6 +687,18 @@ def test_importing_loads_nothing_that_is_slow() -> None:
         for code in (script, numpy_alone)
     ]
     assert run[0] == run[1]
+
+
+def test_importing_needs_neither_ctypes_nor_a_count_of_references() -> None:
+    script = (
+        "import sys; sys.modules['_ctypes'] = None; del sys.getrefcount\n"
+        "import numpy as np, minigrad as mg\n"
+        "x = mg.Parameter(np.ones((2, 3)))\n"
+        "for _ in range(2): x.drop_grad(); mg.sum(mg.matmul(np.ones((1, 2)), x)).backward()\n"
+        "print(x.grad.sum())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "6.0\n"
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that keeps what was freed")

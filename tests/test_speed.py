@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,13 @@ class TestTiming:
         assert "".join(ran) == "abc" + "abc" + "bca" + "cab" + "abc"
         assert {name: len(values) for name, values in seconds.items()} == {"a": 4, "b": 4, "c": 4}
         assert all(value >= 0 for values in seconds.values() for value in values)
+
+    def test_each_settles_before_it_is_timed(self) -> None:
+        ran: list[str] = []
+        contenders = {name: lambda name=name: ran.append(name) for name in "ab"}
+        seconds = time_in_turn(contenders, rounds=2, warm_up=0, settle=1e-4)
+        assert [len(values) for values in seconds.values()] == [2, 2]
+        assert re.fullmatch("aa+bbb+aa+", "".join(ran))  # a b, then b a, each at least once untimed
 
     def test_ratios_are_taken_round_by_round(self) -> None:
         seconds = {"a": [2.0, 30.0, 4.0], "b": [1.0, 10.0, 1.0]}
@@ -154,7 +162,7 @@ class TestCpuVsGpu:
         monkeypatch.setattr(cpu_vs_gpu, "product_rate", lambda library: 1e11)
         sizes = ["--batches", "1", "8", "--widths", "4", "8", "--rounds", "1"]
         main(["cpu_vs_gpu", *sizes, "--out", str(tmp_path)])
-        assert "No GPU columns: CuPy is not installed: pip install 'x[cuda12]'" in capsys.readouterr().out
+        assert "No rows of a GPU: CuPy is not installed: pip install 'x[cuda12]'" in capsys.readouterr().out
         found = json.loads((tmp_path / "cpu_vs_gpu.json").read_text())
         entries = found["libraries"]["numpy"]["entries"]
         assert len(entries) == 2 * 2 * len(cpu_vs_gpu.OPERATIONS)
@@ -194,6 +202,9 @@ class TestCpuVsGpu:
         with pytest.raises(SystemExit):
             main(["cpu_vs_gpu", "--batches", "0", "--out", str(tmp_path)])
         assert "--batches must be at least 1, got 0" in capsys.readouterr().err
+        with pytest.raises(SystemExit):
+            main(["cpu_vs_gpu", "--widths", "15", "--out", str(tmp_path)])
+        assert "--widths must be multiples of 2, the pieces, got 15" in capsys.readouterr().err
 
 
 class TestMemory:

@@ -19,7 +19,7 @@ from attacks import fgsm, input_gradient
 from benchmarks.speed.timing import environment, time_in_turn, write_json
 from minigrad import backend
 from minigrad.capture import CapturedStep, CaptureWarning
-from minigrad.errors import BackendError, check_count, check_number, check_writable_directory
+from minigrad.errors import ArgumentError, BackendError, check_count, check_number, check_writable_directory
 from minigrad.optim import SGD
 from models import MaxoutNetwork
 
@@ -56,9 +56,10 @@ class Size:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--batches", nargs="+", type=int, default=[*BATCHES], metavar="N")
+    parser.add_argument("--batches", nargs="+", type=int, default=[*BATCHES], metavar="N",
+                        help="(default: %(default)s)")  # fmt: skip
     parser.add_argument("--widths", nargs="+", type=int, default=[*WIDTHS], metavar="N",
-                        help="columns of the hidden layers, even")  # fmt: skip
+                        help="columns of the hidden layers, even (default: %(default)s)")  # fmt: skip
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--most-gflop", type=float, default=30.0, metavar="X",
                         help="leave out what has more, on a CPU (default: %(default)s)")  # fmt: skip
@@ -70,7 +71,9 @@ def run(options: argparse.Namespace) -> None:
     """Time each operation at each size on each library that there is; print, plot and write."""
     for name, values in (("--batches", options.batches), ("--widths", options.widths)):
         for value in values:
-            check_count(name, value, low=2 if name == "--widths" else 1)
+            check_count(name, value)
+            if name == "--widths" and value % PIECES:
+                raise ArgumentError(f"--widths must be multiples of {PIECES}, the pieces, got {value}")
     check_count("--rounds", options.rounds)
     check_number("--most-gflop", options.most_gflop, low=0.0)
     directory = check_writable_directory("--out", options.out)
@@ -91,7 +94,7 @@ def run(options: argparse.Namespace) -> None:
     for message in refused:
         console.print(f"No CUDA graph: {message}", highlight=False, markup=False)
     if absent:
-        console.print(f"No GPU columns: {absent}", highlight=False, markup=False)
+        console.print(f"No rows of a GPU: {absent}", highlight=False, markup=False)
     crossover = {operation: crossovers(found, operation) for operation in OPERATIONS}
     write_json(directory, "cpu_vs_gpu.json",
                {"libraries": found, "crossover": crossover, "environment": environment()})  # fmt: skip

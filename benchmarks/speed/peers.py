@@ -108,7 +108,7 @@ def _step(framework: Any, x: np.ndarray, y: np.ndarray) -> Callable[[], None]:
 
 
 def compared(contenders: dict[str, Callable[[], Any]], rounds: int, to: str) -> dict[str, Any]:
-    seconds = time_in_turn(contenders, rounds)
+    seconds = time_in_turn(contenders, rounds, settle=0.1)
     return {
         name: {"median_seconds": float(np.median(values)), f"to_{to}": ratio(seconds, name, to)}
         for name, values in seconds.items()
@@ -121,7 +121,8 @@ def table(found: dict[str, Any]) -> Table:
     ]
     result = Table(title="minigrad and other frameworks",
                    caption="time as a multiple of the bare products, and µs of one operation of the "
-                   "chain, forward and backward; medians over the rounds of one run")  # fmt: skip
+                   "chain, forward and backward; medians over the rounds of one run, in brackets "
+                   "the quartiles")  # fmt: skip
     result.add_column("work")
     for name in names:
         result.add_column(name, justify="right")
@@ -131,5 +132,7 @@ def table(found: dict[str, Any]) -> Table:
                    for name in names]  # fmt: skip
             result.add_row("one operation on 8 elements", *row)
         else:
-            result.add_row(what, *(f"{entries[name]['to_products']['median']:.2f}" for name in names))
+            ratios = (entries[name]["to_products"] for name in names)
+            result.add_row(what, *(f"{r['median']:.2f} [{r['lower_quartile']:.2f}, {r['upper_quartile']:.2f}]"
+                                   for r in ratios))  # fmt: skip
     return result

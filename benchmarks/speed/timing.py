@@ -26,9 +26,14 @@ def time_in_turn(
     rounds: int,
     warm_up: int = 3,
     library: backend.Backend = backend.NUMPY,
+    settle: float = 0.0,
 ) -> dict[str, list[float]]:
     """Seconds of each contender in each round. All run once a round, in an order that moves on by one
-    each time, so that whatever else the machine does meets them alike."""
+    each time, so that whatever else the machine does meets them alike.
+
+    settle  seconds for which a contender runs untimed before it is timed. Threads of another library's
+            pool stay awake for a while after their work, and take the processor from the next one's.
+    """
     clock = _gpu_seconds(library.xp) if library.name == "cupy" else _seconds
     names = list(contenders)
     for _ in range(warm_up):
@@ -38,6 +43,9 @@ def time_in_turn(
     for number in range(rounds):
         first = number % len(names)
         for name in names[first:] + names[:first]:
+            until = time.perf_counter() + settle
+            while time.perf_counter() < until:
+                contenders[name]()
             seconds[name].append(clock(contenders[name]))
     return seconds
 

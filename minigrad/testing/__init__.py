@@ -1,7 +1,7 @@
 """Testing gradients by properties. Needs the `test` extra; nothing else in minigrad imports it.
 
     from hypothesis import given
-    from minigrad.testing import arrays, check_gradients
+    from minigrad.testing import arrays, check_gradients, seeds
 
     @given(x=arrays(), seed=seeds())
     def test_my_function(x, seed):
