@@ -133,6 +133,6 @@ def table(found: dict[str, Any]) -> Table:
             result.add_row("one operation on 8 elements", *row)
         else:
             ratios = (entries[name]["to_products"] for name in names)
-            result.add_row(what, *(f"{r['median']:.2f} [{r['lower_quartile']:.2f}, {r['upper_quartile']:.2f}]"
+            result.add_row(what, *(f"{r['median']:.2f}\n[{r['lower_quartile']:.2f}, {r['upper_quartile']:.2f}]"
                                    for r in ratios))  # fmt: skip
     return result
