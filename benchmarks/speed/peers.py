@@ -132,7 +132,8 @@ def table(found: dict[str, Any]) -> Table:
                    for name in names]  # fmt: skip
             result.add_row("one operation on 8 elements", *row)
         else:
-            ratios = (entries[name]["to_products"] for name in names)
-            result.add_row(what, *(f"{r['median']:.2f}\n[{r['lower_quartile']:.2f}, {r['upper_quartile']:.2f}]"
-                                   for r in ratios))  # fmt: skip
+            result.add_row(what, *(
+                "{median:.2f}\n[{lower_quartile:.2f}, {upper_quartile:.2f}]".format(**entries[name]["to_products"])
+                for name in names
+            ))  # fmt: skip
     return result
