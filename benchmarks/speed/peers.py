@@ -132,8 +132,6 @@ def table(found: dict[str, Any]) -> Table:
                    for name in names]  # fmt: skip
             result.add_row("one operation on 8 elements", *row)
         else:
-            result.add_row(what, *(
-                "{median:.2f}\n[{lower_quartile:.2f}, {upper_quartile:.2f}]".format(**entries[name]["to_products"])
-                for name in names
-            ))  # fmt: skip
+            cell = "{median:.2f}\n[{lower_quartile:.2f}, {upper_quartile:.2f}]"
+            result.add_row(what, *(cell.format(**entries[name]["to_products"]) for name in names))
     return result
