@@ -98,6 +98,7 @@ class TestOverhead:
     def test_the_command(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         main(["overhead", "--rounds", "2", "--out", str(tmp_path)])
         assert "minigrad, forward and backward" in capsys.readouterr().out
+        assert (tmp_path / "overhead.png").stat().st_size > 1000
         found = json.loads((tmp_path / "overhead.json").read_text())["operations"]
         assert found["NumPy, forward"]["to_numpy"]["median"] == 1.0
 

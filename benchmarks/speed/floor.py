@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from attacks import adversarial_objective, fgsm
+from benchmarks.speed.plots import bars, quartiles
 from benchmarks.speed.timing import environment, ratio, time_in_turn, write_json
 from minigrad.errors import check_count, check_writable_directory
 from minigrad.optim import SGD
@@ -172,15 +173,8 @@ def table(found: dict[str, Any]) -> Table:
 
 
 def plot(found: dict[str, Any]) -> Figure:
-    figure = Figure(figsize=(8, 0.8 + 0.6 * len(found)), layout="constrained")
-    ax = figure.subplots()
-    for place, entry in enumerate(found.values()):
-        r = entry["ratio"]
-        spread = [[r["median"] - r["lower_quartile"]], [r["upper_quartile"] - r["median"]]]
-        ax.barh(place, r["median"], xerr=spread, color="#0072B2", height=0.55, capsize=3)
-        ax.plot([entry["target"]] * 2, [place - 0.4, place + 0.4], color="#D55E00", linestyle="--")
-    ax.axvline(1.0, color="black", linewidth=1)
-    ax.set_yticks(range(len(found)), [entry["what"] for entry in found.values()])
-    ax.invert_yaxis()
-    ax.set_xlabel("time / time of the bare products (dashed: to reach)")
+    figure = bars({entry["what"]: {"minigrad": quartiles(entry["ratio"])} for entry in found.values()},
+                  "time / time of the bare products (dashed: to reach)",
+                  {entry["what"]: entry["target"] for entry in found.values()})  # fmt: skip
+    figure.axes[0].axvline(1.0, color="black", linewidth=1)
     return figure

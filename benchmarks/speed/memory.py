@@ -15,6 +15,7 @@ from rich.table import Table
 
 import minigrad as mg
 from benchmarks.speed.floor import step
+from benchmarks.speed.plots import bars
 from benchmarks.speed.timing import environment, write_json
 from minigrad.errors import ArgumentError, check_writable_directory
 
@@ -60,7 +61,7 @@ def forget_gradients() -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", default="results/memory", metavar="DIR",
-                        help="where memory.json goes (default: %(default)s)")  # fmt: skip
+                        help="where memory.json and .png go (default: %(default)s)")  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> None:
@@ -72,6 +73,11 @@ def run(options: argparse.Namespace) -> None:
     directory = check_writable_directory("--out", options.out)
     found = {what: measured(make()) for what, make in WORKS.items()}
     write_json(directory, "memory.json", {"works": found, "environment": environment()})
+    megabytes = {what: entry["peak_bytes"] / 1e6 for what, entry in found.items()}
+    groups = {what: {"peak": (peak, peak, peak)} for what, peak in megabytes.items()}
+    bars(groups, "peak beside parameters, velocities and batch [MB]").savefig(
+        f"{directory}/memory.png", dpi=130
+    )
     table = Table(title="Memory of one step beside parameters, velocities and batch")
     table.add_column("work")
     for heading in ("peak, MB", "asked for in all, MB", f"blocks of {LARGE // 1024} kB or more"):

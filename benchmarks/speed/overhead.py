@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 import minigrad as mg
+from benchmarks.speed.plots import bars
 from benchmarks.speed.timing import environment, ratio, time_in_turn, write_json
 from minigrad.errors import check_count, check_writable_directory
 
@@ -54,7 +55,7 @@ def minigrad_forward() -> Callable[[], Any]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=50, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--out", default="results/overhead", metavar="DIR",
-                        help="where overhead.json goes (default: %(default)s)")  # fmt: skip
+                        help="where overhead.json and .png go (default: %(default)s)")  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> None:
@@ -75,6 +76,14 @@ def run(options: argparse.Namespace) -> None:
         for name, values in seconds.items()
     }
     write_json(directory, "overhead.json", {"operations": found, "environment": environment()})
+    spread = {
+        name: np.quantile(1e6 * np.array(values) / OPERATIONS, (0.25, 0.5, 0.75))
+        for name, values in seconds.items()
+    }
+    groups = {
+        name: {"time": (float(low), float(mid), float(high))} for name, (low, mid, high) in spread.items()
+    }
+    bars(groups, "µs an operation").savefig(f"{directory}/overhead.png", dpi=130)
     table = Table(title=f"One operation on {ELEMENTS} elements, of a chain of {OPERATIONS}",
                   caption="medians over the rounds of one run")  # fmt: skip
     for heading, side in (("what", "left"), ("µs", "right"), ("× NumPy's forward", "right")):

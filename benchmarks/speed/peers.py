@@ -9,12 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.speed.floor import CLASSES, FEATURES, PIECES, products, repeated
 from benchmarks.speed.frameworks import FRAMEWORKS
 from benchmarks.speed.overhead import OPERATIONS, arrays
+from benchmarks.speed.plots import bars, quartiles
 from benchmarks.speed.timing import environment, ratio, time_in_turn, write_json
 from minigrad.errors import ArgumentError, check_count, check_writable_directory
 
@@ -24,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help=f"{', '.join(FRAMEWORKS)} (default: those that are installed)")  # fmt: skip
     parser.add_argument("--rounds", type=int, default=20, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--out", default="results/peers", metavar="DIR",
-                        help="where peers.json goes (default: %(default)s)")  # fmt: skip
+                        help="where peers.json and .png go (default: %(default)s)")  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> None:
@@ -60,6 +62,7 @@ def run(options: argparse.Namespace) -> None:
     versions = {module.__name__: getattr(module, "__version__", None) for module in modules}
     write_json(directory, "peers.json",
                {"works": found, "environment": {**environment(), **versions}})  # fmt: skip
+    plot(found).savefig(f"{directory}/peers.png", dpi=130)
     Console(width=110).print(table(found))
 
 
@@ -113,6 +116,15 @@ def compared(contenders: dict[str, Callable[[], Any]], rounds: int, to: str) -> 
         name: {"median_seconds": float(np.median(values)), f"to_{to}": ratio(seconds, name, to)}
         for name, values in seconds.items()
     }
+
+
+def plot(found: dict[str, Any]) -> Figure:
+    groups = {
+        what: {name: quartiles(entry["to_products"]) for name, entry in entries.items()}
+        for what, entries in found.items()
+        if what != "chain"
+    }
+    return bars(groups, "time / time of the bare products")
 
 
 def table(found: dict[str, Any]) -> Table:
