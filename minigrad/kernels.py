@@ -27,6 +27,7 @@ class Kernels:
         kernel = xp.ElementwiseKernel
         self._maxout = kernel("raw T z, int64 pieces, int64 units", "T y", MAXOUT, "maxout")
         self._wins = kernel("raw T z, int64 pieces, int64 units", "bool wins", WINS, "maxout_wins")
+        self._spread = kernel("raw T z, raw T u, int64 pieces, int64 units", "T v", SPREAD, "maxout_spread")
         self._cost = kernel("raw T z, L label, int64 classes", "T cost", CROSS_ENTROPY, "cross_entropy")
         self._slope = kernel("raw T z, raw L labels, int64 classes", "T s", SLOPE, "cross_entropy_slope")
         self._drop = kernel(
@@ -51,6 +52,12 @@ class Kernels:
         units = z.shape[-1] // pieces
         result = self.xp.empty((*z.shape[:-1], pieces, units), bool)
         return self._wins(self._flat(z), pieces, units, result)
+
+    def spread(self, u: Any, z: Any, pieces: int) -> Any:
+        """u (…, units), each at its unit's winning piece of z, and zeros at the others: of z's shape."""
+        units = z.shape[-1] // pieces
+        result = self.xp.empty(z.shape, z.dtype)
+        return self._spread(self._flat(z), self._flat(u), pieces, units, result)
 
     def cross_entropy(self, z: Any, labels: Any) -> Any:
         """−ln softmax(z)[label], of labels' shape."""
@@ -93,15 +100,17 @@ MAXOUT = """
 """
 
 # Element i is piece k of a unit; it wins if no piece is greater and none before it is as great.
-WINS = """
+WINNER = """
     long long k = i / units % pieces, first = i - k * units;
     T own = z[i];
-    wins = own == own;
+    bool won = own == own;
     for (long long j = 0; j < pieces; ++j) {
         T other = z[first + j * units];
-        if (other > own || other != other || (j < k && other == own)) wins = false;
+        if (other > own || other != other || (j < k && other == own)) won = false;
     }
 """
+WINS = WINNER + "    wins = won;"
+SPREAD = WINNER + "    v = u[i / (pieces * units) * units + i % units] * (T)won;"
 
 # A label out of range gives NaN: on the device nobody has looked at it before.
 # As the plain form: with d = z − z[label] and m = max d, the cost is m + ln(Σ' e^(d−m) + e^−m), Σ' over

@@ -205,8 +205,8 @@ def winners(draw: st.DrawFn, of_units: bool) -> Case:
     count, units = draw(st.integers(1, 4)), draw(st.integers(1, 3))
     leading = draw(shapes(max_dims=2))
     x = draw(arrays((*leading, units if of_units else count * units)))
-    winner = draw(hnp.arrays(np.int8, (*leading, units), elements=st.integers(0, count - 1)))
-    return Case([x], {"wins": winner[..., None, :] == np.arange(count)[:, None]})
+    z = draw(hnp.arrays(np.float64, (*leading, count, units), elements=st.sampled_from([-1.0, 0.0, 1.0])))
+    return Case([x], {"of": (z.reshape(*leading, count * units), z.max(-2)), "pieces": count})
 
 
 @st.composite
@@ -287,12 +287,18 @@ def _unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
     )
 
 
-def _spread(y: Any, wins: Any) -> Any:
-    return np.where(wins, y[..., None, :], 0.0).reshape(*y.shape[:-1], wins.shape[-2] * wins.shape[-1])
+def _spread(u: Any, of: tuple[Any, Any], pieces: int) -> Any:
+    return np.where(_first_greatest(of[0], pieces), u[..., None, :], 0.0).reshape(of[0].shape)
 
 
-def _select(z: Any, wins: Any) -> Any:
-    return np.where(wins, z.reshape(wins.shape), 0.0).sum(-2)
+def _select(v: Any, of: tuple[Any, Any], pieces: int) -> Any:
+    wins = _first_greatest(of[0], pieces)
+    return np.where(wins, v.reshape(wins.shape), 0.0).sum(-2)
+
+
+def _first_greatest(z: Any, pieces: int) -> Any:
+    z = z.reshape(*z.shape[:-1], pieces, z.shape[-1] // pieces)
+    return z.argmax(-2)[..., None, :] == np.arange(pieces)[:, None]
 
 
 def _scatter(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
@@ -412,10 +418,10 @@ OPERATIONS = [
     Operation("logistic_cost", mg.logistic_cost, _logistic, signed(), like_numpy=False),
     # Primitives of the library's own that serve as derivatives of others.
     Operation(
-        "_spread", _on_device(networks._spread, "wins"), _spread, winners(of_units=True), like_numpy=False
+        "_spread", _on_device(networks._spread, "of"), _spread, winners(of_units=True), like_numpy=False
     ),
     Operation(
-        "_select", _on_device(networks._select, "wins"), _select, winners(of_units=False), like_numpy=False
+        "_select", _on_device(networks._select, "of"), _select, winners(of_units=False), like_numpy=False
     ),
     Operation("_dropped", networks._dropped, _dropped, drops()),
     Operation("_scatter", _on_device(moves._scatter, "index"), _scatter, scatters()),

@@ -18,6 +18,7 @@ from minigrad import backend, optim
 from minigrad.kernels import MOST_CLASSES
 from minigrad.operations import networks
 from minigrad.optim import SGD
+from minigrad.tensor import raw
 from minigrad.testing import arrays, check_gradients, seeds
 from models import MaxoutNetwork
 from tests import host_kernels
@@ -92,6 +93,13 @@ class TestEachKernel:
         z, pieces = drawn
         y = networks._in_pieces(z, pieces).max(-2)
         close(both(lambda z, y: networks._wins(z, y, pieces), z, y), exact=True)
+
+    @given(maxout_inputs(), st.integers(0, 99))
+    def test_spreading_to_the_winning_pieces(self, drawn: Any, seed: int) -> None:
+        z, pieces = drawn
+        y = networks._in_pieces(z, pieces).max(-2)
+        u = np.random.default_rng(seed).normal(size=y.shape).astype(z.dtype)
+        close(both(lambda u, z, y: raw(networks._spread(u, of=(z, y), pieces=pieces)), u, z, y), exact=True)
 
     @given(st.data(), FLOATS)
     def test_cross_entropy_and_its_slope(self, data: Any, dtype: Any) -> None:
@@ -261,8 +269,8 @@ class TestTheWhole:
         launches = self.launches_of_a_step()
         assert counter.uploads == []
         assert counter.synchronisations == []
-        assert {"maxout", "maxout_wins", "cross_entropy", "cross_entropy_slope", "dropout", "momentum_update",
-                "column_squares", "max_norm", "sign_step"} < set(launches)  # fmt: skip
+        assert {"maxout", "maxout_spread", "cross_entropy", "cross_entropy_slope", "dropout",
+                "momentum_update", "column_squares", "max_norm", "sign_step"} < set(launches)  # fmt: skip
 
     def launches_of_a_step(self) -> list[str]:
         """Those of the second step: the first makes the velocities."""

@@ -150,27 +150,30 @@ _IN_CACHE = 1 << 16  # elements
 
 
 @primitive
-def _spread(xp: Any, y: Any, wins: Any) -> Any:
-    """Each unit's value at its winning piece, zeros at the others."""
-    pieces, units = wins.shape[-2:]
-    shape = *y.shape[:-1], pieces * units
+def _spread(xp: Any, u: Any, of: tuple[Any, Any], pieces: int) -> Any:
+    """A number for each unit, at its winning piece, and zeros at the others. `of` is (what maxout was
+    given, what it returned)."""
+    kernels = backend.kernels_for(u)
+    if kernels and u.dtype == of[0].dtype:
+        return kernels.spread(u, of[0], pieces)
+    wins, shape, units = _wins(*of, pieces), of[0].shape, u.shape[-1]
     if xp is not np:
-        return (y[..., None, :] * wins).reshape(shape)
-    y, wins = y.reshape(-1, 1, units), wins.reshape(-1, pieces, units)
-    result = np.empty(wins.shape, y.dtype)
-    # From booleans to numbers, and times y, so many examples at a time that they stay in the cache.
+        return (u[..., None, :] * wins).reshape(shape)
+    u, wins = u.reshape(-1, 1, units), wins.reshape(-1, pieces, units)
+    result = np.empty(wins.shape, u.dtype)
+    # From booleans to numbers, and times u, so many examples at a time that they stay in the cache.
     rows = max(1, _IN_CACHE // (pieces * units))
-    for start in range(0, len(y), rows):
+    for start in range(0, len(u), rows):
         part = result[start : start + rows]
         part[...] = wins[start : start + rows]
-        part *= y[start : start + rows]
+        part *= u[start : start + rows]
     return result.reshape(shape)
 
 
 @primitive
-def _select(xp: Any, z: Any, wins: Any) -> Any:
-    """Each unit's value at its winning piece."""
-    return (_in_pieces(z, wins.shape[-2]) * wins).sum(-2)
+def _select(xp: Any, v: Any, of: tuple[Any, Any], pieces: int) -> Any:
+    """Of a number for each piece, that of each unit's winning one."""
+    return (_in_pieces(v, pieces) * _wins(*of, pieces)).sum(-2)
 
 
 def _in_pieces(z: Any, pieces: int) -> Any:
@@ -194,9 +197,9 @@ def _wins(z: Any, y: Any, pieces: int) -> Any:
 
 # A unit's value is its greatest piece's, so its gradient is that piece's alone. Spreading and
 # selecting are linear, and each is the other's transpose.
-_maxout.set_vjps(lambda g, y, z, pieces: _spread(g, wins=_wins(raw(z), raw(y), pieces)))
-_spread.set_vjps(lambda g, z, y, wins: _select(g, wins=wins))
-_select.set_vjps(lambda g, y, z, wins: _spread(g, wins=wins))
+_maxout.set_vjps(lambda g, y, z, pieces: _spread(g, of=(raw(z), raw(y)), pieces=pieces))
+_spread.set_vjps(lambda g, spread, u, of, pieces: _select(g, of=of, pieces=pieces))
+_select.set_vjps(lambda g, selected, v, of, pieces: _spread(g, of=of, pieces=pieces))
 
 
 def maxout(z: Any, pieces: int) -> Tensor:
