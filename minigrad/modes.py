@@ -59,12 +59,6 @@ def no_grad() -> Setting:
     return Setting(recording=False)
 
 
-def may_defer_products() -> bool:
-    """Whether a rule may return a `minigrad.engine.Product`, which the walk multiplies when it has all of
-    them: nothing is recorded or inspected."""
-    return thread.settings == (False, False)
-
-
 def enable_grad() -> Setting:
     """Record inside, even within `no_grad()`. Used as `no_grad` is."""
     return Setting(recording=True)
@@ -77,3 +71,9 @@ def detect_nonfinite() -> Setting:
     Used as `no_grad` is.
     """
     return Setting(detecting_nonfinite=True)
+
+
+def may_defer_products() -> bool:
+    """Whether a rule may return a `minigrad.engine.Product`, which the walk multiplies when it has all of
+    them: nothing is recorded or inspected."""
+    return thread.settings == (False, False)

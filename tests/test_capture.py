@@ -171,33 +171,27 @@ def test_making_it_changes_nothing() -> None:
 
 
 class TestWhereItIsNotCaptured:
-    def test_dropout_and_no_mask_is_lost(self) -> None:
-        one, other = training(dropout=(0.8, 0.5)), training(dropout=(0.8, 0.5))
+    def assert_runs_eagerly(self, why: str, *arguments: Any, **settings: Any) -> None:
+        one, other = training(*arguments, **settings), training(*arguments, **settings)
         expected = eagerly(*one[1:])
-        with pytest.warns(CaptureWarning, match="runs eagerly: dropout draws another mask"):
+        with pytest.warns(CaptureWarning, match=f"runs eagerly: .*{why}"):
             step, found = captured(*other[1:])
         assert not step.captured
         assert found == expected
         assert_same_training(one, other)
 
+    def test_dropout_and_no_mask_is_lost(self) -> None:
+        self.assert_runs_eagerly("dropout draws another mask", dropout=(0.8, 0.5))
+
     @pytest.mark.parametrize("setting", ["lr", "momentum"])
     def test_schedules(self, setting: str) -> None:
-        one, other = (training(**{setting: exponential_decay(0.5, 1.5)}) for _ in range(2))
-        expected = eagerly(*one[1:])
-        with pytest.warns(CaptureWarning, match="schedule"):
-            _, found = captured(*other[1:])
-        assert found == expected
-        assert_same_training(one, other)
+        self.assert_runs_eagerly("schedule", **{setting: exponential_decay(0.5, 1.5)})
 
     def test_a_cost_that_reads_a_value(self) -> None:
         def cost(model: MaxoutNetwork) -> Any:
             return lambda x, y: model.cost(x, y) * (1.0 if float(x.sum()) > 0 else 2.0)
 
-        one, other = training(cost), training(cost)
-        expected = eagerly(*one[1:])
-        with pytest.warns(CaptureWarning, match="not permitted when stream is capturing: float"):
-            _, found = captured(*other[1:])
-        assert found == expected
+        self.assert_runs_eagerly("not permitted when stream is capturing: float", cost)
 
     def test_a_cost_that_is_another_one_each_time(self) -> None:
         """What the host decides is frozen in a graph: the check against the eager step finds it."""
@@ -235,21 +229,11 @@ class TestWhereItIsNotCaptured:
             raise BackendError("CuPy 14.2.0 does not capture it: calling cuBLAS is unsupported")
 
         monkeypatch.setattr(library, "capture", refuse)
-        one, other = training(), training()
-        expected = eagerly(*one[1:])
-        with pytest.warns(CaptureWarning, match="calling cuBLAS is unsupported"):
-            _, found = captured(*other[1:])
-        assert found == expected
-        assert_same_training(one, other)
+        self.assert_runs_eagerly("calling cuBLAS is unsupported")
 
     def test_numpy(self) -> None:
         with backend.use("numpy"):
-            one, other = training(), training()
-            expected = eagerly(*one[1:])
-            with pytest.warns(CaptureWarning, match="numpy has no device"):
-                _, found = captured(*other[1:])
-            assert found == expected
-            assert_same_training(one, other)
+            self.assert_runs_eagerly("numpy has no device")
 
     def test_a_fault_of_the_cost_is_no_reason_to_go_on(self) -> None:
         _, optimiser, _ = training()
