@@ -11,7 +11,8 @@ import numpy as np
 
 from attacks.gradients import ZeroGradientWarning, gradient_at, prepare, zero_gradient_share
 from minigrad import backend
-from minigrad.errors import ArgumentError, ArgumentTypeError, check_count, check_number
+from minigrad.checks import check_count, check_number
+from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.operands import as_array
 
 Attack = Callable[[Any, Any, Any], Any]

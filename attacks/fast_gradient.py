@@ -8,7 +8,7 @@ from typing import Any
 from attacks.gradients import gradient_at, prepare, warn_of_zero_gradients
 from attacks.norms import INFINITY, check_norm, steepest
 from minigrad import backend
-from minigrad.errors import check_number
+from minigrad.checks import check_number
 
 
 def fgsm(

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from minigrad.errors import ArgumentError, ArgumentTypeError, check_bounds, check_finite
+from minigrad.checks import check_finite, check_number
+from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.operands import as_array
 
 
@@ -69,6 +70,20 @@ def prepare(
             raise ArgumentError(f"y must be given: {type(model).__name__} has no predict(x)")
         y = model.predict(x)
     return x, y, bounds
+
+
+def check_bounds(bounds: Any) -> tuple[float, float] | None:
+    """`bounds` as (low, high) with low < high, or None where none are given."""
+    if bounds is None:
+        return None
+    try:
+        low, high = bounds
+    except (TypeError, ValueError):
+        raise ArgumentError(f"bounds must be a pair (low, high) or None, got {bounds!r}") from None
+    low, high = check_number("bounds[0]", low), check_number("bounds[1]", high)
+    if low >= high:
+        raise ArgumentError(f"bounds must be (low, high) with low < high, got ({low}, {high})")
+    return low, high
 
 
 def zero_gradient_share(gradient: Any) -> float:

@@ -22,7 +22,8 @@ from attacks.fast_gradient import step_along
 from attacks.gradients import gradient_at, prepare, warn_of_zero_gradients
 from attacks.norms import INFINITY, check_norm, into_ball, l1_norm, random_in_ball
 from minigrad import backend
-from minigrad.errors import ArgumentError, check_count, check_number
+from minigrad.checks import check_count, check_number
+from minigrad.errors import ArgumentError
 from minigrad.tensor import raw
 
 Bounds = tuple[float, float] | None

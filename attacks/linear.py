@@ -11,7 +11,8 @@ import minigrad as mg
 from attacks.gradients import prepare
 from attacks.norms import INFINITY, check_norm, steepest
 from minigrad import backend
-from minigrad.errors import ArgumentError, check_class_labels, check_number, check_sign_labels
+from minigrad.checks import check_class_labels, check_number, check_sign_labels
+from minigrad.errors import ArgumentError
 from minigrad.operands import as_array
 
 

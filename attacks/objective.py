@@ -9,7 +9,8 @@ import minigrad as mg
 from attacks.fast_gradient import step_along
 from attacks.gradients import cost_of, prepare
 from attacks.norms import INFINITY
-from minigrad.errors import ArgumentError, ArgumentTypeError, check_number
+from minigrad.checks import check_number
+from minigrad.errors import ArgumentError, ArgumentTypeError
 
 LEAST_WEIGHT = 0.25
 

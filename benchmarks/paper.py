@@ -17,11 +17,13 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from benchmarks import mnist
 from benchmarks.experiments import CORE, EXPERIMENTS, RECIPES
+from benchmarks.output import check_writable_directory
 from benchmarks.report import Report
 from benchmarks.task import BATCH
 from benchmarks.workspace import Settings, Workspace, source_fingerprint
 from minigrad import backend
-from minigrad.errors import ArgumentError, DataError, check_count, check_writable_directory
+from minigrad.checks import check_count
+from minigrad.errors import ArgumentError, DataError
 
 SEEDS = {"quick": 1, "paper": 5}
 

@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.errors import ArgumentError, BackendError, check_choice, check_count
+from minigrad.checks import check_choice, check_count
+from minigrad.errors import ArgumentError, BackendError
 
 
 class Backend:

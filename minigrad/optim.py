@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.errors import ArgumentError, ArgumentTypeError, check_count, check_number
+from minigrad.checks import check_count, check_number
+from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.modules import Module, Parameter, check_state
 
 Schedule = Callable[[int], float]

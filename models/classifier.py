@@ -8,7 +8,8 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import backend
-from minigrad.errors import ArgumentError, ArgumentTypeError, check_choice, check_class_labels, check_count
+from minigrad.checks import check_choice, check_class_labels, check_count
+from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.operands import as_array
 
 

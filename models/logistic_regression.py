@@ -8,7 +8,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import backend
-from minigrad.errors import check_number, check_sign_labels
+from minigrad.checks import check_number, check_sign_labels
 from minigrad.operands import as_array
 from models.classifier import Classifier, initial_weights
 

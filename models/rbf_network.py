@@ -8,7 +8,8 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import backend
-from minigrad.errors import ArgumentError, check_finite, check_number
+from minigrad.checks import check_finite, check_number
+from minigrad.errors import ArgumentError
 from models.classifier import Classifier
 
 

@@ -20,12 +20,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import backend
-from minigrad.errors import (
-    ArgumentError,
-    ArgumentTypeError,
-    GraphError,
-    NonFiniteError,
-)
+from minigrad.errors import ArgumentError, ArgumentTypeError, GraphError, NonFiniteError
 from minigrad.testing import check_gradients
 
 rng = np.random.default_rng(3)

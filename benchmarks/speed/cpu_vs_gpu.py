@@ -16,10 +16,12 @@ from rich.table import Table
 
 import minigrad as mg
 from attacks import fgsm, input_gradient
-from benchmarks.speed.timing import environment, time_in_turn, write_json
+from benchmarks.output import check_writable_directory, write_json
+from benchmarks.speed.timing import environment, time_in_turn
 from minigrad import backend
 from minigrad.capture import CapturedStep, CaptureWarning
-from minigrad.errors import ArgumentError, BackendError, check_count, check_number, check_writable_directory
+from minigrad.checks import check_count, check_number
+from minigrad.errors import ArgumentError, BackendError
 from minigrad.optim import SGD
 from models import MaxoutNetwork
 

@@ -14,10 +14,11 @@ from rich.console import Console
 from rich.table import Table
 
 import minigrad as mg
+from benchmarks.output import check_writable_directory, write_json
 from benchmarks.speed.floor import step
 from benchmarks.speed.plots import bars
-from benchmarks.speed.timing import environment, write_json
-from minigrad.errors import ArgumentError, check_writable_directory
+from benchmarks.speed.timing import environment
+from minigrad.errors import ArgumentError
 
 LARGE = 16_384  # bytes: the memory of an array, not of an object
 

@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 import minigrad as mg
+from benchmarks.output import check_writable_directory, write_json
 from benchmarks.speed.plots import bars
-from benchmarks.speed.timing import environment, ratio, time_in_turn, write_json
-from minigrad.errors import check_count, check_writable_directory
+from benchmarks.speed.timing import environment, ratio, time_in_turn
+from minigrad.checks import check_count
 
 OPERATIONS = 1000
 ELEMENTS = 8

@@ -13,12 +13,14 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.output import check_writable_directory, write_json
 from benchmarks.speed.floor import CLASSES, FEATURES, PIECES, products, repeated
 from benchmarks.speed.frameworks import FRAMEWORKS
 from benchmarks.speed.overhead import OPERATIONS, arrays
 from benchmarks.speed.plots import bars, quartiles
-from benchmarks.speed.timing import environment, ratio, time_in_turn, write_json
-from minigrad.errors import ArgumentError, check_count, check_writable_directory
+from benchmarks.speed.timing import environment, ratio, time_in_turn
+from minigrad.checks import check_count
+from minigrad.errors import ArgumentError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

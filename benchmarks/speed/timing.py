@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import statistics
@@ -16,7 +15,6 @@ from threadpoolctl import threadpool_info
 
 import minigrad as mg
 from minigrad import backend
-from minigrad.checkpoint import atomic_writer
 
 Contender = Callable[[], Any]
 
@@ -101,10 +99,3 @@ def _processor() -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor()
-
-
-def write_json(directory: str | os.PathLike[str], name: str, content: Any) -> Path:
-    path = Path(directory) / name
-    with atomic_writer(path) as file:
-        file.write(json.dumps(content, indent=1).encode())
-    return path

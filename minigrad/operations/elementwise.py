@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.errors import ArgumentError, check_number
+from minigrad.checks import check_number
+from minigrad.errors import ArgumentError
 from minigrad.primitives import primitive, structural_primitive
 from minigrad.tensor import Tensor, raw
 

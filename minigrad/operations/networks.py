@@ -8,16 +8,8 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.errors import (
-    ArgumentError,
-    ArgumentTypeError,
-    BackendError,
-    check_choice,
-    check_class_labels,
-    check_count,
-    check_number,
-    check_sign_labels,
-)
+from minigrad.checks import check_choice, check_class_labels, check_count, check_number, check_sign_labels
+from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError
 from minigrad.kernels import MOST_CLASSES
 from minigrad.modes import thread
 from minigrad.operands import as_array

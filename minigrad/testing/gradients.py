@@ -24,7 +24,8 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import backend
-from minigrad.errors import ArgumentError, ArgumentTypeError, check_choice, check_count, check_number
+from minigrad.checks import check_choice, check_count, check_number
+from minigrad.errors import ArgumentError, ArgumentTypeError
 
 # Balances rounding (∝ 1/h) and truncation (∝ h²) of the numeric side in float64.
 STEP = 6e-6

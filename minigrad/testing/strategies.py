@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import minigrad as mg
-from minigrad.errors import ArgumentError, ArgumentTypeError, check_number
+from minigrad.checks import check_number
+from minigrad.errors import ArgumentError, ArgumentTypeError
 
 Shape = tuple[int, ...]
 Sample = Callable[[np.random.Generator, Shape], np.ndarray]
