@@ -12,6 +12,10 @@ from attacks.gradients import ZeroGradientWarning, input_gradient, zero_gradient
 from attacks.iterative import basic_iterative, fgsm_random_start, momentum_iterative, pgd
 from attacks.linear import linear_worst_case
 from attacks.objective import adversarial_objective
+from minigrad import lanes
+
+if not lanes.PLAIN:
+    from attacks import fused as fused
 
 __all__ = [
     "Evaluation",

@@ -9,6 +9,7 @@ from attacks.gradients import gradient_at, prepare, warn_of_zero_gradients
 from attacks.norms import INFINITY, check_norm, steepest
 from minigrad import backend
 from minigrad.checks import check_number
+from minigrad.lanes import replaceable
 
 
 def fgsm(
@@ -67,12 +68,11 @@ def _one_step(
     return step_along(x, gradient, -epsilon if targeted else epsilon, norm, bounds)
 
 
+@replaceable
 def step_along(
     x: Any, gradient: Any, step: float, norm: float, bounds: tuple[float, float] | None = None
 ) -> Any:
     """x + step · steepest(gradient), clipped to bounds, in new memory and x's dtype."""
-    if norm == INFINITY and (kernels := backend.kernels_for(x)):
-        return kernels.sign_step(x, gradient, step, bounds)
     result = steepest(gradient, norm)
     result *= step
     result += x

@@ -24,6 +24,7 @@ from attacks.norms import INFINITY, check_norm, into_ball, l1_norm, random_in_ba
 from minigrad import backend
 from minigrad.checks import check_count, check_number
 from minigrad.errors import ArgumentError
+from minigrad.generators import random_generator
 from minigrad.tensor import raw
 
 Bounds = tuple[float, float] | None
@@ -187,7 +188,7 @@ def _iterate(
 
 
 def _generator(seed: int | np.random.Generator) -> np.random.Generator:
-    return seed if isinstance(seed, np.random.Generator) else backend.random_generator(seed)
+    return seed if isinstance(seed, np.random.Generator) else random_generator(seed)
 
 
 def _of_length_one(gradient: Any) -> Any:

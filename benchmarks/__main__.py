@@ -11,7 +11,7 @@ from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, Data
 def main(arguments: list[str] | None = None) -> None:
     try:
         from benchmarks import paper
-        from benchmarks.speed import cpu_vs_gpu, floor, memory, overhead, peers
+        from benchmarks.speed import against, cpu_vs_gpu, floor, memory, overhead, peers
     except ModuleNotFoundError as error:
         sys.exit(f"error: the benchmarks need {error.name}: pip install -e '.[benchmarks]'")
     if hasattr(sys.stdout, "reconfigure"):
@@ -25,6 +25,7 @@ def main(arguments: list[str] | None = None) -> None:
         ("memory", memory, "what one step asks of the memory"),
         ("cpu_vs_gpu", cpu_vs_gpu, "batch by width on both array libraries"),
         ("peers", peers, "the same work in other frameworks"),
+        ("against", against, "this checkout beside another one"),
     ):
         command = commands.add_parser(name, help=text, description=module.__doc__)
         module.add_arguments(command)

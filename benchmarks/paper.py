@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from joblib import Parallel, cpu_count, delayed
 from rich.console import Console
@@ -59,8 +60,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress bar: the table alone")
 
 
-def run(options: argparse.Namespace) -> None:
-    """Check everything, then train, measure and report what is not yet done."""
+@dataclass(frozen=True)
+class Plan:
+    """The options of a run, checked."""
+
+    names: tuple[str, ...]  # of the experiments to run
+    left_out: tuple[str, ...]  # those that `all` leaves out at this scale
+    seeds: range
+    jobs: int
+    settings: Settings
+    data: str
+    out: str
+    resume: bool | None
+    quiet: bool
+    command: str  # what to type for the same figures again
+
+
+def checked(options: argparse.Namespace) -> Plan:
+    """What the command line asks for; an error if it cannot be done."""
     if options.epochs is not None:
         check_count("--epochs", options.epochs)
     n_seeds = check_count("--seeds", SEEDS[options.scale] if options.seeds is None else options.seeds)
@@ -74,24 +91,40 @@ def run(options: argparse.Namespace) -> None:
     jobs = options.jobs or (1 if library.name == "cupy" else processors)
     settings = Settings(options.scale, options.epochs, library.name, mnist.fingerprint(train, test),
                         max(1, processors // jobs), source_fingerprint())  # fmt: skip
-    out = options.out or os.path.join("results", options.scale)
-    workspace = Workspace(check_writable_directory("--out", out), settings, options.data)
-    workspace.begin(options.resume)
+    return Plan(
+        names=tuple(names),
+        left_out=tuple(left_out),
+        seeds=range(n_seeds),
+        jobs=jobs,
+        settings=settings,
+        data=options.data,
+        out=options.out or os.path.join("results", options.scale),
+        resume=options.resume,
+        quiet=options.quiet,
+        command=command(options, n_seeds, library.name),
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Check everything, then train, measure and report what is not yet done."""
+    plan = checked(options)
+    settings = plan.settings
+    workspace = Workspace(check_writable_directory("--out", plan.out), settings, plan.data)
+    workspace.begin(plan.resume)
 
     console = Console(width=None if sys.stdout.isatty() else 170)  # no terminal, no width to keep to
-    seeds = range(n_seeds)
-    measurements = [(name, seed) for name in names for seed in seeds
+    measurements = [(name, seed) for name in plan.names for seed in plan.seeds
                     if workspace.found(name, seed) is None]  # fmt: skip
     used = dict.fromkeys((model, seed) for name, seed in measurements for model in EXPERIMENTS[name].USES)
     trainings = [piece for piece in used if not workspace.epochs_done(*piece)[1]]
     trainings.sort(key=lambda piece: -effort(piece[0], settings))  # long ones first fill the processors
     began = time.time()
-    report = Report(workspace, names, left_out, seeds, command(options, n_seeds, library.name))
+    report = Report(workspace, [*plan.names], [*plan.left_out], plan.seeds, plan.command)
     try:
-        with watching(console, options.quiet, workspace, trainings, len(measurements)) as progress:
-            for _ in parallel(jobs, workspace.train, trainings):
+        with watching(console, plan.quiet, workspace, trainings, len(measurements)) as progress:
+            for _ in parallel(plan.jobs, workspace.train, trainings):
                 pass
-            for _ in parallel(jobs, workspace.measure, measurements):
+            for _ in parallel(plan.jobs, workspace.measure, measurements):
                 progress()
     finally:  # what is done is shown after an interruption too
         report.collect(time.time() - began)
@@ -99,7 +132,7 @@ def run(options: argparse.Namespace) -> None:
             report.write()
             console.print(report.table())
             console.print(
-                f"{report.seconds:.0f} s, {library.name}, up to {jobs} processes, threads of each: "
+                f"{report.seconds:.0f} s, {settings.backend}, up to {plan.jobs} processes, threads of each: "
                 f"{workspace.settings.threads}"
                 f"{'' if report.complete else '; NOT COMPLETE'}: {workspace.directory / 'report.html'}",
                 highlight=False, soft_wrap=True,

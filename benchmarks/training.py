@@ -16,6 +16,7 @@ from benchmarks.recipe import Recipe, Stage
 from benchmarks.task import BATCH, batches, measure, measure_fgsm, measure_pgd
 from minigrad import backend
 from minigrad.errors import DataError
+from minigrad.generators import mask_generator, random_generator
 
 WATCHED_BY_FGSM = 1000
 WATCHED_BY_PGD = 250
@@ -104,9 +105,9 @@ class Training:
         x, y = self.training_digits.x, self.training_digits.y
         # Whatever the epoch draws, the order, masks, noise, follows from its number alone.
         seed = np.random.SeedSequence((self.seed, ORDER, self.number, self.done))
-        generator = backend.random_generator(seed)
+        generator = random_generator(seed)
         if hasattr(self.model, "dropout_generator"):
-            self.model.dropout_generator = backend.mask_generator(seed.spawn(1)[0])
+            self.model.dropout_generator = mask_generator(seed.spawn(1)[0])
         order = generator.permutation(len(y))[: self.updates * BATCH].reshape(self.updates, BATCH)
         order = backend.of(x).asarray(order)
         total = 0.0

@@ -9,15 +9,25 @@
 Start reading at `minigrad.engine`; what a primitive is, is in `minigrad.primitives`, and all of them
 with their derivatives are in `minigrad.operations`.
 """
+# ruff: noqa: F403
 
-from minigrad import backend, engine, operations, optim
+from minigrad import backend, engine, generators, lanes, operations, optim
 from minigrad.checkpoint import load, save
 from minigrad.engine import grad, grad_and_remainder
 from minigrad.modes import detect_nonfinite, enable_grad, no_grad
 from minigrad.modules import Module, Parameter
-from minigrad.operations import *  # noqa: F403
+from minigrad.operations.costs import *
+from minigrad.operations.dropout_masks import *
+from minigrad.operations.elementwise import *
+from minigrad.operations.maxout_units import *
+from minigrad.operations.products import *
+from minigrad.operations.reductions import *
+from minigrad.operations.shapes import *
 from minigrad.primitives import Primitive, primitive
 from minigrad.tensor import Tensor
+
+if not lanes.PLAIN:
+    from minigrad import fast as fast  # the fast lane, switched on
 
 __version__ = "0.1.0"
 
@@ -30,6 +40,7 @@ __all__ = [
     "detect_nonfinite",
     "enable_grad",
     "engine",
+    "generators",
     "grad",
     "grad_and_remainder",
     "load",

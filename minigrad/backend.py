@@ -15,29 +15,21 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from minigrad.checks import check_choice, check_count
+from minigrad.checks import check_choice
 from minigrad.errors import ArgumentError, BackendError
 
 
 class Backend:
-    """An array library: its module `xp`, its array type, and what the libraries do differently.
+    """An array library: its module `xp`, the type of its arrays, and how arrays come to it and leave it."""
 
-    kernels   its fused kernels (see `minigrad.kernels`), or None: then the plain forms run
-    captures  whether there is a device whose work can be captured as a graph
-    """
-
-    captures = False
-
-    def __init__(self, name: str, xp: Any, array_type: type[Any], kernels: Any = None) -> None:
+    def __init__(self, name: str, xp: Any, array_type: type[Any]) -> None:
         self.name = name
         self.xp = xp
         self.array_type = array_type
-        self.kernels = kernels
 
     def __repr__(self) -> str:
         return f"<minigrad backend {self.name!r}>"
@@ -52,18 +44,9 @@ class Backend:
         """An array of this library as a NumPy array: itself, or a copy from the device."""
         return np.asarray(array)
 
-    def capture(self, function: Callable[[], Any]) -> Callable[[], None]:
-        """What `function()` launches on the device, as one graph: calling the result launches it all again,
-        on the same memory. `function` may have run once, or not at all. BackendError, with the reason,
-        where that cannot be.
-        """
-        raise BackendError(f"{self.name} has no device whose work could be captured")
-
 
 class CupyBackend(Backend):
     """CuPy, found and checked when it is first asked for."""
-
-    captures = True
 
     def __init__(self) -> None:
         try:
@@ -82,36 +65,10 @@ class CupyBackend(Backend):
             ) from error
         if devices == 0:
             raise BackendError("CuPy is installed, but CUDA finds no GPU on this machine")
-        from minigrad.kernels import Kernels
-
-        super().__init__("cupy", cupy, cupy.ndarray, Kernels(cupy))
+        super().__init__("cupy", cupy, cupy.ndarray)
 
     def to_numpy(self, array: Any) -> np.ndarray:
         return self.xp.asnumpy(array)
-
-    def capture(self, function: Callable[[], Any]) -> Callable[[], None]:
-        cupy, refused = self.xp, ""
-        pool = cupy.cuda.MemoryPool()  # of its own: nobody else is given memory that the graph writes to
-        stream = cupy.cuda.Stream(non_blocking=True)  # the default stream cannot be captured
-        cupy.cuda.get_current_stream().synchronize()
-        with stream, cupy.cuda.using_allocator(pool.malloc):
-            try:
-                function()  # what must not happen during capture: compiling, creating handles
-                stream.synchronize()
-                stream.begin_capture()
-                try:
-                    function()
-                finally:
-                    graph = stream.end_capture()  # raises too where the capture has failed
-            except Exception as error:  # CuPy's own, CUDA's, a value that was asked for
-                refused = f"CuPy {cupy.__version__} does not capture it: {error.__context__ or error}"
-        if refused:
-            raise BackendError(refused)
-
-        def replay(graph: Any = graph, memory: Any = pool) -> None:
-            graph.launch()
-
-        return replay
 
 
 NUMPY = Backend("numpy", np, np.ndarray)
@@ -129,7 +86,7 @@ def register(backend: Backend) -> None:
 def get(name: str, argument: str = "backend") -> Backend:
     """The backend of that name: "numpy" or "cupy". Errors call it `argument`.
 
-    Raises ArgumentError for an unknown name, BackendError where CuPy or a GPU is missing.
+    Raises ArgumentError for an unknown name, BackendError if CuPy or a GPU is missing.
     """
     check_choice(argument, name, tuple({**_by_name, "cupy": None}))
     if name not in _by_name:
@@ -155,15 +112,8 @@ def of(array: Any) -> Backend:
     return backend
 
 
-def kernels_for(array: Any) -> Any:
-    """The fused kernels for a float32 or float64 array; None where the plain form is to run."""
-    if type(array) is np.ndarray or array.dtype.char not in "fd":
-        return None
-    return of(array).kernels
-
-
 def to_numpy(data: Any) -> np.ndarray:
-    """`data` as a NumPy array, copied from the device where it lies on one."""
+    """`data` as a NumPy array, copied from the device if it lies on one."""
     backend = find(data)
     return np.asarray(data) if backend is None else backend.to_numpy(data)
 
@@ -200,22 +150,3 @@ class use:
 
     def __exit__(self, *exception: object) -> None:
         _thread.chosen = self._previous
-
-
-def random_generator(seed: int | np.random.SeedSequence) -> np.random.Generator:
-    """A random generator on the *host*.
-
-    Initial weights are drawn from it and then uploaded, so that a seed gives the same numbers on
-    every backend.
-    """
-    if not isinstance(seed, np.random.SeedSequence):
-        check_count("seed", seed, low=0)
-    return np.random.default_rng(seed)
-
-
-def mask_generator(seed: int | np.random.SeedSequence) -> np.random.Generator:
-    """A counter-based generator, for `dropout`: each of its numbers follows from a key and the number's
-    place in the sequence, so that a kernel on the device finds the numbers that the host would draw."""
-    if not isinstance(seed, np.random.SeedSequence):
-        check_count("seed", seed, low=0)
-    return np.random.Generator(np.random.Philox(seed))

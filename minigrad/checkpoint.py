@@ -43,8 +43,8 @@ def save(path: str | os.PathLike[str], state: HasState | Mapping[str, Any]) -> N
 def load(path: str | os.PathLike[str], into: HasState | None = None) -> dict[str, np.ndarray]:
     """The arrays in the file at `path`, by name; with `into`, also loaded into it.
 
-    Raises DataError where the file is no intact .npz of plain arrays, and ArgumentError, before
-    anything is changed, where its names, shapes or dtypes are not those of `into`.
+    Raises DataError if the file is no intact .npz of plain arrays, and ArgumentError, before
+    anything is changed, if its names, shapes or dtypes are not those of `into`.
     """
     import zipfile
 

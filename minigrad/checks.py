@@ -41,7 +41,7 @@ def check_count(name: str, value: Any, *, low: int = 1) -> int:
 
 
 def check_finite(name: str, array: Any, bounds: tuple[float, float] | None = None) -> None:
-    """Raise where a *host* array holds NaN or Inf, or leaves `bounds`.
+    """Raise if a *host* array holds NaN or Inf, or leaves `bounds`.
 
     An array on a GPU passes unseen: looking at its values would stop the device (see
     `minigrad.backend`). Check the data before it is uploaded.

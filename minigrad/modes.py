@@ -12,8 +12,6 @@ from minigrad.errors import ArgumentTypeError
 class _Thread(threading.local):
     settings = (True, False)  # recording, detecting_nonfinite: one tuple, read at every operation
 
-    capturing = False  # a graph for `minigrad.capture`: what is random now would be the same for ever
-
     def __init__(self) -> None:  # runs once in every thread
         self.previous: list[tuple[bool, bool]] = []
 
@@ -65,15 +63,9 @@ def enable_grad() -> Setting:
 
 
 def detect_nonfinite() -> Setting:
-    """Raise NonFiniteError where the first NaN or infinity appears, naming the operation.
+    """Raise NonFiniteError as soon as the first NaN or infinity appears, naming the operation.
 
     Every result is inspected, which is slow and makes a GPU wait: for hunting a NaN, not for work.
     Used as `no_grad` is.
     """
     return Setting(detecting_nonfinite=True)
-
-
-def may_defer_products() -> bool:
-    """Whether a rule may return a `minigrad.engine.Product`, which the walk multiplies when it has all of
-    them: nothing is recorded or inspected."""
-    return thread.settings == (False, False)

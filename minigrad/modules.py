@@ -10,7 +10,6 @@ import numpy as np
 
 from minigrad import backend
 from minigrad.errors import ArgumentError, ArgumentTypeError
-from minigrad.memory import nobody_elses
 from minigrad.tensor import Tensor, raw
 
 
@@ -20,31 +19,11 @@ class Parameter(Tensor):
     A host array is moved to the library that `minigrad.backend` has chosen.
     """
 
-    __slots__ = ("_spare", "_from_products")
+    __slots__ = ()
 
     def __init__(self, data: Any) -> None:
         library = backend.current()
         super().__init__(library.xp.array(library.asarray(backend.to_numpy(data)), order="C"), True)
-        self._spare: np.ndarray | None = None
-        self._from_products = False  # whether its gradients are products, which can be written there
-
-    def drop_grad(self) -> None:
-        """Set grad to None. Where nobody else holds its array, the next gradient is written there: fresh
-        memory for a large one costs a fault a page, a tenth of a step."""
-        grad, self.grad = self.grad, None
-        if self._from_products and type(grad) is np.ndarray and grad.base is None and grad.flags.carray:
-            self._spare = grad
-
-    def take_spare(self) -> np.ndarray | None:
-        """The array of the gradient last dropped, once, to write a product into; None where somebody else
-        may still look at it."""
-        self._from_products = True
-        spare, self._spare = self._spare, None
-        return spare if nobody_elses(spare) else None
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        self._spare = None  # no part of what is pickled or copied
-        return super().__reduce_ex__(protocol)
 
 
 class Module:
@@ -88,7 +67,7 @@ class Module:
     def zero_grad(self) -> None:
         """Set every Parameter's grad to None."""
         for parameter in self.parameters():
-            parameter.drop_grad()
+            parameter.grad = None
 
     # ---- training and evaluation
 

@@ -1,7 +1,7 @@
 """How numbers, lists and arrays of several kinds meet in one operation.
 
-One rule keeps float32 from turning into float64 unasked: what has no dimensions of its own, and any
-list, takes the dtype of the operands that have dimensions.
+One rule keeps float32 from turning into float64 unasked. Arrays with dimensions decide the dtype. A
+number, an array without dimensions and a list take it.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from minigrad.tensor import raw
 def reconcile(name: str, operands: list[Any], needs_real: Sequence[bool], joins: bool = False) -> Any:
     """Convert the raw operands of the operation `name`, in place; returns their array library.
 
-    `needs_real` says of each operand whether it must be a floating-point array or a number; one
-    that need not is only made an array. Python numbers stay numbers beside an array, whose dtype
-    they then take, except where the operation `joins` its operands. Raises ArgumentTypeError for
-    integers where a real operand is needed and for what is no array, and BackendError where two
-    libraries meet.
+    needs_real  of each operand, whether it must be a floating-point array or a number. One that need
+                not is only made an array.
+    joins       whether the operation joins its operands. If not, Python numbers stay numbers beside an
+                array, whose dtype they then take.
+
+    Raises ArgumentTypeError for integers if a real operand is needed and for what is no array, and
+    BackendError if arrays of two libraries meet.
     """
     library = None
     for position, operand in enumerate(operands):

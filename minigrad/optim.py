@@ -11,6 +11,7 @@ import numpy as np
 from minigrad import backend
 from minigrad.checks import check_count, check_number
 from minigrad.errors import ArgumentError, ArgumentTypeError
+from minigrad.lanes import replaceable
 from minigrad.modules import Module, Parameter, check_state
 
 Schedule = Callable[[int], float]
@@ -31,11 +32,6 @@ def linear_ramp(start: float, end: float, updates: int) -> Schedule:
     check_number("end", end)
     check_count("updates", updates)
     return lambda t: start + (end - start) * min(t / updates, 1.0)
-
-
-# Blocks of this many elements are small enough that an update's several steps find their operands
-# in the processor's cache: then updating a large parameter reads and writes memory once.
-_BLOCK = 1 << 17
 
 
 class SGD:
@@ -86,7 +82,7 @@ class SGD:
     def zero_grad(self) -> None:
         """Set every Parameter's grad to None."""
         for parameter in self.parameters:
-            parameter.drop_grad()
+            parameter.grad = None
 
     def step(self) -> None:
         """Update every Parameter by its grad."""
@@ -129,7 +125,7 @@ class SGD:
         return {"updates": np.array(self.updates), **state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state`. ArgumentError, and nothing changed, where it does not fit."""
+        """Go on from `state`. ArgumentError, and nothing changed, if it does not fit."""
         own = self.state_dict()
         arrays = check_state(state, own)
         self.updates = check_count("state['updates']", int(arrays["updates"]), low=0)
@@ -138,34 +134,22 @@ class SGD:
             self._velocities[position] = library.xp.array(library.asarray(arrays[f"velocity.{position}"]))
 
 
+@replaceable
 def update(p: Any, v: Any, g: Any, lr: float, momentum: float) -> None:
     """v ← momentum·v − lr·g and p ← p + v, in place, for arrays of one shape and library."""
-    if kernels := backend.kernels_for(p):
-        kernels.update(p, v, g, lr, momentum)
-    elif isinstance(p, np.ndarray) and p.flags.c_contiguous and v.flags.c_contiguous and g.flags.c_contiguous:
-        scratch = np.empty(min(_BLOCK, p.size), p.dtype)
-        p, v, g = p.reshape(-1), v.reshape(-1), g.reshape(-1)
-        for start in range(0, p.size, _BLOCK):
-            p_block, v_block, g_block = (array[start : start + _BLOCK] for array in (p, v, g))
-            step = np.multiply(g_block, lr, out=scratch[: g_block.size])
-            v_block *= momentum
-            v_block -= step
-            p_block += v_block
-    else:
-        v *= momentum
-        v -= lr * g
-        p += v
+    v *= momentum
+    v -= lr * g
+    p += v
 
 
+@replaceable
 def limit_columns(W: Any, max_norm: float) -> None:
     """Scale back, in place, each column of W whose Euclidean norm is above max_norm."""
-    if kernels := backend.kernels_for(W):
-        kernels.limit_columns(W, max_norm)
-        return
-    xp = backend.of(W).xp
-    squares = xp.einsum("ij,ij->j", W, W)
-    too_long = squares > max_norm**2
-    if xp is np and not too_long.any():
-        return
-    # A column within the norm is multiplied by exactly 1.
-    W *= xp.where(too_long, max_norm / xp.sqrt(xp.maximum(squares, max_norm**2)), 1.0).astype(W.dtype)
+    W *= column_factors(backend.of(W).xp.einsum("ij,ij->j", W, W), max_norm)
+
+
+def column_factors(squares: Any, max_norm: float) -> Any:
+    """What brings columns of these squared norms back to max_norm; exactly 1 for one that is within."""
+    xp = backend.of(squares).xp
+    factors = xp.where(squares > max_norm**2, max_norm / xp.sqrt(xp.maximum(squares, max_norm**2)), 1.0)
+    return factors.astype(squares.dtype)

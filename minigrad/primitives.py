@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Concatenate, Generic, ParamSpec
 
 import numpy as np
@@ -11,25 +11,18 @@ from minigrad import backend
 from minigrad.errors import ArgumentError, ArgumentTypeError, NonFiniteError
 from minigrad.modes import thread
 from minigrad.operands import is_real, reconcile
-from minigrad.tensor import Tensor, new_tensor
+from minigrad.tensor import Tensor, new_tensor, raw
 
 P = ParamSpec("P")
 Rule = Callable[..., Any]
-ndarray = np.ndarray
 _TAKES_ANY_NUMBER = 0x04  # CPython's flag of a function with *arguments
 
 
 class Primitive(Generic[P]):
-    """A forward function on raw arrays, and one vector-Jacobian product per array argument.
+    """A function on arrays, and for each array argument the rule of its derivative.
 
-    `forward(xp, *arrays, **options)` gets the array library and the arrays themselves: arguments
-    that may have a derivative come first, settings such as an axis after them. A VJP is called as
-    `rule(g, y, *arguments, **options)`, with the cotangent g of the result, the result y and the
-    arguments. These are Tensors where the derivative is recorded, to be differentiated again, and
-    their bare arrays otherwise; so a rule is written in operators, in minigrad's functions, which take
-    both, and in what both have (`shape`, `reshape`, `T`); and it writes into none of them. It may return
-    its share in the shape of the result where its argument was broadcast, and in another float dtype:
-    the walk reduces it to the argument's. A rule of None says that there is no derivative in that argument.
+    The function is `forward(xp, *arrays, **options)`: xp is the array library, the arrays come first,
+    settings such as an axis after them. Here is a whole primitive:
 
         @primitive
         def multiply(xp, x, y):
@@ -41,6 +34,18 @@ class Primitive(Generic[P]):
         )
 
     Called with Tensors, arrays and numbers in any mixture, it returns a Tensor.
+
+    A rule computes a *vector-Jacobian product*. Let z = f(x, …) be a step on the way to a cost J, and
+    g = ∂J/∂z, which has z's shape. The rule of x returns x's share of ∂J/∂x:
+
+        rule(g, z, x, …)  =  (∂z/∂x)ᵀ g
+
+    - It is given Tensors if the derivative is itself recorded, to be differentiated again, and bare
+      arrays if not. So it is written in operators and in minigrad's functions, which take both, and
+      in what both have: `shape`, `reshape`, `T`.
+    - It changes none of its arguments.
+    - It need not undo broadcasting or conversions of dtype: `share_of` does that for every rule.
+    - A rule of None says that there is no derivative in that argument.
     """
 
     def __init__(self, forward: Callable[Concatenate[Any, P], Any], real: bool = True) -> None:
@@ -51,15 +56,13 @@ class Primitive(Generic[P]):
                 "option is given by name or by position, after the arrays"
             )
         defaults = forward.__defaults__ or ()
-        self.forward = forward
+        self.forward = self.plain = forward  # what runs, and what is written: see minigrad.lanes
         self.name = forward.__name__.strip("_")
         self.real = real  # whether arguments with a derivative must be floating-point
-        self.vjps: Sequence[Rule | None] = ()
-        self._names = code.co_varnames[1 : code.co_argcount]
-        self._defaults = dict(zip(self._names[len(self._names) - len(defaults) :], defaults, strict=True))
-        self._variadic = False
-        self._rules_everywhere = False
-        self._complete_call = -1  # so many arguments, and no options, are a complete call
+        self.vjps: Any = ()  # a tuple of rules, or EachPosition
+        self.names = code.co_varnames[1 : code.co_argcount]
+        self._defaults = dict(zip(self.names[len(self.names) - len(defaults) :], defaults, strict=True))
+        self.variadic = False  # whether it takes any number of arrays
         self.__name__, self.__qualname__ = forward.__name__, forward.__qualname__
         self.__module__, self.__doc__ = forward.__module__, forward.__doc__
         self.__wrapped__ = forward
@@ -72,22 +75,20 @@ class Primitive(Generic[P]):
         """The forward's, without the array library: what a caller gives."""
         import inspect
 
-        signature = inspect.signature(self.forward)
+        signature = inspect.signature(self.plain)
         return signature.replace(parameters=list(signature.parameters.values())[1:])
 
     def set_vjps(self, *vjps: Rule | None) -> Any:
-        """One rule per array argument, in order; None where there is no derivative.
+        """One rule per array argument, in order; None if there is no derivative.
 
         Returns the first, so that it also serves as the decorator of a single longer rule.
         """
-        if not 0 < len(vjps) <= len(self._names):
+        if not 0 < len(vjps) <= len(self.names):
             raise ArgumentError(
-                f"vjps must be one for each array argument of {self.name}({', '.join(self._names)}), "
+                f"vjps must be one for each array argument of {self.name}({', '.join(self.names)}), "
                 f"got {len(vjps)}"
             )
         self.vjps = vjps
-        self._rules_everywhere = None not in vjps
-        self._complete_call = len(vjps) if len(vjps) == len(self._names) else -1
         return vjps[0]
 
     def set_vjp_of_each(self, rule_at: Callable[[int], Rule]) -> Callable[[int], Rule]:
@@ -95,71 +96,50 @@ class Primitive(Generic[P]):
 
         The options of such a primitive are given by name.
         """
-        self.vjps = _EachPosition(rule_at)
-        self._variadic = self._rules_everywhere = True
+        self.vjps = EachPosition(rule_at)
+        self.variadic = True
         return rule_at
 
-    def __call__(self, *arguments: P.args, **options: P.kwargs) -> Tensor:
-        if (options or len(arguments) != self._complete_call) and not self._variadic:
-            arguments, options = self._bind(arguments, options)  # type: ignore[assignment]
-        # Take the arrays out of the Tensors, and see whether they need any conversion.
-        arrays: list[Any] = []
-        dtype = None
-        plain = not self._variadic  # NumPy arrays of one dtype, and perhaps numbers: nothing to convert
-        requires_grad = False
-        for argument in arguments:
-            array: Any = argument
-            if isinstance(argument, Tensor):
-                array = argument.data
-                if argument.requires_grad:
-                    requires_grad = True
-            arrays.append(array)
-            kind = type(array)
-            if kind is ndarray:
-                if dtype is None:
-                    dtype = array.dtype
-                elif array.dtype is not dtype:
-                    plain = False
-            elif kind is not float and kind is not int:
-                plain = False
-        if plain and dtype is not None and dtype.kind == "f":
-            xp: Any = np
-        else:
-            plain = False
-            xp = reconcile(self.name, arrays, self._needs_real(arrays), joins=self._variadic)
-        # Compute. (An empty ** costs as much as a small operation.)
-        forward: Any = self.forward
-        output = forward(xp, *arrays, **options) if options else forward(xp, *arrays)
-        if type(output) is not ndarray and backend.find(output) is None:
-            output = xp.asarray(output)  # NumPy gives a scalar where there are no dimensions
-        recording, detecting_nonfinite = thread.settings
-        if detecting_nonfinite:
-            _raise_if_nonfinite(self.name, xp, output)
-        # Remember how, if anybody may ask for a derivative.
-        if not (requires_grad and recording and (self._rules_everywhere or self._has_derivative(arguments))):
-            return new_tensor(output)
-        if not plain:  # keep what was no Tensor in its converted form
-            arguments = tuple(  # type: ignore[assignment]
-                argument if isinstance(argument, Tensor) else array
-                for argument, array in zip(arguments, arrays, strict=True)
-            )
-        return new_tensor(output, (self, arguments, arrays, options))
+    # ---- a call
 
-    def _has_derivative(self, arguments: Any) -> bool:
-        """Whether some argument that requires a gradient has a rule."""
-        for position, argument in enumerate(arguments):
-            if isinstance(argument, Tensor) and argument.requires_grad and self.vjps[position] is not None:
-                return True
-        return False
+    def __call__(self, *arguments: P.args, **options: P.kwargs) -> Tensor:
+        return self.apply(*self.bind(arguments, options))
+
+    def apply(self, given: Any, settings: Mapping[str, Any]) -> Tensor:
+        """A call whose arguments and settings have been sorted: prepare, compute, remember."""
+        arrays = [raw(argument) for argument in given]
+        xp = reconcile(self.name, arrays, self._needs_real(arrays), joins=self.variadic)
+        return self.remember(self.compute(xp, arrays, settings), given, arrays, settings)
+
+    def compute(self, xp: Any, arrays: list[Any], settings: Mapping[str, Any]) -> Any:
+        """The forward's result, as an array also if it has no dimensions."""
+        forward: Any = self.forward
+        output = forward(xp, *arrays, **settings)
+        if backend.find(output) is None:
+            output = xp.asarray(output)  # NumPy gives a scalar if there are no dimensions
+        if thread.settings[1] and output.dtype.kind == "f" and not bool(xp.isfinite(output).all()):
+            raise NonFiniteError(f"{self.name} made a NaN or an infinity (result of shape {output.shape})")
+        return output
+
+    def remember(self, output: Any, given: Any, arrays: list[Any], settings: Mapping[str, Any]) -> Tensor:
+        """The output as a Tensor that knows how it was made, if anybody may ask for a derivative."""
+        if thread.settings[0]:
+            for position, argument in enumerate(given):
+                if isinstance(argument, Tensor) and argument.requires_grad and self.vjps[position]:
+                    return new_tensor(output, self, given, arrays, settings)
+        return new_tensor(output)
 
     def _needs_real(self, operands: list[Any]) -> list[bool]:
         """Of each operand. Joining takes any dtype, but no integers beside real numbers."""
-        real = self.real or (self._variadic and any(is_real(operand) for operand in operands))
+        real = self.real or (self.variadic and any(is_real(operand) for operand in operands))
         return [real and self.vjps[position] is not None for position in range(len(operands))]
 
-    def _bind(self, arguments: Any, options: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Sort a call into (array arguments, all options) by the forward's signature."""
-        names, arity, count = self._names, len(self.vjps), len(arguments)
+    def bind(self, arguments: Any, options: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Sort a call into (array arguments, all settings) by the forward's signature."""
+        names, count = self.names, len(arguments)
+        if self.variadic:
+            return arguments, options
+        arity = len(self.vjps)
         if arity == 0:
             raise ArgumentTypeError(f"{self.name} has no rules yet: give them with set_vjps")
         given = {**self._defaults, **dict(zip(names, arguments, strict=False)), **options}
@@ -178,13 +158,12 @@ class Primitive(Generic[P]):
                     f"{self.name}: {name} must be a setting, got a Tensor: {self.name} has rules for "
                     f"{', '.join(names[:arity])} alone"
                 )
-        if count < arity:  # arrays given by name
-            arguments = [given[name] for name in names]
-        return tuple(arguments[:arity]), settings
+        arrays = arguments[:arity] if count >= arity else [given[name] for name in names[:arity]]
+        return tuple(arrays), settings
 
 
 def primitive(forward: Callable[Concatenate[Any, P], Any]) -> Primitive[P]:
-    """Make a forward function on real arrays a Primitive; its VJPs are set next to it."""
+    """Make a forward function on real arrays a Primitive; its rules are set next to it."""
     return Primitive(forward)
 
 
@@ -193,19 +172,73 @@ def structural_primitive(forward: Callable[Concatenate[Any, P], Any]) -> Primiti
     return Primitive(forward, real=False)
 
 
-class _EachPosition(Sequence[Rule]):
+class EachPosition:
     """The rules of a primitive that takes any number of arrays."""
 
     def __init__(self, rule_at: Callable[[int], Rule]) -> None:
-        self._rule_at = rule_at
+        self.rule_at = rule_at
 
     def __getitem__(self, position: Any) -> Any:
-        return self._rule_at(position)
-
-    def __len__(self) -> int:
-        raise TypeError("as many rules as there are arguments")
+        return self.rule_at(position)
 
 
-def _raise_if_nonfinite(where: str, xp: Any, array: Any) -> None:
-    if array.dtype.kind == "f" and not bool(xp.isfinite(array).all()):
-        raise NonFiniteError(f"{where} made a NaN or an infinity (result of shape {array.shape})")
+# ---- what a rule returns
+
+
+def share_of(y: Tensor, position: int, rule: Rule, g: Any) -> Any:
+    """(∂y/∂x)ᵀ g, the share of g that goes to x, the argument of y at `position`: an array if g is one,
+    else a Tensor, of x's shape and dtype."""
+    try:
+        if isinstance(g, Tensor):
+            given = [
+                a if isinstance(a, Tensor) else array for a, array in zip(y.arguments, y.arrays, strict=True)
+            ]
+            share = rule(g, y, *given, **y.options)
+        else:
+            share = raw(rule(g, y.data, *y.arrays, **y.options))
+    except NonFiniteError as error:
+        raise NonFiniteError(f"in the derivative of {y.made_by.name}: {error}") from error
+    return fitted(share, y, position, type(g))
+
+
+def fitted(share: Any, y: Tensor, position: int, wanted: type) -> Any:
+    """A rule's share in the shape and dtype of its argument."""
+    x = y.arguments[position]
+    name = f"{y.made_by.name} for argument {position + 1}"
+    if isinstance(share, np.generic):
+        share = np.asarray(share)  # what NumPy gives if there are no dimensions
+    if not isinstance(share, Tensor) and (wanted is Tensor or backend.find(share) is None):
+        raise ArgumentTypeError(
+            f"the rule of {name} must return a Tensor, got {type(share).__name__}: write it in "
+            "minigrad's operations"
+        )
+    if share.shape != x.shape:
+        if not _repeats(x.shape, share.shape):
+            raise ArgumentError(
+                f"the rule of {name} must return the argument's shape {x.shape}, or what it was "
+                f"broadcast to, got {share.shape}"
+            )
+        share = unbroadcast(share, x.shape)
+    return in_dtype(share, x.dtype)
+
+
+def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
+    """g, a Tensor or an array, summed over every axis along which an operand of `shape` was repeated.
+
+    The one place where broadcasting is undone: if x[i] appears in several elements of the result,
+    its cotangent is the sum of theirs.
+    """
+    new = g.ndim - len(shape)
+    repeated = tuple(i for i, n in enumerate(g.shape) if i < new or n != shape[i - new])
+    summed = g.sum(repeated, keepdims=True) if repeated else g
+    return summed if summed.shape == shape else summed.reshape(shape)
+
+
+def in_dtype(share: Any, dtype: Any) -> Any:
+    return share if share.dtype == dtype else share.astype(dtype)
+
+
+def _repeats(shape: tuple[int, ...], result: tuple[int, ...]) -> bool:
+    """Whether `shape` broadcasts to `result`."""
+    own = (1,) * (len(result) - len(shape)) + shape
+    return len(own) == len(result) and all(n in (1, m) for n, m in zip(own, result, strict=True))

@@ -9,6 +9,7 @@ import numpy as np
 import minigrad as mg
 from minigrad import backend
 from minigrad.checks import check_number, check_sign_labels
+from minigrad.generators import random_generator
 from minigrad.operands import as_array
 from models.classifier import Classifier, initial_weights
 
@@ -21,7 +22,7 @@ class LogisticRegression(Classifier):
 
     def __init__(self, n_features: int, *, seed: int = 0) -> None:
         super().__init__(n_features, 2)
-        self.w = mg.Parameter(initial_weights((n_features,), backend.random_generator(seed)))
+        self.w = mg.Parameter(initial_weights((n_features,), random_generator(seed)))
         self.b = mg.Parameter(np.zeros((), np.float32))
 
     def logits(self, x: mg.Tensor) -> mg.Tensor:

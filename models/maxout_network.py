@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 import minigrad as mg
-from minigrad import backend
 from minigrad.checks import check_count, check_number
 from minigrad.errors import ArgumentError
+from minigrad.generators import mask_generator, random_generator
 from models.classifier import Classifier, Linear
 
 
@@ -49,7 +49,7 @@ class MaxoutNetwork(Classifier):
         self.dropout = dropout
         check_count("seed", seed, low=0)
         seeds = np.random.SeedSequence(seed).spawn(2)
-        weights, self.dropout_generator = backend.random_generator(seeds[0]), backend.mask_generator(seeds[1])
+        weights, self.dropout_generator = random_generator(seeds[0]), mask_generator(seeds[1])
         widths = (n_features, *self.units)
         self.hidden = [
             Linear(inputs, units * pieces, weights) for inputs, units in zip(widths, self.units, strict=False)

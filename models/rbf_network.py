@@ -10,6 +10,7 @@ import minigrad as mg
 from minigrad import backend
 from minigrad.checks import check_finite, check_number
 from minigrad.errors import ArgumentError
+from minigrad.generators import random_generator
 from models.classifier import Classifier
 
 
@@ -35,7 +36,7 @@ class RBFNetwork(Classifier):
         shape = (self.n_classes, self.n_features)
         width = check_number("width", width, low=0.0, low_open=True)
         if centres is None:
-            centres = backend.random_generator(seed).uniform(0.0, 1.0, shape)
+            centres = random_generator(seed).uniform(0.0, 1.0, shape)
         centres = backend.to_numpy(centres)
         if centres.shape != shape:
             raise ArgumentError(f"centres must have shape {shape}, got {centres.shape}")

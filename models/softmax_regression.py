@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import minigrad as mg
-from minigrad import backend
+from minigrad.generators import random_generator
 from models.classifier import Classifier, Linear
 
 
@@ -12,7 +12,7 @@ class SoftmaxRegression(Classifier):
 
     def __init__(self, n_features: int, n_classes: int, *, seed: int = 0) -> None:
         super().__init__(n_features, n_classes)
-        self.output = Linear(n_features, n_classes, backend.random_generator(seed))
+        self.output = Linear(n_features, n_classes, random_generator(seed))
 
     def logits(self, x: mg.Tensor) -> mg.Tensor:
         return self.output(x)

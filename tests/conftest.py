@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from minigrad import backend
+import minigrad as mg
+from minigrad import backend, lanes
 from minigrad.errors import BackendError
 from tests.strict import StrictBackend
 
@@ -21,6 +22,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 backend.register(StrictBackend())
+if not lanes.PLAIN:
+    mg.fast.capture.CAPTURES["strict"] = lambda function: backend.get("strict").capture(function)
 
 
 @pytest.fixture(params=["numpy", "strict", pytest.param("cupy", marks=pytest.mark.gpu)])
@@ -32,3 +35,10 @@ def library(request: pytest.FixtureRequest) -> Iterator[backend.Backend]:
         pytest.skip(str(error))
     with backend.use(found.name):
         yield found
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if lanes.PLAIN:
+        for item in items:
+            if item.get_closest_marker("fast_lane"):
+                item.add_marker(pytest.mark.skip(reason="the fast lane is off"))

@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import minigrad as mg
-from minigrad import backend
-from minigrad.operations import networks
+from minigrad import backend, lanes
+from minigrad.operations import costs, maxout_units
 from minigrad.operations import shapes as moves
+from minigrad.primitives import unbroadcast
 from minigrad.testing import (
     arrays,
     away_from,
@@ -392,7 +393,7 @@ OPERATIONS = [
     Operation("reshape", mg.reshape, lambda x, shape: np.reshape(x, shape), reshapes()),
     Operation("transpose", mg.transpose, np.transpose, transposes()),
     Operation("broadcast_to", mg.broadcast_to, np.broadcast_to, broadcasts()),
-    Operation("_unbroadcast", mg.operations.unbroadcast, _unbroadcast, unbroadcasts()),
+    Operation("_unbroadcast", unbroadcast, _unbroadcast, unbroadcasts()),
     Operation("getitem", mg.getitem, lambda x, index: x[index], indexings()),
     Operation(
         "concatenate",
@@ -418,18 +419,19 @@ OPERATIONS = [
     Operation("logistic_cost", mg.logistic_cost, _logistic, signed(), like_numpy=False),
     # Primitives of the library's own that serve as derivatives of others.
     Operation(
-        "_spread", _on_device(networks._spread, "of"), _spread, winners(of_units=True), like_numpy=False
+        "_spread", _on_device(maxout_units._spread, "of"), _spread, winners(of_units=True), like_numpy=False
     ),
     Operation(
-        "_select", _on_device(networks._select, "of"), _select, winners(of_units=False), like_numpy=False
+        "_select", _on_device(maxout_units._select, "of"), _select, winners(of_units=False), like_numpy=False
     ),
-    Operation("_dropped", networks._dropped, _dropped, drops()),
     Operation("_scatter", _on_device(moves._scatter, "index"), _scatter, scatters()),
     Operation(
         "_cross_entropy_slope",
-        _on_device(networks._cross_entropy_slope, "labels"),
+        _on_device(costs._cross_entropy_slope, "labels"),
         _slope,
         labelled().map(lambda case: Case(case.arrays, {"labels": case.options["labels"]})),
         like_numpy=False,
     ),
 ]
+if not lanes.PLAIN:
+    OPERATIONS.append(Operation("_dropped_at", mg.fast.forms.dropped_at, _dropped, drops()))

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.kernels import Kernels
 from tests.strict import Array, Library, StrictBackend, launch
 
 compiler = shutil.which("g++")
@@ -139,5 +138,4 @@ class StrictWithKernels(StrictBackend):
 
     def __init__(self) -> None:
         super().__init__()
-        self.name = "strict"
-        self.kernels = Kernels(FusedLibrary("strict"))
+        self.xp = FusedLibrary("strict")

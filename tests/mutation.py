@@ -16,11 +16,11 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 
 import minigrad as mg
-from minigrad import backend
-from minigrad.engine import Product
+from minigrad import backend, lanes
+from minigrad import primitives as primitives_module
 from minigrad.errors import ArgumentError
-from minigrad.operations import elementwise, networks, products, reductions, shapes
-from minigrad.primitives import Primitive, _EachPosition
+from minigrad.operations import costs, elementwise, maxout_units, products, reductions, shapes
+from minigrad.primitives import EachPosition, Primitive
 from minigrad.tensor import raw
 from tests.declarations import OPERATIONS, Case, Operation
 from tests.properties import (
@@ -30,7 +30,9 @@ from tests.properties import (
     nothing_is_written_or_shared,
 )
 
-MODULES = (elementwise, networks, products, reductions, shapes)
+MODULES = [elementwise, costs, maxout_units, products, reductions, shapes]
+if not lanes.PLAIN:
+    MODULES.append(mg.fast.forms)
 Rule = Callable[..., mg.Tensor]
 
 
@@ -94,16 +96,6 @@ def constant_to_the_second_order(rule: Rule) -> Rule:
     return lambda g, y, *a, **o: rule(_detached(g), _detached(y), *map(_detached, a), **o)
 
 
-def multiplied_out(rule: Rule) -> Rule:
-    """The rule, with the product done that it may leave to the walk."""
-
-    def share(*a: Any, **o: Any) -> Any:
-        found = rule(*a, **o)
-        return found.multiplied() if isinstance(found, Product) else found
-
-    return share
-
-
 def _detached(argument: Any) -> Any:
     return argument.detach() if isinstance(argument, mg.Tensor) else argument
 
@@ -144,10 +136,10 @@ def mutants() -> Iterator[Mutant]:
         def covers(operation: Operation, users: list[str] = users) -> bool:
             return operation.name in users
 
-        if isinstance(primitive.vjps, _EachPosition):
+        if isinstance(primitive.vjps, EachPosition):
             for mutation in MUTATIONS:
-                rule_at = primitive.vjps._rule_at
-                broken = _EachPosition(lambda position, m=mutation, r=rule_at: m(r(position)))
+                rule_at = primitive.vjps.rule_at
+                broken = EachPosition(lambda position, m=mutation, r=rule_at: m(r(position)))
                 yield Mutant(
                     f"{primitive.name}: {mutation.__name__}",
                     lambda p=primitive, v=broken: replaced(p, "vjps", v),
@@ -159,7 +151,7 @@ def mutants() -> Iterator[Mutant]:
                 continue
             for mutation in MUTATIONS:
                 vjps = list(primitive.vjps)
-                vjps[position] = mutation(multiplied_out(rule))
+                vjps[position] = mutation(rule)
                 yield Mutant(
                     f"{primitive.name}, argument {position + 1}: {mutation.__name__}",
                     lambda p=primitive, v=tuple(vjps): replaced(p, "vjps", v),
@@ -171,24 +163,26 @@ def mutants() -> Iterator[Mutant]:
 def structural_mutants() -> Iterator[Mutant]:
     """What stands around the rules: un-broadcasting, transposed operands, ties, ownership."""
 
+    unbroadcast = primitives_module.unbroadcast
+
     def first_instead_of_sum(g: mg.Tensor, shape: tuple[int, ...]) -> mg.Tensor:
         new = g.ndim - len(shape)
         index = tuple(
             0 if i < new else slice(0, 1) if n != shape[i - new] and n else slice(None)
             for i, n in enumerate(g.shape)
         )
-        return g[index].reshape(shape) if g.size else mg.operations.reductions.unbroadcast(g, shape)
+        return g[index].reshape(shape) if g.size else unbroadcast(g, shape)
 
     everything = lambda operation: True  # noqa: E731
     named = lambda *names: lambda operation: operation.public_name in names  # noqa: E731
     yield Mutant(
         "walk: one element instead of the sum where an operand was broadcast",
-        lambda: replaced(mg.operations, "unbroadcast", first_instead_of_sum),
+        lambda: replaced(primitives_module, "unbroadcast", first_instead_of_sum),
         named("add", "multiply", "where", "linear"),
     )
     yield Mutant(
         "walk: the broadcast shape left as it is",
-        lambda: replaced(mg.operations, "unbroadcast", lambda g, shape: g),
+        lambda: replaced(primitives_module, "unbroadcast", lambda g, shape: g),
         named("add", "multiply", "where", "linear"),
     )
     yield Mutant(
@@ -213,7 +207,7 @@ def structural_mutants() -> Iterator[Mutant]:
     )
     yield Mutant(
         "walk: gradients keep the dtype of the rule",
-        lambda: replaced(mg.engine, "in_dtype", lambda share, dtype: share),
+        lambda: replaced(primitives_module, "in_dtype", lambda share, dtype: share),
         named("ties and dtypes"),
     )
 

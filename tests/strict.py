@@ -319,8 +319,6 @@ class Library(types.ModuleType):
 class StrictBackend(Backend):
     """The strict library as one of minigrad's backends, under the name "strict"."""
 
-    captures = True
-
     def __init__(self) -> None:
         super().__init__("strict", Library("strict"), Array)
 

@@ -746,6 +746,7 @@ class TestCostOfAStep:
         fgsm(model, x, y, epsilon=0.1)
         assert sum(flops) == 2 * sum(self.forward_products())
 
+    @pytest.mark.fast_lane
     def test_an_adversarial_step(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Two forward passes, two backward passes, and the one product for the input gradient."""
         model, x, y = self.setup_model()

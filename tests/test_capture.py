@@ -12,14 +12,17 @@ import pytest
 
 import minigrad as mg
 from attacks import adversarial_objective
-from minigrad import backend
-from minigrad.capture import CapturedStep, CaptureWarning
+from minigrad import backend, lanes
 from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, GraphError
 from minigrad.optim import SGD, exponential_decay
 from models import MaxoutNetwork
 from tests import host_kernels
 from tests.host_kernels import StrictWithKernels
 from tests.strict import counter
+
+if lanes.PLAIN:
+    pytest.skip("the fast lane is off", allow_module_level=True)
+CapturedStep, CaptureWarning = mg.fast.capture.CapturedStep, mg.fast.capture.CaptureWarning
 
 
 @pytest.fixture(params=["plain", "fused"], autouse=True)

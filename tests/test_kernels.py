@@ -14,9 +14,9 @@ import minigrad as mg
 from attacks import adversarial_objective, fgsm
 from attacks.fast_gradient import step_along
 from attacks.norms import INFINITY
-from minigrad import backend, optim
-from minigrad.kernels import MOST_CLASSES
-from minigrad.operations import networks
+from minigrad import backend, lanes, optim
+from minigrad.generators import mask_generator
+from minigrad.operations import costs, maxout_units
 from minigrad.optim import SGD
 from minigrad.tensor import raw
 from minigrad.testing import arrays, check_gradients, seeds
@@ -24,6 +24,10 @@ from models import MaxoutNetwork
 from tests import host_kernels
 from tests.host_kernels import StrictWithKernels
 from tests.strict import counter
+
+if lanes.PLAIN:
+    pytest.skip("the fast lane is off", allow_module_level=True)
+kernels, MOST_CLASSES = mg.fast.kernels, mg.fast.forms.MOST_CLASSES
 
 rng = np.random.default_rng(0)
 FLOATS = st.sampled_from([np.float32, np.float64])
@@ -86,20 +90,22 @@ class TestEachKernel:
     @given(maxout_inputs())
     def test_maxout(self, drawn: Any) -> None:
         z, pieces = drawn
-        close(both(forward(networks._maxout), z, pieces), exact=True)
+        close(both(forward(maxout_units._maxout), z, pieces), exact=True)
 
     @given(maxout_inputs())
     def test_the_winning_pieces(self, drawn: Any) -> None:
         z, pieces = drawn
-        y = networks._in_pieces(z, pieces).max(-2)
-        close(both(lambda z, y: networks._wins(z, y, pieces), z, y), exact=True)
+        y = maxout_units.in_pieces(z, pieces).max(-2)
+        close(both(lambda z, y: maxout_units.winners(z, y, pieces), z, y), exact=True)
 
     @given(maxout_inputs(), st.integers(0, 99))
     def test_spreading_to_the_winning_pieces(self, drawn: Any, seed: int) -> None:
         z, pieces = drawn
-        y = networks._in_pieces(z, pieces).max(-2)
+        y = maxout_units.in_pieces(z, pieces).max(-2)
         u = np.random.default_rng(seed).normal(size=y.shape).astype(z.dtype)
-        close(both(lambda u, z, y: raw(networks._spread(u, of=(z, y), pieces=pieces)), u, z, y), exact=True)
+        close(
+            both(lambda u, z, y: raw(maxout_units._spread(u, of=(z, y), pieces=pieces)), u, z, y), exact=True
+        )
 
     @given(st.data(), FLOATS)
     def test_cross_entropy_and_its_slope(self, data: Any, dtype: Any) -> None:
@@ -107,27 +113,27 @@ class TestEachKernel:
         z = data.draw(arrays((data.draw(st.integers(0, 4)), classes), low=-60.0, high=60.0)).astype(dtype)
         labels = data.draw(st.lists(st.integers(0, classes - 1), min_size=len(z), max_size=len(z)))
         labels = np.array(labels, data.draw(st.sampled_from([np.int64, np.uint8])))
-        close(both(forward(networks._cross_entropy), z, labels))
-        close(both(forward(networks._cross_entropy_slope), z, labels))
+        close(both(forward(costs._cross_entropy), z, labels))
+        close(both(forward(costs._cross_entropy_slope), z, labels))
 
     @pytest.mark.parametrize("margin", [50.0, 90.0])
     def test_a_confident_answer_keeps_its_cost_and_slope(self, margin: float) -> None:
         z, labels = np.array([[margin, 0.0, 0.0]], np.float32), np.array([0])
-        for primitive in (networks._cross_entropy, networks._cross_entropy_slope):
+        for primitive in (costs._cross_entropy, costs._cross_entropy_slope):
             found, expected = both(forward(primitive), z, labels)
             np.testing.assert_allclose(found, expected, rtol=1e-5)
             assert (found != 0).all()
 
     def test_many_classes_are_left_to_the_library(self) -> None:
         z, labels = rng.normal(size=(3, MOST_CLASSES + 1)), np.array([0, 5, MOST_CLASSES])
-        close(both(forward(networks._cross_entropy), z, labels))
+        close(both(forward(costs._cross_entropy), z, labels))
         assert "cross_entropy" not in counter.launches
 
     @given(st.integers(0, 70), seeds(), st.integers(0, 5), st.sampled_from([0.5, 0.8, 1e-9, 1.0]))
     def test_dropout_draws_the_hosts_masks(self, size: int, seed: int, drawn: int, keep: float) -> None:
         """Bit for bit, call after call; and the generators go on alike."""
         x = rng.normal(size=size)
-        generators = [backend.mask_generator(seed) for _ in range(2)]
+        generators = [mask_generator(seed) for _ in range(2)]
         for generator in generators:
             generator.bit_generator.advance(2**64 - 3)  # the counter's first word overflows
             generator.integers(0, 2**64 - 1, 4 * drawn, np.uint64, endpoint=True)
@@ -140,7 +146,7 @@ class TestEachKernel:
 
     def test_another_generators_masks_are_uploaded(self, fused: Any) -> None:
         x = np.ones(100, np.float32)
-        in_the_middle = backend.mask_generator(1)
+        in_the_middle = mask_generator(1)
         in_the_middle.random()
         for generator in (np.random.default_rng(1), in_the_middle):
             twin = np.random.Generator(type(generator.bit_generator)())
@@ -152,7 +158,7 @@ class TestEachKernel:
 
     def test_dropouts_derivatives_have_the_same_mask(self) -> None:
         x = rng.normal(size=(4, 9))
-        check_gradients(lambda t: mg.dropout(t * t, 0.5, generator=backend.mask_generator(3)), x, order=2)
+        check_gradients(lambda t: mg.dropout(t * t, 0.5, generator=mask_generator(3)), x, order=2)
 
     @given(st.data(), FLOATS)
     def test_the_update(self, data: Any, dtype: Any) -> None:
@@ -189,16 +195,16 @@ class TestEachKernel:
         library = backend.current()
         z, labels = library.asarray(rng.normal(size=(3, 4))), library.asarray(np.array([0, label, 3]))
         for found in (
-            library.kernels.cross_entropy(z, labels),
-            library.kernels.cross_entropy_slope(z, labels).sum(1),
+            kernels.kernels_for(z).cross_entropy(z, labels),
+            kernels.kernels_for(z).cross_entropy_slope(z, labels).sum(1),
         ):
             np.testing.assert_array_equal(np.isnan(library.to_numpy(found)), [False, True, False])
 
     @pytest.mark.parametrize("dtype", "bhilBHIL")
     def test_labels_of_every_integer_dtype(self, dtype: str) -> None:
         z, labels = rng.normal(size=(3, 4)), np.array([0, 2, 3], dtype)
-        close(both(forward(networks._cross_entropy), z, labels))
-        close(both(forward(networks._cross_entropy_slope), z, labels))
+        close(both(forward(costs._cross_entropy), z, labels))
+        close(both(forward(costs._cross_entropy_slope), z, labels))
 
     def test_a_gradient_of_another_float_dtype(self) -> None:
         def updated(p: Any, v: Any, g: Any) -> Any:
@@ -208,28 +214,26 @@ class TestEachKernel:
 
         close(both(updated, np.ones(3, np.float32), np.ones(3, np.float32), np.ones(3)))
 
-    def test_dropout_switched_to_the_plain_form_on_the_way_back(self, fused: Any) -> None:
+    def test_dropout_switched_to_the_plain_form_on_the_way_back(
+        self, fused: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         x = mg.Tensor(fused.asarray(rng.normal(size=40)), requires_grad=True)
-        kernels = fused.kernels
-        y = mg.dropout(x, generator=backend.mask_generator(1))
+        y = mg.dropout(x, generator=mask_generator(1))
         (with_kernels,) = mg.grad(mg.sum(y), x, retain_graph=True)
-        try:
-            fused.kernels = None
-            np.testing.assert_array_equal(mg.grad(mg.sum(y), x)[0].numpy(), with_kernels.numpy())
-        finally:
-            fused.kernels = kernels
+        monkeypatch.setitem(kernels.made, fused, None)
+        np.testing.assert_array_equal(mg.grad(mg.sum(y), x)[0].numpy(), with_kernels.numpy())
 
     @given(st.lists(st.sampled_from([np.nan, np.inf, -np.inf, -1.0, 1.0]), max_size=40), seeds())
     def test_dropped_infinities_are_the_hosts(self, values: list[float], seed: int) -> None:
         x = np.array(values)
-        found = mg.dropout(backend.current().asarray(x), generator=backend.mask_generator(seed)).numpy()
+        found = mg.dropout(backend.current().asarray(x), generator=mask_generator(seed)).numpy()
         with backend.use("numpy"), np.errstate(invalid="ignore"):
-            expected = mg.dropout(x, generator=backend.mask_generator(seed)).numpy()
+            expected = mg.dropout(x, generator=mask_generator(seed)).numpy()
         np.testing.assert_array_equal(found, expected)
         np.testing.assert_array_equal(np.signbit(found), np.signbit(expected))
 
     def test_half_precision_runs_in_the_plain_form(self) -> None:
-        close(both(forward(networks._maxout), rng.normal(size=(2, 6)).astype(np.float16), 3), exact=True)
+        close(both(forward(maxout_units._maxout), rng.normal(size=(2, 6)).astype(np.float16), 3), exact=True)
         assert "maxout" not in counter.launches
 
 
@@ -288,6 +292,6 @@ class TestTheWhole:
         if fused.name != "strict":
             pytest.skip("counted by the strict library")
         with_kernels = self.launches_of_a_step()
-        fused.kernels = None
-        plain = self.launches_of_a_step()
+        with lanes.plain_forms():
+            plain = self.launches_of_a_step()
         assert len(with_kernels) < 0.55 * len(plain)

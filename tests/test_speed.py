@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+import minigrad as mg
 from benchmarks.__main__ import main
 from benchmarks.speed import cpu_vs_gpu, frameworks, memory, peers
 from benchmarks.speed.floor import attack, products, step
 from benchmarks.speed.overhead import OPERATIONS, arrays, chain
 from benchmarks.speed.timing import ratio, time_in_turn
-from minigrad import backend
+from minigrad import backend, lanes
 from tests.test_engine import count_products
 
 
@@ -171,17 +172,18 @@ class TestCpuVsGpu:
         assert found["crossover"]["FGSM"] is None
         assert (tmp_path / "cpu_vs_gpu.png").stat().st_size > 1000
 
+    @pytest.mark.skipif(lanes.PLAIN, reason="the fast lane is off")
     @pytest.mark.parametrize("refuses", [False, True])
     def test_a_step_as_one_graph(self, refuses: bool, monkeypatch: pytest.MonkeyPatch) -> None:
         """Over the strict library, which captures; and over one that does not."""
         library = backend.get("strict")
         if refuses:
-            monkeypatch.setattr(library, "capture", lambda function: backend.NUMPY.capture(function))
+            monkeypatch.delitem(mg.fast.capture.CAPTURES, "strict")
         entry = cpu_vs_gpu.timed(library, cpu_vs_gpu.Size(batch=6, width=8), "training step", 1, 1e11)
         assert entry["transfer_seconds"] > 0
         if refuses:
             assert entry["captured_seconds"] is None
-            assert "runs eagerly: numpy has no device" in entry["not_captured"]
+            assert "runs eagerly: strict has no device" in entry["not_captured"]
         else:
             assert entry["captured_seconds"] > 0
 

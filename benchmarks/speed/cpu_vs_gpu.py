@@ -16,10 +16,10 @@ from rich.table import Table
 
 import minigrad as mg
 from attacks import fgsm, input_gradient
-from benchmarks.output import check_writable_directory, write_json
-from benchmarks.speed.timing import environment, time_in_turn
-from minigrad import backend
-from minigrad.capture import CapturedStep, CaptureWarning
+from benchmarks.output import check_writable_directory
+from benchmarks.speed.conditions import Conditions, publish
+from benchmarks.speed.timing import time_in_turn
+from minigrad import backend, lanes
 from minigrad.checks import check_count, check_number
 from minigrad.errors import ArgumentError, BackendError
 from minigrad.optim import SGD
@@ -80,6 +80,7 @@ def run(options: argparse.Namespace) -> None:
     check_number("--most-gflop", options.most_gflop, low=0.0)
     directory = check_writable_directory("--out", options.out)
     console = Console(width=120)
+    conditions = Conditions()
     libraries, absent = available()
     found: dict[str, Any] = {}
     for library in libraries:
@@ -90,7 +91,7 @@ def run(options: argparse.Namespace) -> None:
         for size in (Size(batch, width) for batch in options.batches for width in options.widths):
             for operation in OPERATIONS:
                 if size.flop(operation) <= limit and size.bytes() <= memory:
-                    entries.append(timed(library, size, operation, options.rounds, rate))
+                    entries.append(timed(library, size, operation, options.rounds, rate, conditions))
         found[library.name] = {"product_gflops": rate / 1e9, "entries": entries, **device(library)}
     refused = {e["not_captured"] for name in found for e in found[name]["entries"] if "not_captured" in e}
     for message in refused:
@@ -98,11 +99,9 @@ def run(options: argparse.Namespace) -> None:
     if absent:
         console.print(f"No rows of a GPU: {absent}", highlight=False, markup=False)
     crossover = {operation: crossovers(found, operation) for operation in OPERATIONS}
-    write_json(directory, "cpu_vs_gpu.json",
-               {"libraries": found, "crossover": crossover, "environment": environment()})  # fmt: skip
-    plot(found).savefig(os.path.join(directory, "cpu_vs_gpu.png"), dpi=130)
-    for operation in OPERATIONS:
-        console.print(table(found, operation, crossover[operation]))
+    tables = [table(found, operation, crossover[operation]) for operation in OPERATIONS]
+    content = {"libraries": found, "crossover": crossover}
+    publish(directory, "cpu_vs_gpu", content, plot(found), tables, conditions, console)
 
 
 def available() -> tuple[list[backend.Backend], str]:
@@ -113,7 +112,14 @@ def available() -> tuple[list[backend.Backend], str]:
         return [backend.NUMPY], str(error)
 
 
-def timed(library: backend.Backend, size: Size, operation: str, rounds: int, rate: float) -> dict[str, Any]:
+def timed(
+    library: backend.Backend,
+    size: Size,
+    operation: str,
+    rounds: int,
+    rate: float,
+    conditions: Conditions | None = None,
+) -> dict[str, Any]:
     """Median seconds of one operation with its data on the device, of bringing the batch there, and of the
     training step as one CUDA graph, if it can be captured."""
     random = np.random.default_rng(0)
@@ -130,7 +136,9 @@ def timed(library: backend.Backend, size: Size, operation: str, rounds: int, rat
                 contenders |= graph
         seconds = {
             name: float(np.median(values))
-            for name, values in time_in_turn(contenders, rounds, warm_up=2, library=library).items()
+            for name, values in time_in_turn(
+                contenders, rounds, warm_up=2, library=library, conditions=conditions
+            ).items()
         }
     flop = size.flop(operation)
     return {
@@ -149,10 +157,12 @@ def timed(library: backend.Backend, size: Size, operation: str, rounds: int, rat
 
 def captured(x: Any, y: Any, size: Size) -> tuple[dict[str, Callable[[], Any]], dict[str, str]]:
     """(the training step replayed from a graph, as a contender; or why there is none)."""
+    if lanes.PLAIN:
+        return {}, {"not_captured": "the fast lane is off (MINIGRAD_PLAIN)"}
     model, optimiser = network(size)
     with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always", CaptureWarning)
-        step = CapturedStep(optimiser, model.cost, x, y)
+        warnings.simplefilter("always", mg.fast.capture.CaptureWarning)
+        step = mg.fast.capture.CapturedStep(optimiser, model.cost, x, y)
     if step.captured:
         return {"captured": lambda: step(x, y)}, {}
     return {}, {"not_captured": str(said[-1].message)}

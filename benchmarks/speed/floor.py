@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from attacks import adversarial_objective, fgsm
-from benchmarks.output import check_writable_directory, write_json
+from benchmarks.output import check_writable_directory
+from benchmarks.speed.conditions import Conditions, publish
 from benchmarks.speed.plots import bars, quartiles
-from benchmarks.speed.timing import environment, ratio, time_in_turn
+from benchmarks.speed.timing import ratio, time_in_turn
 from minigrad.checks import check_count
 from minigrad.optim import SGD
 from models import MaxoutNetwork
@@ -139,11 +140,13 @@ def run(options: argparse.Namespace) -> None:
     if options.rounds is not None:
         check_count("--rounds", options.rounds)
     directory = check_writable_directory("--out", options.out)
+    conditions = Conditions()
     found = {}
     for name in options.works:
         work = WORKS[name]
         ours, bare = work.make()
-        seconds = time_in_turn({"minigrad": ours, "products": bare}, options.rounds or work.rounds)
+        contenders = {"minigrad": ours, "products": bare}
+        seconds = time_in_turn(contenders, options.rounds or work.rounds, conditions=conditions)
         found[name] = {
             "what": work.what,
             "target": work.target,
@@ -151,9 +154,7 @@ def run(options: argparse.Namespace) -> None:
             "median_seconds": {key: float(np.median(values)) for key, values in seconds.items()},
             "seconds": seconds,
         }
-    write_json(directory, "floor.json", {"works": found, "environment": environment()})
-    plot(found).savefig(f"{directory}/floor.png", dpi=130)
-    Console(width=110).print(table(found))
+    publish(directory, "floor", {"works": found}, plot(found), [table(found)], conditions, Console(width=110))
 
 
 def table(found: dict[str, Any]) -> Table:

@@ -14,10 +14,11 @@ from rich.console import Console
 from rich.table import Table
 
 import minigrad as mg
-from benchmarks.output import check_writable_directory, write_json
+from benchmarks.output import check_writable_directory
+from benchmarks.speed.conditions import Conditions, publish
 from benchmarks.speed.floor import step
 from benchmarks.speed.plots import bars
-from benchmarks.speed.timing import environment
+from minigrad import lanes
 from minigrad.errors import ArgumentError
 
 LARGE = 16_384  # bytes: the memory of an array, not of an object
@@ -56,8 +57,9 @@ def forget_gradients() -> None:
     """Free every gradient and the memory kept for the next, so that a step's own are counted."""
     for parameter in gc.get_objects():
         if isinstance(parameter, mg.Parameter):
-            parameter.drop_grad()
-            parameter.take_spare()
+            parameter.grad = None
+    if not lanes.PLAIN:
+        mg.fast.memory.spare.forget()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,13 +74,11 @@ def run(options: argparse.Namespace) -> None:
     except ModuleNotFoundError as error:
         raise ArgumentError("memory needs memray: pip install -e '.[memory]'") from error
     directory = check_writable_directory("--out", options.out)
+    conditions = Conditions()
     found = {what: measured(make()) for what, make in WORKS.items()}
-    write_json(directory, "memory.json", {"works": found, "environment": environment()})
     megabytes = {what: entry["peak_bytes"] / 1e6 for what, entry in found.items()}
     groups = {what: {"peak": (peak, peak, peak)} for what, peak in megabytes.items()}
-    bars(groups, "peak beside parameters, velocities and batch [MB]").savefig(
-        f"{directory}/memory.png", dpi=130
-    )
+    figure = bars(groups, "peak beside parameters, velocities and batch [MB]")
     table = Table(title="Memory of one step beside parameters, velocities and batch")
     table.add_column("work")
     for heading in ("peak, MB", "asked for in all, MB", f"blocks of {LARGE // 1024} kB or more"):
@@ -86,4 +86,4 @@ def run(options: argparse.Namespace) -> None:
     for what, entry in found.items():
         table.add_row(what, f"{entry['peak_bytes'] / 1e6:.1f}", f"{entry['bytes_asked_for'] / 1e6:.1f}",
                       str(entry["large_blocks"]))  # fmt: skip
-    Console(width=110).print(table)
+    publish(directory, "memory", {"works": found}, figure, [table], conditions, Console(width=110))

@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 import minigrad as mg
-from benchmarks.output import check_writable_directory, write_json
+from benchmarks.output import check_writable_directory
+from benchmarks.speed.conditions import Conditions, publish
 from benchmarks.speed.plots import bars
-from benchmarks.speed.timing import environment, ratio, time_in_turn
+from benchmarks.speed.timing import ratio, time_in_turn
 from minigrad.checks import check_count
 
 OPERATIONS = 1000
@@ -68,7 +69,8 @@ def run(options: argparse.Namespace) -> None:
         "minigrad, forward, recorded": minigrad_forward(),
         "minigrad, forward and backward": minigrad_both_ways(),
     }
-    seconds = time_in_turn(contenders, options.rounds)
+    conditions = Conditions()
+    seconds = time_in_turn(contenders, options.rounds, conditions=conditions)
     found = {
         name: {
             "microseconds": 1e6 * float(np.median(values)) / OPERATIONS,
@@ -76,7 +78,6 @@ def run(options: argparse.Namespace) -> None:
         }
         for name, values in seconds.items()
     }
-    write_json(directory, "overhead.json", {"operations": found, "environment": environment()})
     spread = {
         name: np.quantile(1e6 * np.array(values) / OPERATIONS, (0.25, 0.5, 0.75))
         for name, values in seconds.items()
@@ -84,11 +85,11 @@ def run(options: argparse.Namespace) -> None:
     groups = {
         name: {"time": (float(low), float(mid), float(high))} for name, (low, mid, high) in spread.items()
     }
-    bars(groups, "µs an operation").savefig(f"{directory}/overhead.png", dpi=130)
     table = Table(title=f"One operation on {ELEMENTS} elements, of a chain of {OPERATIONS}",
                   caption="medians over the rounds of one run")  # fmt: skip
     for heading, side in (("what", "left"), ("µs", "right"), ("× NumPy's forward", "right")):
         table.add_column(heading, justify=side)  # type: ignore[arg-type]
     for name, entry in found.items():
         table.add_row(name, f"{entry['microseconds']:.2f}", f"{entry['to_numpy']['median']:.1f}")
-    Console(width=100).print(table)
+    figure = bars(groups, "µs an operation")
+    publish(directory, "overhead", {"operations": found}, figure, [table], conditions, Console(width=100))

@@ -13,12 +13,13 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.output import check_writable_directory, write_json
+from benchmarks.output import check_writable_directory
+from benchmarks.speed.conditions import Conditions, publish
 from benchmarks.speed.floor import CLASSES, FEATURES, PIECES, products, repeated
 from benchmarks.speed.frameworks import FRAMEWORKS
 from benchmarks.speed.overhead import OPERATIONS, arrays
 from benchmarks.speed.plots import bars, quartiles
-from benchmarks.speed.timing import environment, ratio, time_in_turn
+from benchmarks.speed.timing import ratio, time_in_turn
 from minigrad.checks import check_count
 from minigrad.errors import ArgumentError
 
@@ -44,28 +45,36 @@ def run(options: argparse.Namespace) -> None:
     y = random.integers(0, CLASSES, 1000)
     check_equal(names, x, y)
 
+    conditions = Conditions()
     found: dict[str, Any] = {}
     for units, batch, rounds in ((240, 100, options.rounds), (1600, 500, max(3, options.rounds // 4))):
         made = {name: FRAMEWORKS[name](weights(units)) for name in names}
         contenders: dict[str, Callable[[], Any]] = {"products": products(batch, units, adversarial=True)}
         contenders |= {name: _step(one, x[:batch], y[:batch]) for name, one in made.items()}
-        found[f"adversarial step, {units} units, batch {batch}"] = compared(contenders, rounds, "products")
+        found[f"adversarial step, {units} units, batch {batch}"] = compared(
+            contenders, rounds, "products", conditions
+        )
         del made, contenders
     attacked = {name: FRAMEWORKS[name](weights(240)) for name in names}
     contenders = {"products": repeated(10, products(1000, 240, weights=False))}
     contenders |= {name: repeated(10, lambda one=one: one.fgsm(x, y)) for name, one in attacked.items()}  # type: ignore[misc]
     found["FGSM on 10,000 images, batches of 1,000"] = compared(
-        contenders, max(3, options.rounds // 4), "products"
+        contenders, max(3, options.rounds // 4), "products", conditions
     )
     chains = {name: one.chain(arrays()) for name, one in attacked.items()}
     chains = {name: run for name, run in chains.items() if run is not None}
-    found["chain"] = compared(chains, options.rounds, "minigrad")
+    found["chain"] = compared(chains, options.rounds, "minigrad", conditions)
     modules = [importlib.import_module(name) for name in names if name != "minigrad"]
-    versions = {module.__name__: getattr(module, "__version__", None) for module in modules}
-    write_json(directory, "peers.json",
-               {"works": found, "environment": {**environment(), **versions}})  # fmt: skip
-    plot(found).savefig(f"{directory}/peers.png", dpi=130)
-    Console(width=110).print(table(found))
+    publish(
+        directory,
+        "peers",
+        {"works": found},
+        plot(found),
+        [table(found)],
+        conditions,
+        Console(width=110),
+        modules,
+    )
 
 
 def installed(name: str) -> bool:
@@ -112,8 +121,10 @@ def _step(framework: Any, x: np.ndarray, y: np.ndarray) -> Callable[[], None]:
     return lambda: framework.step(x, y)
 
 
-def compared(contenders: dict[str, Callable[[], Any]], rounds: int, to: str) -> dict[str, Any]:
-    seconds = time_in_turn(contenders, rounds, settle=0.1)
+def compared(
+    contenders: dict[str, Callable[[], Any]], rounds: int, to: str, conditions: Conditions
+) -> dict[str, Any]:
+    seconds = time_in_turn(contenders, rounds, settle=0.1, conditions=conditions)
     return {
         name: {"median_seconds": float(np.median(values)), f"to_{to}": ratio(seconds, name, to)}
         for name, values in seconds.items()

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-from threadpoolctl import threadpool_info
-
-import minigrad as mg
+from benchmarks.speed.conditions import Conditions
 from minigrad import backend
 
 Contender = Callable[[], Any]
@@ -25,12 +19,16 @@ def time_in_turn(
     warm_up: int = 3,
     library: backend.Backend = backend.NUMPY,
     settle: float = 0.0,
+    conditions: Conditions | None = None,
+    here: bool = True,
 ) -> dict[str, list[float]]:
     """Seconds of each contender in each round. All run once a round, in an order that moves on by one
     each time, so that whatever else the machine does meets them alike.
 
     settle  seconds for which a contender runs untimed before it is timed. Threads of another library's
             pool stay awake for a while after their work, and take the processor from the next one's.
+    conditions  is told of every time, to say whether the machine was quiet
+    here    whether this process does the work, so that its processor time tells something
     """
     clock = _gpu_seconds(library.xp) if library.name == "cupy" else _seconds
     names = list(contenders)
@@ -44,7 +42,12 @@ def time_in_turn(
             until = time.perf_counter() + settle
             while time.perf_counter() < until:
                 contenders[name]()
+            processor = time.process_time()
             seconds[name].append(clock(contenders[name]))
+            if conditions and here and library.name == "numpy":
+                conditions.add_time(seconds[name][-1], time.process_time() - processor)
+    if conditions:
+        conditions.add_rounds(seconds)
     return seconds
 
 
@@ -73,29 +76,3 @@ def ratio(seconds: Mapping[str, list[float]], name: str, to: str) -> dict[str, f
     ratios = [a / b for a, b in zip(seconds[name], seconds[to], strict=True)]
     low, median, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
     return {"median": median, "lower_quartile": low, "upper_quartile": high}
-
-
-def environment(*modules: Any) -> dict[str, Any]:
-    """Machine, versions and threads: what a time depends on."""
-    return {
-        "minigrad": mg.__version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        **{module.__name__: module.__version__ for module in modules},
-        "machine": platform.machine(),
-        "processor": _processor(),
-        "processors": os.cpu_count(),
-        "usable_processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
-        "thread_pools": [
-            {key: pool.get(key) for key in ("internal_api", "version", "num_threads", "architecture")}
-            for pool in threadpool_info()
-        ],
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()

@@ -1,90 +1,20 @@
-"""The operations, by theme. Everything without an underscore is for users, as `minigrad.<name>`."""
+"""The operations, by theme. What a file lists in its `__all__` is for users, as `minigrad.<name>`."""
+# ruff: noqa: F403
 
-from minigrad.operations.elementwise import (
-    abs,
-    add,
-    astype,
-    clip,
-    copy,
-    divide,
-    exp,
-    expm1,
-    log,
-    log1p,
-    maximum,
-    minimum,
-    multiply,
-    negative,
-    power,
-    relu,
-    sigmoid,
-    sign,
-    softplus,
-    sqrt,
-    subtract,
-    tanh,
-    to_backend,
-    where,
-)
-from minigrad.operations.networks import dropout, logistic_cost, maxout, softmax_cross_entropy
-from minigrad.operations.products import linear, matmul
-from minigrad.operations.reductions import (
-    broadcast_to,
-    log_softmax,
-    logsumexp,
-    max,
-    mean,
-    min,
-    softmax,
-    sum,
-)
-from minigrad.operations.reductions import (
-    unbroadcast as unbroadcast,
-)
-from minigrad.operations.shapes import concatenate, getitem, reshape, stack, transpose
+from minigrad.operations import costs, dropout_masks, elementwise, maxout_units, products, reductions, shapes
+from minigrad.operations.costs import *
+from minigrad.operations.dropout_masks import *
+from minigrad.operations.elementwise import *
+from minigrad.operations.maxout_units import *
+from minigrad.operations.products import *
+from minigrad.operations.reductions import *
+from minigrad.operations.shapes import *
 
-__all__ = [
-    "abs",
-    "add",
-    "astype",
-    "broadcast_to",
-    "clip",
-    "concatenate",
-    "copy",
-    "divide",
-    "dropout",
-    "exp",
-    "expm1",
-    "getitem",
-    "linear",
-    "log",
-    "log1p",
-    "log_softmax",
-    "logistic_cost",
-    "logsumexp",
-    "matmul",
-    "max",
-    "maximum",
-    "maxout",
-    "mean",
-    "min",
-    "minimum",
-    "multiply",
-    "negative",
-    "power",
-    "relu",
-    "reshape",
-    "sigmoid",
-    "sign",
-    "softmax",
-    "softmax_cross_entropy",
-    "softplus",
-    "sqrt",
-    "stack",
-    "subtract",
-    "sum",
-    "tanh",
-    "to_backend",
-    "transpose",
-    "where",
-]
+__all__ = []
+__all__ += costs.__all__
+__all__ += dropout_masks.__all__
+__all__ += elementwise.__all__
+__all__ += maxout_units.__all__
+__all__ += products.__all__
+__all__ += reductions.__all__
+__all__ += shapes.__all__

@@ -1,7 +1,7 @@
-"""Elementwise operations: each with its forward, its derivative and, where it is not plain, why.
+"""Elementwise operations: each with its forward, its derivative and, if it is not plain, why.
 
 In a rule, g is the cotangent of the result, and x, y are the arguments; a result named after its
-operation is reused where it gives the derivative at no cost. Operands broadcast as NumPy's do; a
+operation is reused if it gives the derivative at no cost. Operands broadcast as NumPy's do; a
 rule need not care, because the walk sums its share back to the argument's shape.
 
 At a kink the rule of the whole library is: the *first* of the tied candidates counts. So
@@ -25,6 +25,12 @@ from minigrad.checks import check_number
 from minigrad.errors import ArgumentError
 from minigrad.primitives import primitive, structural_primitive
 from minigrad.tensor import Tensor, raw
+
+__all__ = [
+    "abs", "add", "astype", "clip", "copy", "divide", "exp", "expm1", "log", "log1p", "maximum",
+    "minimum", "multiply", "negative", "power", "relu", "sigmoid", "sign", "softplus", "sqrt", "subtract",
+    "tanh", "to_backend", "where",
+]  # fmt: skip
 
 # ---- arithmetic
 

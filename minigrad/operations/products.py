@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from minigrad.engine import Product
 from minigrad.errors import ArgumentError
-from minigrad.modes import may_defer_products
 from minigrad.operands import as_array_beside
 from minigrad.operations.shapes import reshape, swap_last
 from minigrad.primitives import primitive
 from minigrad.tensor import Tensor
+
+__all__ = ["linear", "matmul"]
 
 
 @primitive
@@ -26,21 +26,23 @@ _matmul.set_vjps(
 )
 
 
-def _transposed_product(x: Any, g: Tensor, y: Tensor) -> Tensor | Product:
+def _transposed_product(x: Any, g: Any, y: Any) -> Any:
     """xᵀ g: the cotangent of y in x y. A batch of x against one matrix y is a single product."""
-    if y.ndim == 2 and x.ndim > 2:
-        rows = math.prod(x.shape[:-1])
-        x, g = x.reshape(rows, x.shape[-1]), g.reshape(rows, g.shape[-1])
-    if y.ndim == 2 and may_defer_products() and x.dtype == g.dtype == y.dtype:
-        return Product((x, g))
+    if y.ndim == 2:
+        x, g = as_rows(x), as_rows(g)
     return matmul(swap_last(x), g)
+
+
+def as_rows(x: Any) -> Any:
+    """x (…, n) as a matrix (rows, n)."""
+    return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def matmul(x: Any, y: Any) -> Tensor:
     """x @ y by NumPy's rules: matrices (… n k) @ (… k m), whose leading axes broadcast; a vector on
     the left counts as one row, on the right as one column, and that axis is left out again.
 
-    Raises ArgumentError where a side has no dimensions or the inner lengths differ.
+    Raises ArgumentError if a side has no dimensions or the inner lengths differ.
     """
     x, y = as_array_beside(x, y), as_array_beside(y, x)
     if x.ndim == 0 or y.ndim == 0 or x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
@@ -82,7 +84,7 @@ def _times_transposed(g: Any, W: Any) -> Any:
 def linear(x: Any, W: Any, b: Any) -> Tensor:
     """x W + b for x (…, inputs), W (inputs, outputs), b (outputs,); the result is (…, outputs).
 
-    Raises ArgumentError, naming the argument, where the shapes do not fit.
+    Raises ArgumentError, naming the argument, if the shapes do not fit.
     """
     x, b = as_array_beside(x, W), as_array_beside(b, W)
     W = as_array_beside(W, x)

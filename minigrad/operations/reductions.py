@@ -14,8 +14,10 @@ import numpy as np
 from minigrad import backend
 from minigrad.operations.elementwise import exp, where
 from minigrad.operations.shapes import reshape
-from minigrad.primitives import primitive, structural_primitive
+from minigrad.primitives import primitive, structural_primitive, unbroadcast
 from minigrad.tensor import Tensor, raw
+
+__all__ = ["broadcast_to", "log_softmax", "logsumexp", "max", "mean", "min", "softmax", "sum"]
 
 Axis = int | tuple[int, ...] | None
 
@@ -55,18 +57,6 @@ def sum(xp: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:  # n
 
 
 sum.set_vjps(lambda g, y, x, axis, keepdims: broadcast_to(_with_axes(g, x, axis), x.shape))
-
-
-def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
-    """g, a Tensor or an array, summed over every axis along which an operand of `shape` was repeated.
-
-    The one place where broadcasting is undone: if x[i] appears in several elements of the result,
-    its cotangent is the sum of theirs.
-    """
-    new = g.ndim - len(shape)
-    repeated = tuple(i for i, n in enumerate(g.shape) if i < new or n != shape[i - new])
-    summed = g.sum(repeated, keepdims=True) if repeated else g
-    return summed if summed.shape == shape else summed.reshape(shape)
 
 
 # ---- the others

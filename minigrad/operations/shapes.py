@@ -13,6 +13,8 @@ from minigrad.errors import ArgumentError
 from minigrad.primitives import structural_primitive
 from minigrad.tensor import Tensor
 
+__all__ = ["concatenate", "getitem", "reshape", "stack", "transpose"]
+
 
 @structural_primitive
 def reshape(xp: Any, x: Any, shape: int | tuple[int, ...]) -> Any:
@@ -25,7 +27,7 @@ reshape.set_vjps(lambda g, y, x, shape: reshape(g, x.shape))
 
 @structural_primitive
 def transpose(xp: Any, x: Any, axes: Sequence[int] | None = None) -> Any:
-    """x with its axes in the order `axes`; reversed where None."""
+    """x with its axes in the order `axes`; reversed if None."""
     return x.transpose(axes)
 
 

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 from minigrad import backend
 from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, GraphError
-from minigrad.modes import thread
 from minigrad.optim import SGD
 from minigrad.tensor import Tensor, raw
+
+Capture = Callable[[Callable[[], Any]], Callable[[], None]]
+
+
+class _Thread(threading.local):
+    capturing = False
+
+
+_thread = _Thread()
+
+
+def is_capturing() -> bool:
+    """Whether this thread captures a step: what is random now would be the same for ever."""
+    return _thread.capturing
 
 
 class CaptureWarning(UserWarning):
@@ -35,11 +49,11 @@ class CapturedStep:
 
     Calling it returns J before the update, an array without dimensions that the next call overwrites.
     Gradients are the graph's own: after a replay `p.grad` is None, of leaves outside the optimiser too.
-    GraphError where a parameter or a velocity is no longer the array that it was (`load_state_dict`,
+    GraphError if a parameter or a velocity is no longer the array that it was (`load_state_dict`,
     `Module.to`), or lr, momentum or max_norm another number: the graph would go on with the old ones.
 
     The constructor replays the graph once beside an eager step, on other values than it was captured
-    with, and leaves parameters and velocities as it found them. Where the library cannot capture the
+    with, and leaves parameters and velocities as it found them. If the library cannot capture the
     step (NumPy has no graphs; CuPy so far refuses matrix products there, cupy/cupy#6290), or the two
     differ, `captured` is False, a CaptureWarning says why, and calls run the step eagerly.
     """
@@ -73,7 +87,7 @@ class CapturedStep:
         return self._replay is not None
 
     def __call__(self, x: Any, y: Any) -> Any:
-        """One step on a batch; ArgumentError where it is not shaped as the first."""
+        """One step on a batch; ArgumentError if it is not shaped as the first."""
         library = backend.of(self._x)
         batch = library.asarray(raw(x)), library.asarray(raw(y))
         for name, given, own in zip("xy", batch, (self._x, self._y), strict=True):
@@ -126,7 +140,7 @@ class CapturedStep:
     def _captured(self, library: backend.Backend) -> Callable[[], None]:
         """The replay, once it has done what the eager step does."""
         optimiser = self._optimiser
-        if not library.captures:
+        if library.name not in CAPTURES:
             raise BackendError(f"{library.name} has no device whose work could be captured")
         if callable(optimiser.lr) or callable(optimiser.momentum):
             raise BackendError("a schedule of lr or momentum has another value at every step")
@@ -138,11 +152,11 @@ class CapturedStep:
                 array[...] = value
             optimiser.updates = updates
 
-        thread.capturing = True
+        _thread.capturing = True
         try:
             self._run()
             begin_again()
-            replay = library.capture(self._run)
+            replay = CAPTURES[library.name](self._run)
             captured_J = self._J
             begin_again()
             self._x[...] = (self._x * 0.5).astype(self._x.dtype)
@@ -157,7 +171,40 @@ class CapturedStep:
                 if eager.size and not bool(abs(eager - replayed).max() <= 1e-3 * abs(eager - was).max()):
                     raise BackendError("the replayed step differs from the eager one, or is NaN")
         finally:
-            thread.capturing = False
+            _thread.capturing = False
             begin_again()
             optimiser.zero_grad()
         return replay
+
+
+def capture_with_cupy(function: Callable[[], Any]) -> Callable[[], None]:
+    """What `function()` launches on the device, as one graph: calling the result launches it all again,
+    on the same memory. `function` may have run once, or not at all. BackendError, with the reason, if
+    CuPy refuses.
+    """
+    cupy, refused = backend.get("cupy").xp, ""
+    pool = cupy.cuda.MemoryPool()  # of its own: nobody else is given memory that the graph writes to
+    stream = cupy.cuda.Stream(non_blocking=True)  # the default stream cannot be captured
+    cupy.cuda.get_current_stream().synchronize()
+    with stream, cupy.cuda.using_allocator(pool.malloc):
+        try:
+            function()  # what must not happen during capture: compiling, creating handles
+            stream.synchronize()
+            stream.begin_capture()
+            try:
+                function()
+            finally:
+                graph = stream.end_capture()  # raises too where the capture has failed
+        except Exception as error:  # CuPy's own, CUDA's, a value that was asked for
+            refused = f"CuPy {cupy.__version__} does not capture it: {error.__context__ or error}"
+    if refused:
+        raise BackendError(refused)
+
+    def replay(graph: Any = graph, memory: Any = pool) -> None:
+        graph.launch()
+
+    return replay
+
+
+# What captures the work of a device, by the name of its library.
+CAPTURES: dict[str, Capture] = {"cupy": capture_with_cupy}

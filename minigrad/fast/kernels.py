@@ -1,8 +1,8 @@
 """Fused CUDA kernels: in one pass on the device what the plain forms do in several.
 
-A GPU that trains on batches of 100 waits for launches, and on large ones for memory; each kernel here
-replaces several launches and passes by one. Beside each operation stands its plain form, which runs on
-NumPy and wherever a library has no kernels, and which the tests hold the kernel to.
+A GPU that trains on batches of 100 waits for launches, and on large ones for memory. Each kernel here
+replaces several launches and passes by one. The operation's own file has its plain form. It runs on
+NumPy and on any library that has no kernels, and the tests hold the kernel to it.
 
 Indices and shapes: i counts the elements of the result. `raw` arrays are indexed by hand; the others
 by i, after broadcasting, as CuPy does it. T is the arrays' float type.
@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-# Sums of more classes than this are better left to the library: a thread takes a whole example.
-MOST_CLASSES = 128
+from minigrad import backend
+from minigrad.backend import Backend
 
 
 class Kernels:
@@ -40,7 +40,6 @@ class Kernels:
         self._update = kernel("T g, float64 lr, float64 momentum", "T v, T p", UPDATE, "momentum_update")
         self._limit = kernel("T squares, float64 limit", "T w", LIMIT, "max_norm")
         self._squares = xp.ReductionKernel("T w", "T s", "w * w", "a + b", "s = a", "0", "column_squares")
-        self._step = kernel("T x, T g, float64 step, float64 low, float64 high", "T y", STEP, "sign_step")
 
     def maxout(self, z: Any, pieces: int) -> Any:
         """(…, pieces · units) → (…, units): each unit's greatest piece."""
@@ -80,13 +79,21 @@ class Kernels:
         """Scale back, in place, each column of W that is longer than max_norm."""
         self._limit(self._squares(W, axis=0), max_norm, W)
 
-    def sign_step(self, x: Any, g: Any, step: float, bounds: tuple[float, float] | None) -> Any:
-        """x + step · sign(g), clipped to bounds."""
-        low, high = (-np.inf, np.inf) if bounds is None else bounds
-        return self._step(x, g, step, low, high, self.xp.empty(x.shape, x.dtype))
-
     def _flat(self, array: Any) -> Any:
         return self.xp.ascontiguousarray(array)
+
+
+made: dict[Backend, Kernels | None] = {}  # a library's kernels, from its first use on
+
+
+def kernels_for(array: Any) -> Kernels | None:
+    """The kernels for a float32 or float64 array; None if the plain form is to run."""
+    if type(array) is np.ndarray or array.dtype.char not in "fd":
+        return None
+    library = backend.of(array)
+    if library not in made:
+        made[library] = Kernels(library.xp) if hasattr(library.xp, "ElementwiseKernel") else None
+    return made[library]
 
 
 # A NaN among the pieces is the greatest, as NumPy's maximum has it.
@@ -175,11 +182,4 @@ UPDATE = """
 
 LIMIT = """
     if (squares > (T)(limit * limit)) w *= (T)limit / sqrt(squares);
-"""
-
-STEP = """
-    T sign = g > 0 ? (T)1 : g < 0 ? (T)-1 : g;
-    y = x + (T)step * sign;
-    if (y < (T)low) y = (T)low;
-    if (y > (T)high) y = (T)high;
 """

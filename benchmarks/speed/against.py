@@ -1,0 +1,119 @@
+"""This checkout beside another: the same work in turn, the ratio of their times, and whether they agree.
+
+Give it the directory of another checkout, made with `git worktree add` or `git clone`. Each of the two
+runs in a process of its own, one at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.output import check_writable_directory
+from benchmarks.speed.conditions import Conditions, commit, publish
+from benchmarks.speed.plots import bars, quartiles
+from benchmarks.speed.timing import ratio, time_in_turn
+from minigrad.checks import check_count
+from minigrad.errors import ArgumentError
+
+HERE = Path(__file__).parents[2]
+WORKS = {
+    "step": "adversarial step, 240 units, batch 100",
+    "small": "adversarial step, 4 units, batch 2 (20 times)",
+    "fgsm": "FGSM on 2,000 images, batches of 1,000",
+    "operation": "one operation on 8 elements, of a chain of 1,000, forward and backward",
+}
+
+
+class Checkout:
+    """A process that runs one checkout's minigrad, and works when it is told to."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def ask(self, what: str) -> str:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(what + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise ArgumentError("the other checkout's process ended: see what it printed")
+        return answer.strip()
+
+
+@contextmanager
+def checkout(directory: Path) -> Iterator[Checkout]:
+    """The process of a checkout, for a `with` block."""
+    worker = Path(__file__).with_name("against_worker.py")
+    environment = {**os.environ, "PYTHONPATH": str(directory)}
+    command = [sys.executable, str(worker)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=directory, env=environment
+    ) as process:
+        yield Checkout(process)
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("directory", metavar="CHECKOUT", help="another checkout of this repository")
+    parser.add_argument("--works", nargs="+", choices=[*WORKS], metavar="NAME", default=[*WORKS],
+                        help=f"what to time: {', '.join(WORKS)} (default: all)")  # fmt: skip
+    parser.add_argument("--rounds", type=int, default=31, metavar="N", help="(default: %(default)s)")
+    parser.add_argument("--out", default="results/against", metavar="DIR",
+                        help="where against.json and .png go (default: %(default)s)")  # fmt: skip
+
+
+def run(options: argparse.Namespace) -> None:
+    """Compare the bits, time each work in turn, print and write the ratios."""
+    check_count("--rounds", options.rounds)
+    other = Path(options.directory).resolve()
+    for package in ("minigrad", "models", "attacks"):
+        if not (other / package / "__init__.py").is_file():
+            raise ArgumentError(f"CHECKOUT must be a checkout of this repository, got {options.directory!r}")
+    directory = check_writable_directory("--out", options.out)
+    conditions = Conditions()
+    found: dict[str, Any] = {}
+    with ExitStack() as stack:
+        both = {"this": stack.enter_context(checkout(HERE)), "other": stack.enter_context(checkout(other))}
+        same = both["this"].ask("bits") == both["other"].ask("bits")
+        for name in options.works:
+            contenders = {key: (lambda one=one, name=name: one.ask(name)) for key, one in both.items()}
+            seconds = time_in_turn(contenders, options.rounds, settle=1e-4, conditions=conditions, here=False)
+            found[name] = {
+                "what": WORKS[name],
+                "ratio": ratio(seconds, "this", "other"),
+                "median_seconds": {key: float(np.median(values)) for key, values in seconds.items()},
+            }
+    content = {"works": found, "same_bits": same, "other_commit": commit(other)}
+    groups = {entry["what"]: {"this / other": quartiles(entry["ratio"])} for entry in found.values()}
+    figure = bars(groups, f"time of this checkout / of {commit(other)}")
+    publish(directory, "against", content, figure, [table(content)], conditions, Console(width=110))
+
+
+def table(content: dict[str, Any]) -> Table:
+    said = "the same bits" if content["same_bits"] else "OTHER BITS"
+    result = Table(title=f"This checkout beside {content['other_commit']}",
+                   caption=f"medians over the rounds of one run; in brackets the quartiles. Five adversarial "
+                   f"steps, a second-order gradient and an FGSM have {said}.")  # fmt: skip
+    result.add_column("work")
+    for heading in ("this, ms", "other, ms", "ratio"):
+        result.add_column(heading, justify="right")
+    for entry in content["works"].values():
+        median, ratios = entry["median_seconds"], entry["ratio"]
+        result.add_row(
+            entry["what"], f"{1e3 * median['this']:.2f}", f"{1e3 * median['other']:.2f}",
+            f"{ratios['median']:.3f} [{ratios['lower_quartile']:.3f}, {ratios['upper_quartile']:.3f}]",
+        )  # fmt: skip
+    return result

@@ -1,0 +1,148 @@
+"""What a time depends on beside the code: machine, versions, threads, and whether the machine was quiet."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import subprocess
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+from threadpoolctl import threadpool_info
+
+import minigrad as mg
+from benchmarks.output import write_json
+from minigrad import lanes
+
+# A machine is called quiet up to these.
+MOST_LOAD_BEFORE = 0.5  # processes that ran or waited, on average over the minute before
+MOST_LOAD_BESIDE = 1.0  # the same afterwards, beyond this process's own threads
+LEAST_PROCESSOR_SHARE = 0.95  # processor time over elapsed time, while something was timed
+MOST_SPREAD = 0.15  # between the quartiles of a contender's rounds, of their median
+
+
+class Conditions:
+    """Watches the machine from its making to `found`: make it before anything is timed."""
+
+    def __init__(self) -> None:
+        self.load_before = load()
+        self._processor_seconds = self._seconds = 0.0
+        self._spreads: list[float] = []
+
+    def add_time(self, seconds: float, processor_seconds: float) -> None:
+        """Something was timed: it took so long, and the threads of this process so much processor time."""
+        self._seconds += seconds
+        self._processor_seconds += processor_seconds
+
+    def add_rounds(self, seconds: Mapping[str, list[float]]) -> None:
+        """All rounds of some contenders."""
+        for values in seconds.values():
+            if len(values) >= 4:
+                low, median, high = statistics.quantiles(values, n=4)
+                self._spreads.append((high - low) / median)
+
+    def found(self) -> dict[str, Any]:
+        """The figures, and under "disturbances" what was not quiet, in words."""
+        share = self._processor_seconds / self._seconds if self._seconds else None
+        spread = statistics.median(self._spreads) if self._spreads else None
+        before, after = self.load_before, load()
+        threads = max([pool["num_threads"] for pool in threadpool_info()], default=1)
+        disturbances = []
+        if before is not None and before > MOST_LOAD_BEFORE:
+            disturbances.append(f"load {before:.1f} before it began")
+        if after is not None and after > threads + MOST_LOAD_BESIDE:
+            disturbances.append(f"load {after:.1f} at the end, of which {threads} at most its own")
+        if share is not None and share < LEAST_PROCESSOR_SHARE:
+            disturbances.append(f"it had a processor for {share:.0%} of the time")
+        if spread is not None and spread > MOST_SPREAD:
+            disturbances.append(f"the quartiles lie {spread:.0%} of the median apart")
+        return {
+            "load_before": before,
+            "load_after": after,
+            "processor_share": share,
+            "spread": spread,
+            "disturbances": disturbances,
+        }
+
+
+def load() -> float | None:
+    """Average number of processes that ran or waited in the last minute; None where nobody counts."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def remark(conditions: Mapping[str, Any]) -> str:
+    """A sentence if the machine was not quiet; nothing if it was."""
+    disturbances = "; ".join(conditions["disturbances"])
+    return f"The machine was not quiet: {disturbances}." if disturbances else ""
+
+
+def publish(
+    directory: str,
+    name: str,
+    content: Mapping[str, Any],
+    figure: Figure,
+    tables: Iterable[Table],
+    conditions: Conditions,
+    console: Console,
+    modules: Iterable[Any] = (),
+) -> None:
+    """Write NAME.json and NAME.png and print the tables, each with a remark if the machine was not quiet."""
+    found = conditions.found()
+    write_json(
+        directory, f"{name}.json", {**content, "environment": environment(*modules), "conditions": found}
+    )
+    if said := remark(found):
+        figure.suptitle(said, fontsize=8, color="#D55E00")
+    figure.savefig(Path(directory) / f"{name}.png", dpi=130)
+    for table in tables:
+        if said:
+            table.caption = f"{table.caption or ''}\n{said}"
+        console.print(table)
+
+
+def environment(*modules: Any) -> dict[str, Any]:
+    """Date, commit, machine, versions and threads."""
+    return {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "minigrad": mg.__version__,
+        "plain": lanes.PLAIN,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        **{module.__name__: getattr(module, "__version__", None) for module in modules},
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "processors": os.cpu_count(),
+        "usable_processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "thread_pools": [
+            {key: pool.get(key) for key in ("internal_api", "version", "num_threads", "architecture")}
+            for pool in threadpool_info()
+        ],
+    }
+
+
+def commit(directory: Path = Path(__file__).parent) -> str | None:
+    """The commit of the checkout at `directory`, with "+" if files differ from it; None outside of git."""
+    git = ["git", "-C", str(directory)]
+    try:
+        run = {"capture_output": True, "text": True, "check": True}
+        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], **run).stdout.strip()
+        changed = subprocess.run([*git, "status", "--porcelain", "--untracked-files=no"], **run).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + ("+" if changed.strip() else "")
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()

@@ -1,0 +1,29 @@
+"""The fast lane: everything that is here for speed alone.
+
+Each form computes what a plain one elsewhere in minigrad computes, and the tests hold it to that. To
+import this package is to switch the lane on (see `minigrad.lanes`); `minigrad/__init__.py` does it, and
+nothing else in minigrad knows of it. MINIGRAD_PLAIN=1 leaves it out.
+
+    calls      a primitive's call on NumPy arrays, without what only other calls need
+    sums       shares added in place; the products of a weight's gradient multiplied at once
+    remainder  `grad_and_remainder` in one pass, cut in two
+    forms      operations and the optimiser's update: blocks that fit the cache, kernels on CuPy
+    kernels    the fused CUDA kernels
+    memory     memory of arrays that is used again
+    capture    a training step as one CUDA graph
+"""
+
+from minigrad import engine
+from minigrad.fast import capture, forms, kernels, memory
+from minigrad.fast.calls import quick_call
+from minigrad.fast.remainder import cut_pass
+from minigrad.fast.sums import ThriftySums
+from minigrad.lanes import replace
+from minigrad.primitives import Primitive
+
+replace(Primitive, quick_call, "__call__")
+replace(engine.new_sums, ThriftySums)
+replace(engine.grad_and_remainder, cut_pass)
+memory.keep_freed_memory()
+
+__all__ = ["capture", "forms", "kernels", "memory"]

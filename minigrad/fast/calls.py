@@ -1,0 +1,79 @@
+"""The call of a primitive on NumPy arrays of one float dtype: nothing to convert, nothing to look up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad import backend
+from minigrad.modes import thread
+from minigrad.tensor import NONE, Tensor, new_tensor
+
+ndarray = np.ndarray
+
+
+def quick_call(primitive: Any, *arguments: Any, **options: Any) -> Tensor:
+    """What `Primitive.__call__` returns. Two arrays, which most operators have, go the shortest way."""
+    vjps = primitive.vjps
+    if len(arguments) == 2 and not options and type(vjps) is tuple and len(vjps) == 2:
+        x, y = arguments
+        differentiable = False
+        if isinstance(x, Tensor):
+            a = x.data
+            differentiable = x.requires_grad and vjps[0] is not None
+        else:
+            a = x
+        if isinstance(y, Tensor):
+            b = y.data
+            differentiable = differentiable or (y.requires_grad and vjps[1] is not None)
+        else:
+            b = y
+        if type(a) is ndarray and type(b) is ndarray and a.dtype is b.dtype and a.dtype.kind == "f":
+            recording, detecting_nonfinite = thread.settings
+            if not detecting_nonfinite and len(primitive.names) == 2:
+                output = primitive.forward(np, a, b)
+                if type(output) is not ndarray and backend.find(output) is None:
+                    output = np.asarray(output)  # NumPy gives a scalar if there are no dimensions
+                if differentiable and recording:
+                    return new_tensor(output, primitive, arguments, (a, b))
+                return new_tensor(output)
+    return _any_number(primitive, arguments, options)
+
+
+def _any_number(primitive: Any, arguments: Any, options: Any) -> Tensor:
+    """The same for any number of arrays, numbers among them, and with options."""
+    if primitive.variadic:
+        return primitive.apply(arguments, options)
+    vjps = primitive.vjps
+    given, settings = arguments, NONE
+    if options or len(arguments) != len(vjps) or len(vjps) != len(primitive.names):
+        given, settings = primitive.bind(arguments, options)
+    arrays: list[Any] = []
+    dtype = None
+    differentiable = False
+    for position, argument in enumerate(given):
+        array: Any = argument
+        if isinstance(argument, Tensor):
+            array = argument.data
+            if argument.requires_grad and vjps[position] is not None:
+                differentiable = True
+        arrays.append(array)
+        kind = type(array)
+        if kind is ndarray:
+            if dtype is None:
+                dtype = array.dtype
+            elif array.dtype is not dtype:
+                return primitive.apply(given, settings)
+        elif kind is not float and kind is not int:
+            return primitive.apply(given, settings)
+    recording, detecting_nonfinite = thread.settings
+    if dtype is None or dtype.kind != "f" or detecting_nonfinite:
+        return primitive.apply(given, settings)
+    # An empty ** costs as much as a small operation.
+    output = primitive.forward(np, *arrays, **settings) if settings else primitive.forward(np, *arrays)
+    if type(output) is not ndarray and backend.find(output) is None:
+        output = np.asarray(output)
+    if differentiable and recording:
+        return new_tensor(output, primitive, given, arrays, settings)
+    return new_tensor(output)

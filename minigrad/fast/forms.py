@@ -1,0 +1,163 @@
+"""Fast forms of single operations: on NumPy in fewer passes over memory, on CuPy as fused kernels."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minigrad import optim
+from minigrad.errors import BackendError
+from minigrad.fast import capture
+from minigrad.fast.kernels import kernels_for
+from minigrad.lanes import replace
+from minigrad.operations import costs, dropout_masks, maxout_units
+from minigrad.operations.dropout_masks import mask
+from minigrad.primitives import primitive
+from minigrad.tensor import Tensor
+
+# ---- maxout
+
+
+def maxout(xp: Any, z: Any, pieces: int) -> Any:
+    kernels = kernels_for(z)
+    return kernels.maxout(z, pieces) if kernels else maxout_units._maxout.plain(xp, z, pieces)
+
+
+IN_CACHE = 1 << 16  # elements
+
+
+def spread(xp: Any, u: Any, of: tuple[Any, Any], pieces: int) -> Any:
+    kernels = kernels_for(u)
+    if kernels and u.dtype == of[0].dtype:
+        return kernels.spread(u, of[0], pieces)
+    if xp is not np:
+        return maxout_units._spread.plain(xp, u, of, pieces)
+    units = u.shape[-1]
+    wins = maxout_units.winners(*of, pieces).reshape(-1, pieces, units)
+    numbers = u.reshape(-1, 1, units)
+    result = np.empty(wins.shape, u.dtype)
+    # From booleans to numbers, and times u, so many examples at a time that they stay in the cache.
+    rows = max(1, IN_CACHE // (pieces * units))
+    for start in range(0, len(numbers), rows):
+        part = result[start : start + rows]
+        part[...] = wins[start : start + rows]
+        part *= numbers[start : start + rows]
+    return result.reshape(of[0].shape)
+
+
+def winners(z: Any, y: Any, pieces: int) -> Any:
+    if kernels := kernels_for(z):
+        return kernels.wins(z, pieces)
+    if type(z) is np.ndarray:
+        greatest = maxout_units.in_pieces(z, pieces) == y[..., None, :]
+        # No ties, as nearly always: to count and look for NaN costs least of all.
+        if np.count_nonzero(greatest) == y.size and not (y.size and np.isnan(y.max())):
+            return greatest
+    return maxout_units.winners.plain(z, y, pieces)
+
+
+replace(maxout_units._maxout, maxout)
+replace(maxout_units._spread, spread)
+replace(maxout_units.winners, winners)
+
+
+# ---- cross-entropy
+
+# Sums of more classes than this are better left to the library: a thread takes a whole example.
+MOST_CLASSES = 128
+
+
+def cross_entropy(xp: Any, z: Any, labels: Any) -> Any:
+    kernels = kernels_for(z) if z.shape[-1] <= MOST_CLASSES else None
+    return kernels.cross_entropy(z, labels) if kernels else costs._cross_entropy.plain(xp, z, labels)
+
+
+def cross_entropy_slope(xp: Any, z: Any, labels: Any) -> Any:
+    kernels = kernels_for(z) if z.shape[-1] <= MOST_CLASSES else None
+    plain = costs._cross_entropy_slope.plain
+    return kernels.cross_entropy_slope(z, labels) if kernels else plain(xp, z, labels)
+
+
+replace(costs._cross_entropy, cross_entropy)
+replace(costs._cross_entropy_slope, cross_entropy_slope)
+
+
+# ---- dropout
+
+
+def dropped(x: Tensor, generator: np.random.Generator, threshold: int, factor: float) -> Tensor:
+    if capture.is_capturing():
+        raise BackendError("dropout draws another mask at every step: it cannot be captured")
+    if kernels_for(x.data) is not None:
+        place = place_in_sequence(generator, x.size)
+        if place is not None:
+            return dropped_at(x, *place, threshold, factor)
+    return dropout_masks.dropped.plain(x, generator, threshold, factor)
+
+
+def place_in_sequence(generator: np.random.Generator, count: int) -> tuple[Any, Any] | None:
+    """(key, counter) from which a kernel draws the numbers that the generator would draw next, which
+    are skipped. None if the generator is of another kind than Philox, or in the middle of a block."""
+    bits = generator.bit_generator
+    if not isinstance(bits, np.random.Philox):
+        return None
+    state: Any = bits.state
+    if state["buffer_pos"] != 4 or state["has_uint32"]:
+        return None
+    bits.advance(math.ceil(count / 16))
+    return tuple(state["state"]["key"].tolist()), tuple(state["state"]["counter"].tolist())
+
+
+@primitive
+def dropped_at(xp: Any, x: Any, key: Any, counter: Any, threshold: int, scale: float) -> Any:
+    if kernels := kernels_for(x):
+        return kernels.dropout(x, key, counter, threshold, scale)
+    generator = np.random.Generator(np.random.Philox(key=np.uint64(key), counter=np.uint64(counter)))
+    return x * xp.asarray(mask(generator, x, threshold, scale))
+
+
+# The same place in the sequence gives the same mask once more: none is kept.
+dropped_at.set_vjps(
+    lambda g, y, x, key, counter, threshold, scale: dropped_at(g, key, counter, threshold, scale)
+)
+replace(dropout_masks.dropped, dropped)
+
+
+# ---- the optimiser
+
+# Blocks of this many elements are small enough that an update's several steps find their operands
+# in the processor's cache: then updating a large parameter reads and writes memory once.
+BLOCK = 1 << 17
+
+
+def update(p: Any, v: Any, g: Any, lr: float, momentum: float) -> None:
+    if kernels := kernels_for(p):
+        kernels.update(p, v, g, lr, momentum)
+    elif isinstance(p, np.ndarray) and p.flags.c_contiguous and v.flags.c_contiguous and g.flags.c_contiguous:
+        scratch = np.empty(min(BLOCK, p.size), p.dtype)
+        p, v, g = p.reshape(-1), v.reshape(-1), g.reshape(-1)
+        for start in range(0, p.size, BLOCK):
+            p_block, v_block, g_block = (array[start : start + BLOCK] for array in (p, v, g))
+            step = np.multiply(g_block, lr, out=scratch[: g_block.size])
+            v_block *= momentum
+            v_block -= step
+            p_block += v_block
+    else:
+        optim.update.plain(p, v, g, lr, momentum)
+
+
+def limit_columns(W: Any, max_norm: float) -> None:
+    if kernels := kernels_for(W):
+        kernels.limit_columns(W, max_norm)
+    elif not isinstance(W, np.ndarray):
+        optim.limit_columns.plain(W, max_norm)
+    else:
+        squares = np.einsum("ij,ij->j", W, W)
+        if (squares > max_norm**2).any():
+            W *= optim.column_factors(squares, max_norm)
+
+
+replace(optim.update, update)
+replace(optim.limit_columns, limit_columns)

@@ -1,0 +1,93 @@
+"""`grad_and_remainder` as one backward pass, cut in two at the input gradient.
+
+Take J = f(z), z = x W. On the way to x, the first part finds g = ∂J/∂z, and with it ∂J/∂x = g Wᵀ. What
+is left is ∂J/∂W = xᵀ g. So the remainder gets a *stop* for each result between J and x: here a z that was
+computed from W and, as it seems, not from x. The derivative of the remainder in that stop is g, which
+is known. ∇ₓJ now and the weights' gradients later then cost no more than one pass for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from minigrad.engine import differentiate, grad_and_remainder, made_again
+from minigrad.fast.sums import ThriftySums
+from minigrad.modes import thread
+from minigrad.tensor import Tensor, new_tensor
+
+
+class SumsOnTheWay(ThriftySums):
+    """Keeps the cotangent of every result that was visited, the youngest first."""
+
+    def __init__(self, asked: Iterable[Tensor] = ()) -> None:
+        super().__init__(asked)
+        self.way: dict[Tensor, Any] = {}
+
+    def complete(self, y: Tensor) -> Any:
+        g = super().complete(y)
+        if g is not None:
+            self.way[y] = g
+        return g
+
+
+def cut_pass(output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The fast form of `minigrad.engine.grad_and_remainder`."""
+    if thread.settings[1]:  # each result is inspected, on Tensors
+        return grad_and_remainder.plain(output, x)
+    sums = SumsOnTheWay((x,) if isinstance(x, Tensor) else ())
+    gradient = differentiate(output, None, (x,), True, new_sums=lambda asked: sums).get(x)
+    if gradient is None:
+        return grad_and_remainder.plain(output, x)
+    sums.way.pop(x, None)
+    again = {x: x.detach()}  # the way, recorded anew with x cut off: see `minigrad.engine.without`
+    stops, cotangents = [], []
+    for y, g in reversed(sums.way.items()):
+        beside = [a.detach() if isinstance(a, Tensor) and a in again else a for a in y.arguments]
+        stop = made_again(y, beside)
+        if stop.requires_grad:
+            stops.append(stop)
+            cotangents.append(g)
+        again[y] = made_again(y, [again.get(a, a) if isinstance(a, Tensor) else a for a in y.arguments])
+    if not stops:
+        return gradient, output.detach()
+    arguments = (again[output], *stops)
+    arrays = [argument.data for argument in arguments]
+    return gradient, new_tensor(output.data, REMAINDER, arguments, arrays, {"cotangents": cotangents})
+
+
+class Remainder:
+    """What made a remainder, from (output without x, stop, stop, …). It is its own list of rules.
+
+    Each stop is handed the cotangent that is known for it. If the derivative is recorded, numbers that
+    are known are no use, for they have no graph: then all goes to the output without x.
+    """
+
+    name = "remainder"
+
+    @property
+    def vjps(self) -> Remainder:
+        return self
+
+    def __getitem__(self, position: Any) -> Any:
+        recording = thread.settings[0]
+        if position == 0:
+            return (lambda g, y, *arguments, cotangents: g) if recording else None
+        if recording:
+            return None
+
+        def rule(g: Any, y: Any, *arguments: Any, cotangents: list[Any]) -> Any:
+            known = cotangents[position - 1]
+            return known if is_one(g) else known * g
+
+        return rule
+
+
+REMAINDER = Remainder()
+
+
+def is_one(g: Any) -> bool:
+    """Whether g is known to be 1: on the host alone, for looking at it would make a GPU wait."""
+    return type(g) is np.ndarray and bool(g == 1.0)

@@ -1,0 +1,130 @@
+"""Sums of shares that save memory and time: added to in place, and products left until the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad import backend, engine
+from minigrad.engine import Sums
+from minigrad.fast.memory import ALONE, getrefcount, spare
+from minigrad.modules import Parameter
+from minigrad.operations.products import _linear, _matmul, as_rows
+from minigrad.primitives import Rule, fitted
+from minigrad.tensor import Tensor
+
+
+class ThriftySums(Sums):
+    """The sums of a pass over bare arrays.
+
+    - A sum in memory that nobody else knows is added to in place, and is a gradient without a copy.
+    - Several products that make one weight matrix's gradient are multiplied at once (`Product`).
+    - A Parameter's gradient is written where its last one was, if that was dropped (`memory.spare`).
+    """
+
+    def __init__(self, asked: Any = ()) -> None:
+        super().__init__(asked)
+        self._own: set[Tensor] = set()  # whose sums are in memory of this pass alone
+        self._products: dict[Tensor, Product] = {}
+
+    def hand_on(self, g: Any, y: Tensor, position: int, rule: Rule, x: Tensor) -> None:
+        if rule in FACTORS and self._left_as_product(FACTORS[rule](g, y.arrays), x):
+            return
+        options = y.options
+        share = rule(g, y.data, *y.arrays, **options) if options else rule(g, y.data, *y.arrays)
+        if type(share) is Tensor:
+            share = share.data
+        data = x.data
+        if type(share) is not type(data) or share.shape != data.shape or share.dtype is not data.dtype:
+            share = fitted(share, y, position, type(g))
+        if x in self.sums:
+            self._add_to(x, share)
+        else:
+            if share.base is None and getrefcount(share) == ALONE:
+                self._own.add(x)
+            self.sums[x] = share
+
+    def _add_to(self, x: Tensor, share: Any) -> None:
+        """Add to a sum that has begun: in place if it is this pass's own, as it is afterwards."""
+        if x in self._own:
+            self.sums[x] += share
+        else:
+            self.add(x, share)
+            self._own.add(x)
+
+    def complete(self, y: Tensor) -> Any:
+        g = self.sums.pop(y, None)
+        if y in self.asked and g is not None:
+            self.found[y] = g if y in self._own else engine.copied(g)
+        return g
+
+    def gradients(self) -> dict[Tensor, Any]:
+        for x, product in self._products.items():
+            self._add_product(x, product)
+        return {**self.found, **{x: g if x in self._own else engine.copied(g) for x, g in self.sums.items()}}
+
+    def _left_as_product(self, factors: tuple[Any, Any] | None, x: Tensor) -> bool:
+        """Leave a leaf's share to be multiplied in the end, if its factors take no more memory than it;
+        else multiply it now. False if it is no product of `factors`."""
+        if factors is None or x.made_by is not None:
+            return False
+        product = Product(*self._products[x].pairs, factors) if x in self._products else Product(factors)
+        if product.is_worth_its_memory():
+            self._products[x] = product
+        else:
+            self._add_product(x, Product(factors))
+        return True
+
+    def _add_product(self, x: Tensor, product: Product) -> None:
+        if x in self.sums:
+            self._add_to(x, product.multiplied())
+        else:
+            self.sums[x] = product.multiplied(x)
+            self._own.add(x)
+
+
+class Product:
+    """a₁ᵀb₁ + a₂ᵀb₂ + … of pairs of matrices, not yet multiplied.
+
+    A weight matrix that is used twice, on clean and on adversarial examples say, has such a gradient. It
+    is one product of the stacked factors, [a₁ a₂]ᵀ[b₁ b₂]: no second array of the size of the weights,
+    and no pass over both to add them.
+    """
+
+    def __init__(self, *pairs: tuple[Any, Any]) -> None:
+        self.pairs = pairs
+
+    def is_worth_its_memory(self) -> bool:
+        """Whether the factors are no larger than their product."""
+        rows = sum(len(a) for a, _ in self.pairs)
+        inputs, outputs = self.pairs[0][0].shape[1], self.pairs[0][1].shape[1]
+        return rows * (inputs + outputs) <= inputs * outputs
+
+    def factors(self) -> tuple[Any, Any]:
+        """(aᵀ, b), stacked."""
+        a, b = self.pairs[0]
+        if len(self.pairs) > 1:
+            xp = backend.of(a).xp
+            a, b = (xp.concatenate(parts) for parts in zip(*self.pairs, strict=True))
+        return a.T, b
+
+    def multiplied(self, of: Tensor | None = None) -> Any:
+        """The product; as the gradient of a Parameter, in the memory of that one's last gradient."""
+        transposed, b = self.factors()
+        if not isinstance(of, Parameter) or type(b) is not np.ndarray:
+            return transposed @ b
+        memory = spare.take(of, (transposed.shape[0], b.shape[1]), b.dtype)
+        return spare.keep(of, np.matmul(transposed, b, out=memory))
+
+
+def factors_of_weights(g: Any, arrays: Any) -> tuple[Any, Any] | None:
+    """(x, g) for W's share xᵀ g in x W, as matrices; None if it is not one product of one dtype."""
+    x, W = arrays[:2]
+    if W.ndim != 2 or not x.dtype == g.dtype == W.dtype:
+        return None
+    return as_rows(x), as_rows(g)
+
+
+# The rules whose shares are such products.
+FACTORS = dict.fromkeys((_matmul.vjps[1], _linear.vjps[1]), factors_of_weights)

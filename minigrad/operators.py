@@ -1,0 +1,215 @@
+"""What can be written with Tensors: x + y, x @ W, x[i], x.sum(), y.backward(), print(x).
+
+Most of it calls the operation of its name, or the backward pass. Both are built on Tensors, so this
+is the one file of minigrad that imports what stands above it. No derivative is found here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+import minigrad.operations as operations  # still loading at this moment, complete when a method runs
+from minigrad import backend
+from minigrad.errors import GraphError
+
+if TYPE_CHECKING:
+    from minigrad.tensor import Tensor
+
+
+class Operators:
+    """The operators and methods of a Tensor, which is the only class built on this one."""
+
+    __slots__ = ()
+    data: Any
+
+    __array_ufunc__ = None  # so that `array + tensor` is left to Tensor.__radd__
+    __array_priority__ = 1000
+
+    # ---- differentiation
+
+    def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
+        """Add ∂(self)/∂(leaf) to the `grad` of every leaf that requires one: `minigrad.engine.backward`."""
+        from minigrad import engine
+
+        engine.backward(cast("Tensor", self), gradient, retain_graph)
+
+    # ---- arithmetic
+
+    def __add__(self, other: Any) -> Tensor:
+        return operations.add(self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return operations.add(other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return operations.subtract(self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return operations.subtract(other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return operations.multiply(self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return operations.multiply(other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return operations.divide(self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return operations.divide(other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return operations.power(self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return operations.power(other, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return operations.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return operations.matmul(other, self)
+
+    def __neg__(self) -> Tensor:
+        return operations.negative(self)
+
+    def __abs__(self) -> Tensor:
+        return operations.abs(self)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return operations.getitem(self, index)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise GraphError(
+            "a Tensor's elements cannot be assigned: earlier results may have been saved for the "
+            "derivative. Build a new one with mg.where(condition, a, b) or mg.concatenate, or, "
+            "outside any graph, change tensor.data and call tensor.changed_in_place()"
+        )
+
+    # ---- comparisons: they have no derivative, and give arrays of booleans for `where` and for indices
+
+    def __lt__(self: Any, other: Any) -> Any:
+        return self.data < raw(other)
+
+    def __le__(self: Any, other: Any) -> Any:
+        return self.data <= raw(other)
+
+    def __gt__(self: Any, other: Any) -> Any:
+        return self.data > raw(other)
+
+    def __ge__(self: Any, other: Any) -> Any:
+        return self.data >= raw(other)
+
+    def __eq__(self: Any, other: object) -> Any:
+        return self.data == raw(other)
+
+    def __ne__(self: Any, other: object) -> Any:
+        return self.data != raw(other)
+
+    __hash__ = object.__hash__  # identity, although == compares elements
+
+    # ---- methods that are operations: see the functions of the same names
+
+    @property
+    def T(self) -> Tensor:
+        """The transpose: all axes reversed."""
+        return operations.transpose(self)
+
+    def to(self, name: str) -> Tensor:
+        """This Tensor with its data in the library `name`; gradients come back to this one."""
+        return operations.to_backend(self, name)
+
+    def astype(self, dtype: Any) -> Tensor:
+        return operations.astype(self, dtype)
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return operations.sum(self, axis, keepdims)
+
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return operations.mean(self, axis, keepdims)
+
+    def min(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return operations.min(self, axis, keepdims)
+
+    def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return operations.max(self, axis, keepdims)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        return operations.reshape(self, _unpack(shape))
+
+    def transpose(self, *axes: Any) -> Tensor:
+        return operations.transpose(self, _unpack(axes) if axes else None)
+
+    def exp(self) -> Tensor:
+        return operations.exp(self)
+
+    def log(self) -> Tensor:
+        return operations.log(self)
+
+    def sqrt(self) -> Tensor:
+        return operations.sqrt(self)
+
+    def abs(self) -> Tensor:
+        return operations.abs(self)
+
+    def tanh(self) -> Tensor:
+        return operations.tanh(self)
+
+    def sigmoid(self) -> Tensor:
+        return operations.sigmoid(self)
+
+    def relu(self) -> Tensor:
+        return operations.relu(self)
+
+    def clip(self, low: Any = None, high: Any = None) -> Tensor:
+        return operations.clip(self, low, high)
+
+    # ---- as Python's own things
+
+    def __repr__(self: Any) -> str:
+        library = backend.of(self.data).name
+        values = np.array2string(backend.to_numpy(self.data), separator=", ", prefix="Tensor(", threshold=100)
+        facts = [values, f"dtype={self.dtype}"]
+        if 0 in self.shape or self.size > 100:
+            facts.insert(1, f"shape={self.shape}")
+        if library != "numpy":
+            facts.append(f"backend={library!r}")
+        if self.made_by is not None:
+            facts.append(f"made by {self.made_by.name}")
+        elif self.requires_grad:
+            facts.append("requires_grad=True")
+        return f"Tensor({', '.join(facts)})"
+
+    def __len__(self: Any) -> int:
+        if not self.shape:
+            raise TypeError("len() of a Tensor without dimensions")
+        return self.shape[0]
+
+    def __iter__(self: Any) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self: Any) -> bool:
+        return bool(self.data)
+
+    def __float__(self: Any) -> float:
+        return float(self.item())
+
+    def __int__(self: Any) -> int:
+        return int(self.item())
+
+    def __format__(self: Any, specification: str) -> str:
+        return format(self.item() if specification else str(self), specification)
+
+
+def raw(value: Any) -> Any:
+    """A Tensor's array; anything else as it is."""
+    return value.data if isinstance(value, Operators) else value
+
+
+def _unpack(arguments: tuple[Any, ...]) -> Any:
+    """`t.reshape(2, 3)` and `t.reshape((2, 3))` mean the same."""
+    return arguments[0] if len(arguments) == 1 else arguments
