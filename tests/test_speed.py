@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import minigrad as mg
 from benchmarks.__main__ import main
-from benchmarks.speed import cpu_vs_gpu, frameworks, memory, peers
+from benchmarks.speed import conditions, cpu_vs_gpu, frameworks, memory, peers
 from benchmarks.speed.floor import attack, products, step
 from benchmarks.speed.overhead import OPERATIONS, arrays, chain
 from benchmarks.speed.timing import ratio, time_in_turn
@@ -43,6 +44,73 @@ class TestTiming:
         assert found["median"] == 3.0
         assert found["lower_quartile"] <= 3.0 <= found["upper_quartile"]
         assert ratio({"a": [3.0], "b": [2.0]}, "a", "b")["median"] == 1.5
+
+
+class TestConditions:
+    """A machine that is not quiet is noticed, and every script says so."""
+
+    @pytest.fixture(autouse=True)
+    def quiet(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(conditions, "load", lambda: 0.1)
+
+    def test_a_quiet_machine(self) -> None:
+        watch = conditions.Conditions()
+        watch.add_time(1.0, 1.9)
+        watch.add_rounds({"a": [1.0, 1.01, 1.0, 1.02, 1.0]})
+        found = watch.found()
+        assert found["disturbances"] == []
+        assert found["processor_share"] == 1.9
+        assert conditions.remark(found) == ""
+
+    def test_load_before_and_after(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(conditions, "load", lambda: 99.0)
+        said = conditions.remark(conditions.Conditions().found())
+        assert "load 99.0 before it began" in said
+        assert "load 99.0 at the end" in said
+
+    def test_a_processor_that_was_taken_away(self) -> None:
+        watch = conditions.Conditions()
+        watch.add_time(1.0, 0.8)
+        assert "a processor for 80% of the time" in conditions.remark(watch.found())
+
+    def test_rounds_that_lie_far_apart(self) -> None:
+        watch = conditions.Conditions()
+        watch.add_rounds({"a": [1.0, 2.0, 1.0, 2.0, 1.5]})
+        assert "of the median apart" in conditions.remark(watch.found())
+
+    def test_table_plot_and_json_say_so(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        titles: list[str] = []
+        monkeypatch.setattr(Figure, "suptitle", lambda self, text, **_: titles.append(text))
+        monkeypatch.setattr(conditions, "load", lambda: 99.0)
+        main(["overhead", "--rounds", "1", "--out", str(tmp_path)])
+        assert "The machine was not quiet: load 99.0" in capsys.readouterr().out
+        assert "not quiet" in titles[0]
+        found = json.loads((tmp_path / "overhead.json").read_text())
+        assert found["conditions"]["load_before"] == 99.0
+        assert found["conditions"]["disturbances"]
+        assert found["environment"]["date"]
+        assert "commit" in found["environment"]
+
+    def test_outside_of_a_checkout_there_is_no_commit(self, tmp_path: Path) -> None:
+        assert conditions.commit(tmp_path) is None
+
+
+class TestAgainst:
+    def test_a_checkout_against_itself(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        here = str(Path(conditions.__file__).parents[2])
+        main(["against", here, "--works", "operation", "--rounds", "2", "--out", str(tmp_path)])
+        assert "have the same bits" in " ".join(capsys.readouterr().out.split())
+        found = json.loads((tmp_path / "against.json").read_text())
+        assert found["same_bits"] is True
+        assert found["works"]["operation"]["ratio"]["median"] > 0
+        assert (tmp_path / "against.png").stat().st_size > 1000
+
+    def test_what_is_no_checkout(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            main(["against", str(tmp_path)])
+        assert "CHECKOUT must be a checkout of this repository" in capsys.readouterr().err
 
 
 class TestFloor:
