@@ -116,8 +116,8 @@ def order(output: Tensor) -> list[Tensor]:
             continue
         if y.arguments is None:
             raise GraphError(
-                "this graph was differentiated before, and what that needs was freed: pass "
-                "retain_graph=True to the first backward() or grad()"
+                "this graph was differentiated before, or up to an error, and what that needs was freed: "
+                "pass retain_graph=True to the first backward() or grad()"
             )
         results.append(y)
         for x in y.arguments:
@@ -238,7 +238,7 @@ def made_again(y: Tensor, arguments: Sequence[Any]) -> Tensor:
 # ---- how a pass begins and ends
 
 
-new_sums = replaceable(Sums)  # of a pass over bare arrays
+new_sums = replaceable(Sums)  # the fast lane has other sums for passes over bare arrays
 
 
 def differentiate(
@@ -247,11 +247,12 @@ def differentiate(
     inputs: Sequence[Tensor] | None,
     retain_graph: bool,
     create_graph: bool = False,
-    new_sums: Callable[[Iterable[Tensor]], Sums] = new_sums,
+    sums_of_arrays: Callable[[Iterable[Tensor]], Sums] = new_sums,
 ) -> dict[Tensor, Tensor]:
     """Check everything, walk, and give the gradients of `inputs`, or of every leaf if None.
 
-    Rules run on Tensors if the pass is recorded, or if each result is inspected for NaN.
+    Rules run on Tensors if the pass is recorded, or if each result is inspected for NaN. If not, they run
+    on bare arrays, and `sums_of_arrays` makes the object that adds up.
     """
     for position, tensor in enumerate(inputs or ()):
         if not isinstance(tensor, Tensor):
@@ -263,17 +264,16 @@ def differentiate(
             )
     seed = cotangent_of(output, gradient)
     results = order(output)
-    wanted = requires_gradient if inputs is None else leading_to(inputs, results).__contains__
-    on_tensors = create_graph or thread.settings[1]
+    # A leaf or result that requires a gradient, or what leads to the inputs.
+    wanted = attrgetter("requires_grad") if inputs is None else leading_to(inputs, results).__contains__
+    _, detecting_nonfinite = thread.settings
+    on_tensors = create_graph or detecting_nonfinite
     with Setting(recording=create_graph):
-        sums = Sums(inputs or ()) if on_tensors else new_sums(inputs or ())
+        sums = Sums(inputs or ()) if on_tensors else sums_of_arrays(inputs or ())
         if wanted(output):
             sums.add(output, seed if on_tensors else seed.data)
         walk(results, sums, wanted, retain_graph)
         return {x: g if isinstance(g, Tensor) else new_tensor(g) for x, g in sums.gradients().items()}
-
-
-requires_gradient: Callable[[Tensor], bool] = attrgetter("requires_grad")
 
 
 def cotangent_of(output: Tensor, gradient: Any) -> Tensor:

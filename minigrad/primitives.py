@@ -117,13 +117,15 @@ class Primitive(Generic[P]):
         output = forward(xp, *arrays, **settings)
         if backend.find(output) is None:
             output = xp.asarray(output)  # NumPy gives a scalar if there are no dimensions
-        if thread.settings[1] and output.dtype.kind == "f" and not bool(xp.isfinite(output).all()):
+        _, detecting_nonfinite = thread.settings
+        if detecting_nonfinite and output.dtype.kind == "f" and not bool(xp.isfinite(output).all()):
             raise NonFiniteError(f"{self.name} made a NaN or an infinity (result of shape {output.shape})")
         return output
 
     def remember(self, output: Any, given: Any, arrays: list[Any], settings: Mapping[str, Any]) -> Tensor:
         """The output as a Tensor that knows how it was made, if anybody may ask for a derivative."""
-        if thread.settings[0]:
+        recording, _ = thread.settings
+        if recording:
             for position, argument in enumerate(given):
                 if isinstance(argument, Tensor) and argument.requires_grad and self.vjps[position]:
                     return new_tensor(output, self, given, arrays, settings)
@@ -190,9 +192,7 @@ def share_of(y: Tensor, position: int, rule: Rule, g: Any) -> Any:
     else a Tensor, of x's shape and dtype."""
     try:
         if isinstance(g, Tensor):
-            given = [
-                a if isinstance(a, Tensor) else array for a, array in zip(y.arguments, y.arrays, strict=True)
-            ]
+            given = [a if isinstance(a, Tensor) else b for a, b in zip(y.arguments, y.arrays, strict=True)]
             share = rule(g, y, *given, **y.options)
         else:
             share = raw(rule(g, y.data, *y.arrays, **y.options))

@@ -150,14 +150,13 @@ class Tensor(Operators):
 
 
 NONE: Mapping[str, Any] = {}  # no options: one for all
-_new = object.__new__
 
 
 def new_tensor(
     data: Any, made_by: Any = None, arguments: Any = (), arrays: Any = (), options: Mapping[str, Any] = NONE
 ) -> Tensor:
     """The result of a recorded call, or a leaf, without the constructor's checks."""
-    tensor = _new(Tensor)
+    tensor = object.__new__(Tensor)
     tensor.data = data
     tensor.grad = None
     tensor.requires_grad = made_by is not None

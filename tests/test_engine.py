@@ -374,6 +374,16 @@ class TestGradAndRemainder:
         rest.backward()
         assert x.grad is None
 
+    def test_a_remainder_of_a_remainder(self) -> None:
+        x, w, v = leaf([2.0, 3.0]), leaf([1.0, 4.0]), leaf(5.0)
+        _, rest = mg.grad_and_remainder(mg.sum(x * w * w) * v, x)
+        gw, last = mg.grad_and_remainder(rest * rest, w)
+        J = 50.0 * 5.0
+        np.testing.assert_allclose(gw.numpy(), 2 * J * np.array([20.0, 120.0]))
+        for create_graph in (False, True):
+            found = mg.grad(last, [x, w, v], retain_graph=True, create_graph=create_graph)
+            assert [g.numpy().tolist() for g in found] == [[0, 0], [0, 0], 2 * J * 50.0]
+
     def test_changes_in_place_are_noticed_before_and_after(self) -> None:
         x, p = leaf([1.0, 2.0]), mg.Parameter(np.array([3.0, 4.0]))
         J = mg.sum((x * p) ** 2)
@@ -802,6 +812,19 @@ class TestProductsOfStackedFactors:
 
 
 class TestRulesOnBareArrays:
+    def test_a_rule_called_by_hand_gives_what_its_formula_says(self) -> None:
+        from minigrad.operations import products
+
+        x, W = rng.normal(size=(2, 3)), rng.normal(size=(3, 4))
+        g = rng.normal(size=(2, 4))
+        with mg.no_grad():
+            for rule in (
+                products._matmul.vjps[1],
+                lambda g, z, x, W: products._linear.vjps[1](g, z, x, W, 0),
+            ):
+                share = rule(g, x @ W, x, W)
+                np.testing.assert_allclose(mg.tensor.raw(share), x.T @ g)
+
     def test_gradients_without_dimensions_are_arrays(self, library: Any) -> None:
         t = mg.Tensor(library.asarray(np.array(2.0)), requires_grad=True)
         (gradient,) = mg.grad(t**2 + t, t)

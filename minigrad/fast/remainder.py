@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.engine import differentiate, grad_and_remainder, made_again
+from minigrad.engine import differentiate, grad_and_remainder, made_again, without
 from minigrad.fast.sums import ThriftySums
 from minigrad.modes import thread
 from minigrad.tensor import Tensor, new_tensor
@@ -35,13 +35,16 @@ class SumsOnTheWay(ThriftySums):
 
 def cut_pass(output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """The fast form of `minigrad.engine.grad_and_remainder`."""
-    if thread.settings[1]:  # each result is inspected, on Tensors
+    _, detecting_nonfinite = thread.settings
+    if detecting_nonfinite:  # on Tensors, which keep no cotangents
         return grad_and_remainder.plain(output, x)
     sums = SumsOnTheWay((x,) if isinstance(x, Tensor) else ())
-    gradient = differentiate(output, None, (x,), True, new_sums=lambda asked: sums).get(x)
+    gradient = differentiate(output, None, (x,), True, sums_of_arrays=lambda asked: sums).get(x)
     if gradient is None:
         return grad_and_remainder.plain(output, x)
     sums.way.pop(x, None)
+    if any(y.made_by is REMAINDER for y in sums.way):  # its known cotangents may depend on x
+        return gradient, without(output, x)
     again = {x: x.detach()}  # the way, recorded anew with x cut off: see `minigrad.engine.without`
     stops, cotangents = [], []
     for y, g in reversed(sums.way.items()):
@@ -72,7 +75,7 @@ class Remainder:
         return self
 
     def __getitem__(self, position: Any) -> Any:
-        recording = thread.settings[0]
+        recording, _ = thread.settings
         if position == 0:
             return (lambda g, y, *arguments, cotangents: g) if recording else None
         if recording:
