@@ -32,22 +32,7 @@ if not lanes.PLAIN:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Module",
-    "Parameter",
-    "Primitive",
-    "Tensor",
-    "backend",
-    "detect_nonfinite",
-    "enable_grad",
-    "engine",
-    "generators",
-    "grad",
-    "grad_and_remainder",
-    "load",
-    "no_grad",
-    "operations",
-    "optim",
-    "primitive",
-    "save",
-]
+    "Module", "Parameter", "Primitive", "Tensor", "backend", "detect_nonfinite", "enable_grad", "engine",
+    "generators", "grad", "grad_and_remainder", "load", "no_grad", "operations", "optim", "primitive", "save",
+]  # fmt: skip
 __all__ += operations.__all__

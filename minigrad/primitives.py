@@ -126,8 +126,8 @@ class Primitive(Generic[P]):
         """The output as a Tensor that knows how it was made, if anybody may ask for a derivative."""
         recording, _ = thread.settings
         if recording:
-            for position, argument in enumerate(given):
-                if isinstance(argument, Tensor) and argument.requires_grad and self.vjps[position]:
+            for position, x in enumerate(given):
+                if isinstance(x, Tensor) and x.requires_grad and self.vjps[position] is not None:
                     return new_tensor(output, self, given, arrays, settings)
         return new_tensor(output)
 

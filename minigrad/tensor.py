@@ -44,17 +44,8 @@ class Tensor(Operators):
     without the call it would give a wrong gradient.
     """
 
-    __slots__ = (
-        "data",
-        "grad",
-        "requires_grad",
-        "made_by",
-        "arguments",
-        "options",
-        "age",
-        "arrays",
-        "__weakref__",
-    )
+    __slots__ = ("data", "grad", "requires_grad", "made_by", "arguments", "options", "age", "arrays",
+                 "__weakref__")  # fmt: skip
 
     data: Any
     grad: Any
