@@ -93,7 +93,8 @@ class Sums:
         self.sums[x] = np.asarray(total) if isinstance(total, np.generic) else total
 
     def complete(self, y: Tensor) -> Any:
-        """The cotangent of y, whose turn has come: all of its shares are in. None if it got none."""
+        """The cotangent of y, whose turn has come: all of its shares are in. None if there were none,
+        because nothing wanted lies below it."""
         g = self.sums.pop(y, None)
         if y in self.asked and g is not None:
             self.found[y] = copied(g)

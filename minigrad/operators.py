@@ -31,7 +31,13 @@ class Operators:
     # ---- differentiation
 
     def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
-        """Add ∂(self)/∂(leaf) to the `grad` of every leaf that requires one: `minigrad.engine.backward`."""
+        """Add ∂(self)/∂(leaf) to the `grad` of every leaf that requires one.
+
+        gradient      the cotangent of this Tensor (its shape); may be left out for a single element
+        retain_graph  keep what a second backward through the same graph needs
+
+        Errors are those of `minigrad.engine.backward`, which it is.
+        """
         from minigrad import engine
 
         engine.backward(cast("Tensor", self), gradient, retain_graph)
