@@ -231,9 +231,10 @@ def without(output: Tensor, x: Tensor) -> Tensor:
 
 def made_again(y: Tensor, arguments: Sequence[Any]) -> Tensor:
     """y's value, as if it had been computed by the same primitive from other arguments."""
-    if not any(isinstance(a, Tensor) and a.requires_grad for a in arguments):
-        return new_tensor(y.data)
-    return new_tensor(y.data, y.made_by, arguments, y.arrays, y.options)
+    for a in arguments:
+        if isinstance(a, Tensor) and a.requires_grad:
+            return new_tensor(y.data, y.made_by, arguments, y.arrays, y.options)
+    return new_tensor(y.data)
 
 
 # ---- how a pass begins and ends

@@ -90,7 +90,7 @@ def run(options: argparse.Namespace) -> None:
         same = both["this"].ask("bits") == both["other"].ask("bits")
         for name in options.works:
             contenders = {key: (lambda one=one, name=name: one.ask(name)) for key, one in both.items()}
-            seconds = time_in_turn(contenders, options.rounds, settle=1e-4, conditions=conditions, here=False)
+            seconds = time_in_turn(contenders, options.rounds, settle=0.1, conditions=conditions, here=False)
             found[name] = {
                 "what": WORKS[name],
                 "ratio": ratio(seconds, "this", "other"),
