@@ -5,7 +5,7 @@ How it works, in one page
 A *primitive* is a function on arrays that comes with its derivative (`minigrad.primitives`). Called on
 Tensors, it computes at once, and its result remembers the call: which primitive, which arguments
 (`minigrad.tensor`). The arguments remember their own calls, and so on down to the *leaves*, the Tensors
-that were given and not computed. This is the graph. Nobody builds it: it is left by computing.
+without a recorded call. This is the graph. Nobody builds it: it is left by computing.
 
 Let J be a number computed so. For any Tensor y on the way to J, the *cotangent* of y is ∂J/∂y. It has
 y's shape. If J's own cotangent is 1, all the others follow by the chain rule. Take y = f(x, …) and let
@@ -13,8 +13,9 @@ g be y's cotangent. Then x gets from y the share
 
     (∂y/∂x)ᵀ g            the *vector-Jacobian product* (VJP) of f in x
 
-and x's cotangent is the sum of its shares, one for each use of x. The matrix ∂y/∂x is never formed:
-each primitive has, for each argument, a short rule that computes the product.
+and x's cotangent is the sum of its shares, one for each use of x. (Read x, y and g as flattened. The
+*Jacobian* ∂y/∂x is the matrix with ∂yᵢ/∂xⱼ in row i, column j.) The matrix is never formed: each
+primitive has, for each argument, a short rule that computes the product.
 
 An example in numbers: x = 3, y = x · x = 9, J = x · y = 27. The rules of a product u · v are g · v for u
 and g · u for v. The Tensors are visited from the youngest to the oldest:
@@ -25,10 +26,13 @@ and g · u for v. The Tensors are visited from the youngest to the oldest:
     x             9 + 9 + 9 = 27      (a leaf: 27 is ∂J/∂x, as 3x² says)
 
 A result is younger than its arguments. So when a Tensor is visited, everything that was computed from it
-has been visited before, and its cotangent is complete.
+has been visited before, and its cotangent is complete. After its visit a result forgets its call, to free
+memory; the graph is then *used up*, unless retain_graph=True keeps it.
 
-That is all. `walk` is these visits, `Sums` adds up the shares, `order` puts the results in order. Then
-come the functions that users call: `backward`, `grad`, and `grad_and_remainder`.
+In the code the pass starts at `output`. It may be J itself, or an array whose cotangent is given as
+`gradient`. `walk` is the visits, `Sums` adds up the shares, `order` puts the results in order. Then come
+the functions that users call: `backward`, `grad`, and `grad_and_remainder`. `differentiate` joins the
+parts: it checks, orders, gives the output its cotangent, and walks.
 
 Rules are written in minigrad's own operations. Usually they run on bare arrays and nothing is recorded.
 With create_graph=True they run on Tensors and are recorded as any computation is. So a gradient can be
@@ -56,12 +60,12 @@ def walk(results: list[Tensor], sums: Sums, wanted: Callable[[Tensor], bool], re
     """The backward pass: visit each result and hand its cotangent on to its arguments.
 
     results  the computed Tensors, the youngest last; none is left at the end
-    sums     the shares so far, at first one: the cotangent of the output
+    sums     the shares so far; at the start only the output's own cotangent
     wanted   whether the cotangent of a Tensor is needed
     """
     while results:
         y = results.pop()
-        g = sums.complete(y)
+        g = sums.take(y)
         if g is None:
             continue
         for position, x in enumerate(y.arguments):
@@ -92,21 +96,22 @@ class Sums:
         # NumPy gives a scalar if there are no dimensions.
         self.sums[x] = np.asarray(total) if isinstance(total, np.generic) else total
 
-    def complete(self, y: Tensor) -> Any:
-        """The cotangent of y, whose turn has come: all of its shares are in. None if there were none,
-        because nothing wanted lies below it."""
+    def take(self, y: Tensor) -> Any:
+        """The cotangent of y, whose turn has come: all of its shares are in. It is left here no longer.
+        None if no share came, because nothing that is wanted is reached through y."""
         g = self.sums.pop(y, None)
         if y in self.asked and g is not None:
             self.found[y] = copied(g)
         return g
 
     def gradients(self) -> dict[Tensor, Any]:
-        """After the walk: the cotangents of what was asked for and of the leaves, in memory of their own."""
+        """The cotangents of what was asked for and of the leaves: the walk took every result's, so the
+        leaves' are left. They are copied, for a share may be the memory of another or of a rule."""
         return {**self.found, **{leaf: copied(g) for leaf, g in self.sums.items()}}
 
 
 def order(output: Tensor) -> list[Tensor]:
-    """Every computed Tensor that output depends on, itself included, the youngest last.
+    """Every recorded result that output depends on, itself included, the youngest last.
 
     Raises GraphError if a part of the graph was used up, or an argument was changed after its use.
     """
@@ -135,15 +140,16 @@ def order(output: Tensor) -> list[Tensor]:
     return results
 
 
-def leading_to(inputs: Iterable[Tensor], results: list[Tensor]) -> set[Tensor]:
-    """The inputs, and those of `results` that were computed from one of them."""
-    leading = set(inputs)
+def computed_from(inputs: Iterable[Tensor], results: list[Tensor]) -> set[Tensor]:
+    """The inputs, and those of `results` (the oldest first) that were computed from one of them, directly
+    or through others."""
+    found = set(inputs)
     for y in results:
         for x in y.arguments:
-            if isinstance(x, Tensor) and x in leading:
-                leading.add(y)
+            if isinstance(x, Tensor) and x in found:
+                found.add(y)
                 break
-    return leading
+    return found
 
 
 # ---- what users call
@@ -159,8 +165,9 @@ def backward(output: Tensor, gradient: Any = None, retain_graph: bool = False) -
     Raises ArgumentError if `gradient` is missing or does not fit, and GraphError if there is no graph,
     it was used up, or a Tensor in it was changed in place. Every `grad` is then as it was.
     """
-    for leaf, share in differentiate(output, gradient, None, retain_graph).items():
-        leaf.grad = share.data if leaf.grad is None else add(leaf.grad, share).data
+    for leaf, total in differentiate(output, gradient, None, retain_graph).items():
+        # Not +=: somebody may hold the old array.
+        leaf.grad = total.data if leaf.grad is None else add(leaf.grad, total).data
 
 
 def grad(
@@ -190,37 +197,38 @@ def grad(
     found = differentiate(output, gradient, inputs, retain_graph or create_graph, create_graph)
     results: list[Tensor] = []
     for tensor in inputs:
-        share = found.get(tensor)
-        if share is None:
-            share = new_tensor(backend.of(tensor.data).xp.zeros_like(tensor.data))
-        elif any(share is earlier for earlier in results):  # one input, given twice
-            share = copy(share)
+        total = found.get(tensor)
+        if total is None:
+            total = new_tensor(backend.of(tensor.data).xp.zeros_like(tensor.data))
+        elif any(total is earlier for earlier in results):  # one input, given twice
+            total = copy(total)
         # A gradient that happens to be constant can be differentiated too: its derivative is zero.
-        share.requires_grad = create_graph
-        results.append(share)
+        total.requires_grad = create_graph
+        results.append(total)
     return tuple(results)
 
 
 @replaceable
 def grad_and_remainder(output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """(∂output/∂x, remainder), the gradient now and all that is left of it for later.
+    """(∂output/∂x, remainder): the gradient in x, and a Tensor to differentiate in everything else later.
 
-    The remainder is a Tensor with output's value, and with output's derivative in everything but x.
-    For a network's cost J and its input x, its backward pass gives the weights' gradients of J.
+    The remainder has output's value, and output's derivative in everything but x. For a network's cost J
+    and its input x, its backward pass gives the weights' gradients of J.
 
-    The plain form differentiates twice. The fast lane's goes through the graph once: what the first
-    pass finds on its way to x, the cotangents, is kept for the second.
+    The plain form differentiates twice. The fast form (`minigrad.lanes`) goes through the graph once: it
+    keeps the cotangents that it finds on the way to x.
 
-    output is a Tensor of one element. Raises as `grad` does.
+    output is a Tensor of one element. Do not write into x's data before the remainder was differentiated:
+    it no longer knows of x, and could not notice. Raises as `grad` does.
     """
-    (gradient,) = grad(output, x, retain_graph=True)
+    (gradient,) = grad(output, (x,), retain_graph=True)
     return gradient, without(output, x)
 
 
 def without(output: Tensor, x: Tensor) -> Tensor:
     """output with x cut out of its graph: nothing is computed, only recorded anew."""
     results = order(output)
-    way = leading_to((x,), results)
+    way = computed_from((x,), results)
     again = {x: x.detach()}
     for y in results:
         if y in way and y is not x:
@@ -253,7 +261,8 @@ def differentiate(
 ) -> dict[Tensor, Tensor]:
     """Check everything, walk, and give the gradients of `inputs`, or of every leaf if None.
 
-    Rules run on Tensors if the pass is recorded, or if each result is inspected for NaN. If not, they run
+    Rules run on Tensors if the pass is recorded, or if each result is inspected for NaN (which a primitive
+    does that is called on Tensors). If not, they run
     on bare arrays, and `sums_of_arrays` makes the object that adds up.
     """
     for position, tensor in enumerate(inputs or ()):
@@ -267,7 +276,7 @@ def differentiate(
     seed = cotangent_of(output, gradient)
     results = order(output)
     # A leaf or result that requires a gradient, or what leads to the inputs.
-    wanted = attrgetter("requires_grad") if inputs is None else leading_to(inputs, results).__contains__
+    wanted = attrgetter("requires_grad") if inputs is None else computed_from(inputs, results).__contains__
     _, detecting_nonfinite = thread.settings
     on_tensors = create_graph or detecting_nonfinite
     with Setting(recording=create_graph):

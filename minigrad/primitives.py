@@ -56,9 +56,9 @@ class Primitive(Generic[P]):
                 "option is given by name or by position, after the arrays"
             )
         defaults = forward.__defaults__ or ()
-        self.forward = self.plain = forward  # what runs, and what is written: see minigrad.lanes
+        self.forward = self.plain = forward  # forward runs, and may be replaced (minigrad.lanes)
         self.name = forward.__name__.strip("_")
-        self.real = real  # whether arguments with a derivative must be floating-point
+        self.real = real  # whether arguments with a rule must be floating-point
         self.vjps: Any = ()  # a tuple of rules, or EachPosition
         self.names = code.co_varnames[1 : code.co_argcount]
         self._defaults = dict(zip(self.names[len(self.names) - len(defaults) :], defaults, strict=True))
@@ -108,6 +108,7 @@ class Primitive(Generic[P]):
     def apply(self, given: Any, settings: Mapping[str, Any]) -> Tensor:
         """A call whose arguments and settings have been sorted: prepare, compute, remember."""
         arrays = [raw(argument) for argument in given]
+        # It converts what is in `arrays`, in place.
         xp = reconcile(self.name, arrays, self._needs_real(arrays), joins=self.variadic)
         return self.remember(self.compute(xp, arrays, settings), given, arrays, settings)
 
@@ -132,7 +133,8 @@ class Primitive(Generic[P]):
         return new_tensor(output)
 
     def _needs_real(self, operands: list[Any]) -> list[bool]:
-        """Of each operand. Joining takes any dtype, but no integers beside real numbers."""
+        """Of each operand, whether it must be floating-point. What joins any number of arrays also takes
+        integers alone, but does not mix them with floats."""
         real = self.real or (self.variadic and any(is_real(operand) for operand in operands))
         return [real and self.vjps[position] is not None for position in range(len(operands))]
 
@@ -201,13 +203,13 @@ def share_of(y: Tensor, position: int, rule: Rule, g: Any) -> Any:
     return fitted(share, y, position, type(g))
 
 
-def fitted(share: Any, y: Tensor, position: int, wanted: type) -> Any:
+def fitted(share: Any, y: Tensor, position: int, kind: type) -> Any:
     """A rule's share in the shape and dtype of its argument."""
     x = y.arguments[position]
     name = f"{y.made_by.name} for argument {position + 1}"
     if isinstance(share, np.generic):
         share = np.asarray(share)  # what NumPy gives if there are no dimensions
-    if not isinstance(share, Tensor) and (wanted is Tensor or backend.find(share) is None):
+    if not isinstance(share, Tensor) and (kind is Tensor or backend.find(share) is None):
         raise ArgumentTypeError(
             f"the rule of {name} must return a Tensor, got {type(share).__name__}: write it in "
             "minigrad's operations"

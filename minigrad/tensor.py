@@ -25,23 +25,25 @@ class Tensor(Operators):
     grad           where `backward()` leaves ∂(output)/∂(this): an array of the same library, shape
                    and dtype, or None. Only leaves have one.
 
-    A *leaf* is a Tensor that was given and not computed. Any other Tensor is the result of a
-    *primitive*, a function that comes with its derivative. It remembers the call that made it,
-    made_by(*arguments, **options), so that it can be differentiated:
+    A *leaf* is a Tensor without a recorded call: one that was given, or computed where nobody may ask for
+    a derivative. Any other Tensor is the result of a *primitive*, a function that comes with its
+    derivative. It remembers the call that made it, made_by(*arguments, **options):
 
     made_by        the Primitive; None for a leaf
     arguments      what it was called with; () for a leaf, None once the graph was used up
     options        the settings of the call, such as an axis, by name
+    arrays         what was computed with: the arguments as bare arrays, or numbers beside an array.
+                   The rules of the derivative get these.
     age            the number of this result: a result is younger than its arguments, so its number
-                   is greater. For a leaf the number of its last change in place, 0 if there was none.
+                   is greater. Of a leaf, when it was made (0 by this constructor) or last changed.
 
     Data that is no array is made into one as NumPy makes it (so Python floats become float64), in
     the library that `minigrad.backend` has chosen. ArgumentTypeError if requires_grad is asked for
     anything but floating-point data.
 
     Operations save the data they need for their derivatives. If you write into `data` by hand, call
-    `changed_in_place()` after it, as the optimiser does. A graph recorded before then raises an error;
-    without the call it would give a wrong gradient.
+    `changed_in_place()` after it, as the optimiser does. A backward pass through an operation that used
+    the old data then raises an error; without the call it would give a wrong gradient.
     """
 
     __slots__ = ("data", "grad", "requires_grad", "made_by", "arguments", "options", "age", "arrays",
@@ -54,7 +56,7 @@ class Tensor(Operators):
     arguments: Any
     options: Mapping[str, Any]
     age: int
-    arrays: Any  # the arguments as they were computed with: arrays, or numbers beside an array
+    arrays: Any
 
     def __init__(self, data: Any, requires_grad: bool = False, *, dtype: Any = None) -> None:
         if not isinstance(requires_grad, (bool, np.bool_)):
@@ -130,7 +132,7 @@ class Tensor(Operators):
     # ---- the graph's upkeep
 
     def changed_in_place(self) -> None:
-        """Say that `data` was written to. A graph recorded before then raises an error."""
+        """Say that `data` was written to: what was computed from the old data cannot be differentiated."""
         self.age = next_age()
 
     def forget(self) -> None:

@@ -22,7 +22,7 @@ MOST_OF_PATH, MOST_OF_CORE = 130, 500
 def path_lines() -> int:
     """Lines of the backward pass, with docstrings: the walk, the sums and the order."""
     return sum(len(inspect.getsourcelines(part)[0])
-               for part in (engine.walk, engine.Sums, engine.order, engine.leading_to))  # fmt: skip
+               for part in (engine.walk, engine.Sums, engine.order, engine.computed_from))  # fmt: skip
 
 
 def core_lines() -> int:

@@ -384,6 +384,16 @@ class TestGradAndRemainder:
             found = mg.grad(last, [x, w, v], retain_graph=True, create_graph=create_graph)
             assert [g.numpy().tolist() for g in found] == [[0, 0], [0, 0], 2 * J * 50.0]
 
+    def test_a_remainder_of_a_copied_remainder(self) -> None:
+        if backend.current().name != "numpy":
+            pytest.skip("device arrays are not copied deeply here")
+        x, W, V, J = self.network()
+        _, rest = mg.grad_and_remainder(J, x)
+        rest, W, V = copy.deepcopy((rest, W, V))
+        _, last = mg.grad_and_remainder(rest * 1.0, W)
+        found = mg.grad(last, W, create_graph=True)[0]
+        assert not found.numpy().any()
+
     def test_changes_in_place_are_noticed_before_and_after(self) -> None:
         x, p = leaf([1.0, 2.0]), mg.Parameter(np.array([3.0, 4.0]))
         J = mg.sum((x * p) ** 2)
@@ -393,6 +403,11 @@ class TestGradAndRemainder:
             rest.backward()
         with pytest.raises(GraphError, match="changed in place"):
             mg.grad_and_remainder(J, x)
+
+    def test_x_must_be_one_tensor(self) -> None:
+        u = leaf(2.0)
+        with pytest.raises(ArgumentTypeError, match=r"inputs\[0\] must be a Tensor, got list"):
+            mg.grad_and_remainder(u * u, [u])  # type: ignore[arg-type]
 
     def test_x_must_require_a_gradient(self) -> None:
         u = leaf(2.0)
@@ -624,6 +639,25 @@ class TestOwnPrimitives:
             assert x.data.tolist() == [1, 1, 1]
             assert zeros.numpy().tolist() == [0, 0, 0]
             assert not backend.current().xp.shares_memory(x.grad, x.data)
+
+    def test_a_rule_may_be_any_callable_and_give_any_tensor(self) -> None:
+        class Sevenfold:
+            __hash__ = None  # type: ignore[assignment]
+
+            def __call__(self, g: Any, y: Any, x: Any) -> Any:
+                return g * 7.0
+
+        @mg.primitive
+        def sevenfold(xp: Any, x: Any) -> Any:
+            return x * 7.0
+
+        sevens = mg.Parameter(np.full(2, 7.0))
+        for rule in (Sevenfold(), lambda g, y, x: sevens):
+            sevenfold.set_vjps(rule)
+            x = leaf(np.ones(2))
+            mg.sum(sevenfold(x)).backward()
+            assert x.grad.tolist() == [7, 7]
+            assert not backend.current().xp.shares_memory(x.grad, sevens.data)
 
     def test_rules_that_do_not_fit_the_forward(self) -> None:
         @mg.primitive

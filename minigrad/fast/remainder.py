@@ -26,8 +26,8 @@ class SumsOnTheWay(ThriftySums):
         super().__init__(asked)
         self.way: dict[Tensor, Any] = {}
 
-    def complete(self, y: Tensor) -> Any:
-        g = super().complete(y)
+    def take(self, y: Tensor) -> Any:
+        g = super().take(y)
         if g is not None:
             self.way[y] = g
         return g
@@ -43,7 +43,7 @@ def cut_pass(output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     if gradient is None:
         return grad_and_remainder.plain(output, x)
     sums.way.pop(x, None)
-    if any(y.made_by is REMAINDER for y in sums.way):  # its known cotangents may depend on x
+    if any(isinstance(y.made_by, Remainder) for y in sums.way):  # its known cotangents may depend on x
         return gradient, without(output, x)
     again = {x: x.detach()}  # the way, recorded anew with x cut off: see `minigrad.engine.without`
     stops, cotangents = [], []

@@ -29,11 +29,11 @@ class ThriftySums(Sums):
         self._products: dict[Tensor, Product] = {}
 
     def hand_on(self, g: Any, y: Tensor, position: int, rule: Rule, x: Tensor) -> None:
-        if rule in FACTORS and self._left_as_product(FACTORS[rule](g, y.arrays), x):
+        if id(rule) in FACTORS and self._left_as_product(FACTORS[id(rule)](g, y.arrays), x):
             return
         options = y.options
         share = rule(g, y.data, *y.arrays, **options) if options else rule(g, y.data, *y.arrays)
-        if type(share) is Tensor:
+        if isinstance(share, Tensor):
             share = share.data
         data = x.data
         if type(share) is not type(data) or share.shape != data.shape or share.dtype is not data.dtype:
@@ -53,7 +53,7 @@ class ThriftySums(Sums):
             self.add(x, share)
             self._own.add(x)
 
-    def complete(self, y: Tensor) -> Any:
+    def take(self, y: Tensor) -> Any:
         g = self.sums.pop(y, None)
         if y in self.asked and g is not None:
             self.found[y] = g if y in self._own else engine.copied(g)
@@ -126,5 +126,6 @@ def factors_of_weights(g: Any, arrays: Any) -> tuple[Any, Any] | None:
     return as_rows(x), as_rows(g)
 
 
-# The rules whose shares are such products.
-FACTORS = dict.fromkeys((_matmul.vjps[1], _linear.vjps[1]), factors_of_weights)
+# By the id of a rule, which need not be hashable: those whose shares are such products.
+PRODUCT_RULES = (_matmul.vjps[1], _linear.vjps[1])
+FACTORS = dict.fromkeys(map(id, PRODUCT_RULES), factors_of_weights)
