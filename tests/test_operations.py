@@ -159,7 +159,9 @@ class TestNumbersAndScalars:
         labels = mg.Tensor(np.arange(6))
         assert labels.reshape(2, 3).T[1].numpy().tolist() == [1, 4]
 
-    @pytest.mark.parametrize("operand", ["a", None, object(), 1j, np.array("a")], ids=lambda operand: type(operand).__name__)
+    @pytest.mark.parametrize(
+        "operand", ["a", None, object(), 1j, np.array("a")], ids=lambda operand: type(operand).__name__
+    )
     def test_what_is_no_number(self, operand: Any) -> None:
         with pytest.raises(TypeError):
             mg.Tensor([1.0]) + operand
