@@ -3,9 +3,10 @@
 How it works, in one page
 -------------------------
 A *primitive* is a function on arrays that comes with its derivative (`minigrad.primitives`). Called on
-Tensors, it computes at once, and its result remembers the call: which primitive, which arguments
-(`minigrad.tensor`). The arguments remember their own calls, and so on down to the *leaves*, the Tensors
-without a recorded call. This is the graph. Nobody builds it: it is left by computing.
+Tensors, it computes at once. If one of them requires a gradient, and recording is not switched off, the
+result remembers the call: which primitive, which arguments (`minigrad.tensor`). The arguments remember
+their own calls, and so on down to the *leaves*, the Tensors without a recorded call. This is the graph.
+Nobody builds it: it is left by computing.
 
 Let J be a number computed so. For any Tensor y on the way to J, the *cotangent* of y is ∂J/∂y. It has
 y's shape. If J's own cotangent is 1, all the others follow by the chain rule. Take y = f(x, …) and let
@@ -27,12 +28,12 @@ and g · u for v. The Tensors are visited from the youngest to the oldest:
 
 A result is younger than its arguments. So when a Tensor is visited, everything that was computed from it
 has been visited before, and its cotangent is complete. After its visit a result forgets its call, to free
-memory; the graph is then *used up*, unless retain_graph=True keeps it.
+memory, even if it is an addition's; the graph is then *used up*, unless retain_graph=True keeps it.
 
-In the code the pass starts at `output`. It may be J itself, or an array whose cotangent is given as
-`gradient`. `walk` is the visits, `Sums` adds up the shares, `order` puts the results in order. Then come
-the functions that users call: `backward`, `grad`, and `grad_and_remainder`. `differentiate` joins the
-parts: it checks, orders, gives the output its cotangent, and walks.
+In the code the pass starts at `output`. It may be J itself, or a Tensor of any shape whose cotangent is
+given as `gradient`. `walk` is the visits, `Sums` adds up the shares, `order` puts the results in order.
+Then come the functions that users call: `backward`, `grad`, and `grad_and_remainder`. `differentiate`
+joins the parts: it checks, orders, gives the output its cotangent, and walks.
 
 Rules are written in minigrad's own operations. Usually they run on bare arrays and nothing is recorded.
 With create_graph=True they run on Tensors and are recorded as any computation is. So a gradient can be
@@ -158,7 +159,8 @@ def computed_from(inputs: Iterable[Tensor], results: list[Tensor]) -> set[Tensor
 def backward(output: Tensor, gradient: Any = None, retain_graph: bool = False) -> None:
     """Add ∂output/∂leaf to the `grad` of every leaf that requires one. It is `output.backward(…)`.
 
-    gradient      the cotangent of output, of its shape; may be left out for a single element
+    gradient      the cotangent of output, of its shape, converted to its dtype; may be left out for a
+                  single element
     retain_graph  keep what a second backward through the same graph needs; without it a second one
                   raises GraphError
 
@@ -212,8 +214,8 @@ def grad(
 def grad_and_remainder(output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """(∂output/∂x, remainder): the gradient in x, and a Tensor to differentiate in everything else later.
 
-    The remainder has output's value, and output's derivative in everything but x. For a network's cost J
-    and its input x, its backward pass gives the weights' gradients of J.
+    The remainder has output's value, and output's derivative in everything but x. If output is a network's
+    cost and x its input, remainder.backward() gives the weights' gradients.
 
     The plain form differentiates twice. The fast form (`minigrad.lanes`) goes through the graph once: it
     keeps the cotangents that it finds on the way to x.
@@ -261,9 +263,9 @@ def differentiate(
 ) -> dict[Tensor, Tensor]:
     """Check everything, walk, and give the gradients of `inputs`, or of every leaf if None.
 
-    Rules run on Tensors if the pass is recorded, or if each result is inspected for NaN (which a primitive
-    does that is called on Tensors). If not, they run
-    on bare arrays, and `sums_of_arrays` makes the object that adds up.
+    Rules run on Tensors if the pass is recorded, or if results are inspected for NaN: primitives inspect
+    theirs, the operators of bare arrays do not. If neither, rules run on bare arrays, and `sums_of_arrays`
+    makes the object that adds up.
     """
     for position, tensor in enumerate(inputs or ()):
         if not isinstance(tensor, Tensor):
@@ -275,7 +277,7 @@ def differentiate(
             )
     seed = cotangent_of(output, gradient)
     results = order(output)
-    # A leaf or result that requires a gradient, or what leads to the inputs.
+    # For backward all that requires a gradient; for grad the inputs and what was computed from them.
     wanted = attrgetter("requires_grad") if inputs is None else computed_from(inputs, results).__contains__
     _, detecting_nonfinite = thread.settings
     on_tensors = create_graph or detecting_nonfinite

@@ -37,7 +37,8 @@ _forms: dict[tuple[Any, str], tuple[Any, Any]] = {}  # (plain, fast) of what has
 
 
 def replace(target: Any, fast: Callable[..., Any], name: str = "forward") -> None:
-    """From now on `target`, a primitive or a replaceable function, runs in the form `fast`."""
+    """From now on `target`, a primitive or a replaceable function, runs in the form `fast`. `name` is the
+    attribute that holds what runs."""
     _forms[target, name] = getattr(target, name), fast
     setattr(target, name, fast)
 

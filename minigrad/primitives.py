@@ -38,13 +38,16 @@ class Primitive(Generic[P]):
     A rule computes a *vector-Jacobian product*. Let z = f(x, …) be a step on the way to a cost J, and
     g = ∂J/∂z, which has z's shape. The rule of x returns x's share of ∂J/∂x:
 
-        rule(g, z, x, …)  =  (∂z/∂x)ᵀ g
+        rule(g, z, x, …, **options)  =  (∂z/∂x)ᵀ g
 
+    - After g and z it gets every array argument, and every option by the forward's name for it.
     - It is given Tensors if the derivative is itself recorded, to be differentiated again, and bare
-      arrays if not. So it is written in operators and in minigrad's functions, which take both, and
-      in what both have: `shape`, `reshape`, `T`.
+      arrays if not. (What was called as a number or an array stays one.) So it is written in operators and
+      in minigrad's functions, which take both, and in what both have: `shape`, `dtype`, `reshape`, `T` ….
+      NumPy, or `raw(x)`, cuts the second derivative: that is right for constants alone, such as masks.
     - It changes none of its arguments.
-    - It need not undo broadcasting or conversions of dtype: `share_of` does that for every rule.
+    - It need not undo broadcasting or conversions of dtype: a share of a shape that x broadcasts to is
+      summed to x's. `share_of` does that for every rule.
     - A rule of None says that there is no derivative in that argument.
     """
 
@@ -79,7 +82,8 @@ class Primitive(Generic[P]):
         return signature.replace(parameters=list(signature.parameters.values())[1:])
 
     def set_vjps(self, *vjps: Rule | None) -> Any:
-        """One rule per array argument, in order; None if there is no derivative.
+        """One rule per array argument, in order; None for an array without a derivative. So many first
+        parameters of the forward are its arrays, the others its options.
 
         Returns the first, so that it also serves as the decorator of a single longer rule.
         """
@@ -167,7 +171,7 @@ class Primitive(Generic[P]):
 
 
 def primitive(forward: Callable[Concatenate[Any, P], Any]) -> Primitive[P]:
-    """Make a forward function on real arrays a Primitive; its rules are set next to it."""
+    """Make a forward on floating-point arrays a Primitive; its rules are set next to it."""
     return Primitive(forward)
 
 

@@ -25,15 +25,15 @@ class Tensor(Operators):
     grad           where `backward()` leaves ∂(output)/∂(this): an array of the same library, shape
                    and dtype, or None. Only leaves have one.
 
-    A *leaf* is a Tensor without a recorded call: one that was given, or computed where nobody may ask for
-    a derivative. Any other Tensor is the result of a *primitive*, a function that comes with its
-    derivative. It remembers the call that made it, made_by(*arguments, **options):
+    A *leaf* is a Tensor without a recorded call: one that was given, or computed under `no_grad()` or from
+    Tensors that require no gradient. Any other Tensor is the result of a *primitive*, a function that
+    comes with its derivative. It remembers the call that made it, made_by(*arguments, **options):
 
     made_by        the Primitive; None for a leaf
     arguments      what it was called with; () for a leaf, None once the graph was used up
     options        the settings of the call, such as an axis, by name
-    arrays         what was computed with: the arguments as bare arrays, or numbers beside an array.
-                   The rules of the derivative get these.
+    arrays         the arguments after conversion: bare arrays, or Python numbers if another argument
+                   is an array. A derivative that is not recorded is computed from these.
     age            the number of this result: a result is younger than its arguments, so its number
                    is greater. Of a leaf, when it was made (0 by this constructor) or last changed.
 
@@ -43,7 +43,8 @@ class Tensor(Operators):
 
     Operations save the data they need for their derivatives. If you write into `data` by hand, call
     `changed_in_place()` after it, as the optimiser does. A backward pass through an operation that used
-    the old data then raises an error; without the call it would give a wrong gradient.
+    the old data then raises an error; without the call it would give a wrong gradient. Write into leaves
+    only: a result's own rule may read its data, and would not notice.
     """
 
     __slots__ = ("data", "grad", "requires_grad", "made_by", "arguments", "options", "age", "arrays",

@@ -1,7 +1,7 @@
 """Sums, maxima and their like over axes, and broadcasting, which is the transpose of summing.
 
-Everywhere `axis` is an int, a tuple of ints or None (all axes), negative counting from the end,
-and keepdims=True leaves the reduced axes with length 1.
+softmax and log_softmax take one axis. Everywhere else `axis` is an int, a tuple of ints or None (all
+axes), negative counting from the end, and keepdims=True leaves the reduced axes with length 1.
 """
 
 from __future__ import annotations
