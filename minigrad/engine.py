@@ -80,7 +80,8 @@ def walk(results: list[Tensor], sums: Sums, wanted: Callable[[Tensor], bool], re
 class Sums:
     """The cotangents of one backward pass: for each Tensor the sum of the shares that have come in.
 
-    The walk reports every step to it, so a subclass can do more with a pass than add.
+    The walk reports every step to `hand_on` and `take`, so a subclass can do more with a pass than add:
+    give it to `differentiate` as `sums_of_arrays`.
     """
 
     def __init__(self, asked: Iterable[Tensor] = ()) -> None:

@@ -78,6 +78,11 @@ class TestConditions:
         watch.add_rounds({"a": [1.0, 2.0, 1.0, 2.0, 1.5]})
         assert "of the median apart" in conditions.remark(watch.found())
 
+    def test_rounds_that_are_too_few(self) -> None:
+        watch = conditions.Conditions()
+        watch.add_rounds({"a": [1.0, 1.0, 1.0]})
+        assert "fewer than 4 rounds" in conditions.remark(watch.found())
+
     def test_table_plot_and_json_say_so(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -85,7 +90,7 @@ class TestConditions:
         monkeypatch.setattr(Figure, "suptitle", lambda self, text, **_: titles.append(text))
         monkeypatch.setattr(conditions, "load", lambda: 99.0)
         main(["overhead", "--rounds", "1", "--out", str(tmp_path)])
-        assert "The machine was not quiet: load 99.0" in capsys.readouterr().out
+        assert "The machine was perhaps not quiet: load 99.0" in capsys.readouterr().out
         assert "not quiet" in titles[0]
         found = json.loads((tmp_path / "overhead.json").read_text())
         assert found["conditions"]["load_before"] == 99.0

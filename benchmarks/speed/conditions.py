@@ -25,6 +25,7 @@ from minigrad import lanes
 MOST_LOAD_BEFORE = 0.5  # processes that ran or waited, on average over the minute before
 MOST_LOAD_BESIDE = 1.0  # the same afterwards, beyond this process's own threads
 LEAST_PROCESSOR_SHARE = 0.95  # processor time over elapsed time, while something was timed
+LEAST_ROUNDS = 4  # to speak of a spread
 MOST_SPREAD = 0.15  # between the quartiles of a contender's rounds, of their median
 
 
@@ -35,6 +36,7 @@ class Conditions:
         self.load_before = load()
         self._processor_seconds = self._seconds = 0.0
         self._spreads: list[float] = []
+        self._too_few = False
 
     def add_time(self, seconds: float, processor_seconds: float) -> None:
         """Something was timed: it took so long, and the threads of this process so much processor time."""
@@ -44,7 +46,9 @@ class Conditions:
     def add_rounds(self, seconds: Mapping[str, list[float]]) -> None:
         """All rounds of some contenders."""
         for values in seconds.values():
-            if len(values) >= 4:
+            if len(values) < LEAST_ROUNDS:
+                self._too_few = True
+            else:
                 low, median, high = statistics.quantiles(values, n=4)
                 self._spreads.append((high - low) / median)
 
@@ -63,6 +67,8 @@ class Conditions:
             disturbances.append(f"it had a processor for {share:.0%} of the time")
         if spread is not None and spread > MOST_SPREAD:
             disturbances.append(f"the quartiles lie {spread:.0%} of the median apart")
+        if self._too_few:
+            disturbances.append(f"that cannot be told from fewer than {LEAST_ROUNDS} rounds")
         return {
             "load_before": before,
             "load_after": after,
@@ -80,7 +86,7 @@ def load() -> float | None:
 def remark(conditions: Mapping[str, Any]) -> str:
     """A sentence if the machine was not quiet; nothing if it was."""
     disturbances = "; ".join(conditions["disturbances"])
-    return f"The machine was not quiet: {disturbances}." if disturbances else ""
+    return f"The machine was perhaps not quiet: {disturbances}." if disturbances else ""
 
 
 def publish(
