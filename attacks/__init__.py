@@ -2,7 +2,7 @@
 
 An attack is a function attack(model, x, y, *, epsilon, …) that returns a new array like x. It takes
 any object with a method cost(x, y, reduction) that returns a scalar Tensor, where reduction is "sum",
-or "mean" for the objective; and, where no labels are given, a method predict(x). Everything about
+or "mean" for the objective; and, if no labels are given, a method predict(x). Everything about
 the model is afterwards as it was.
 """
 

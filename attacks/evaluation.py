@@ -29,7 +29,7 @@ class Evaluation:
     success_rate: float | None  # wrong under attack, of those initially correct
     clean_confidence: float | None  # mean probability of the predicted label, on the clean mistakes
     adversarial_confidence: float | None  # the same, on the mistakes under attack
-    zero_gradient_share: float | None  # of all examples; None where it was not counted
+    zero_gradient_share: float | None  # of all examples; None if it was not counted
 
 
 def evaluate(
@@ -46,7 +46,7 @@ def evaluate(
 
     model       with predict(x), predict_proba(x) and cost(x, y, reduction)
     attack      attack(model, x, y) → adversarial x: `functools.partial(fgsm, epsilon=.25)`, say
-    warn_above  ZeroGradientWarning, once, where a greater share of the examples has an all-zero
+    warn_above  ZeroGradientWarning, once, if a greater share of the examples has an all-zero
                 gradient at x, so that an attack on the gradient proves nothing. None: neither counts
                 nor warns, which saves a gradient.
     progress    True for a bar on a terminal (needs the `benchmarks` extra), or a function that wraps

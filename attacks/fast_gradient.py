@@ -29,7 +29,7 @@ def fgsm(
     bounds      (low, high) of valid inputs: x must lie within, and the result is clipped to them.
                 The paper clips nothing: None.
     targeted    y are labels to reach, and their cost is descended: x − ε sign(∇ₓJ(θ, x, y))
-    warn_above  ZeroGradientWarning where a greater share of the examples has an all-zero gradient
+    warn_above  ZeroGradientWarning if a greater share of the examples has an all-zero gradient
                 (on the host only: counting them would make a GPU wait)
     """
     return _one_step(model, x, y, epsilon, INFINITY, bounds, targeted, warn_above)
@@ -51,7 +51,7 @@ def fast_gradient(
     norm  of η and so of ε: inf (this is `fgsm`), 2 (along the gradient), or 1 (one element of each
           example, that of the greatest slope: the first of equal ones)
 
-    The other arguments are as for `fgsm`. The result is clipped to bounds where they are given, so
+    The other arguments are as for `fgsm`. The result is clipped to bounds if they are given, so
     that a step of norm 1 at a saturated element changes nothing.
     """
     return _one_step(model, x, y, epsilon, check_norm(norm), bounds, targeted, warn_above)

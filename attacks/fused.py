@@ -30,7 +30,7 @@ def _kernel(library: backend.Backend) -> Any:
 def fused_step(
     x: Any, gradient: Any, step: float, norm: float, bounds: tuple[float, float] | None = None
 ) -> Any:
-    """What `step_along` returns: one kernel for norm inf, where the library has such kernels."""
+    """What `step_along` returns: one kernel for norm inf, if the library has such kernels."""
     library = backend.of(x)
     if norm != INFINITY or x.dtype.char not in "fd" or not hasattr(library.xp, "ElementwiseKernel"):
         return step_along.plain(x, gradient, step, norm, bounds)

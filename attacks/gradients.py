@@ -44,7 +44,7 @@ def gradient_at(model: Any, x: Any, y: Any) -> Any:
 
 
 def cost_of(model: Any, x: Any, y: Any, reduction: str) -> mg.Tensor:
-    """model.cost(x, y, reduction), with an error where it is not what an attack needs."""
+    """model.cost(x, y, reduction), or an error if it is not what an attack needs."""
     if not callable(getattr(model, "cost", None)):
         raise ArgumentTypeError(f"model must have a method cost(x, y, reduction), got {type(model).__name__}")
     cost = model.cost(x, y, reduction=reduction)
@@ -59,7 +59,7 @@ def cost_of(model: Any, x: Any, y: Any, reduction: str) -> mg.Tensor:
 def prepare(
     model: Any, x: Any, y: Any, bounds: Any, targeted: bool
 ) -> tuple[Any, Any, tuple[float, float] | None]:
-    """Check what every attack is given; returns x as an array, y (predicted where None), bounds."""
+    """Check what every attack is given; returns x as an array, y (predicted if None), bounds."""
     bounds = check_bounds(bounds)
     x = _real_array(x)
     check_finite("x", x, bounds)
@@ -73,7 +73,7 @@ def prepare(
 
 
 def check_bounds(bounds: Any) -> tuple[float, float] | None:
-    """`bounds` as (low, high) with low < high, or None where none are given."""
+    """`bounds` as (low, high) with low < high, or None if none are given."""
     if bounds is None:
         return None
     try:
@@ -100,7 +100,7 @@ def zero_gradient_share(gradient: Any) -> float:
 
 
 def warn_of_zero_gradients(gradient: Any, warn_above: float, stacklevel: int) -> None:
-    """ZeroGradientWarning where more than the share `warn_above` of a host array's examples have no
+    """ZeroGradientWarning if more than the share `warn_above` of a host array's examples have no
     gradient. One on a GPU passes uncounted: counting would make the device wait."""
     if isinstance(gradient, np.ndarray) and warn_above < 1.0:
         share = zero_gradient_share(gradient)

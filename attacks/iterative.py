@@ -65,7 +65,7 @@ def pgd(
 ) -> Any:
     """`steps` times x' ← P(x' + step · argmax{⟨d, ∇J(θ, x', y)⟩ : ‖d‖ ≤ 1}), a new array.
 
-    P takes each example to the nearest point within ε of x, and into bounds where they are given.
+    P takes each example to the nearest point within ε of x, and into bounds if they are given.
 
     step          ≥ 0, length of a step in the units of x
     norm          inf or 2, of the steps and of ε
@@ -124,7 +124,7 @@ def fgsm_random_start(
 ) -> Any:
     """One step of `pgd` from a random start: P(x + u + step · sign(∇J(θ, x + u, y))), u ~ U(−ε, ε).
 
-    step  1.25 ε where None, as Wong et al. found best for training
+    step  1.25 ε if None, as Wong et al. found best for training
     seed  as for `pgd`
 
     A network trained on these withstands more than those alone, unlike one trained on `fgsm`.

@@ -28,7 +28,7 @@ def linear_worst_case(
     """x + η with ‖η‖ ≤ ε that leaves the label y the smallest lead over its best rival: a new array.
 
     model   with logits z(x) = W x + b: one for each class, or a single one for labels −1 and +1.
-            ArgumentError where z is not linear (seen on the host).
+            ArgumentError if z is not linear (seen on the host).
     norm    inf, 2 or 1; with bounds inf alone
 
     If no such η changes the prediction, nothing within ε does: for these models this is a proof.
@@ -103,7 +103,7 @@ def _weights(model: Any, example: Any) -> Any:
 
 
 def _check_linear(model: Any, x: Any, z: Any, W: Any, moved: Any, z_moved: Any) -> None:
-    """Raise where logits differ otherwise than W says, between examples or by η (host arrays alone)."""
+    """Raise if logits differ otherwise than W says, between examples or by η (host arrays alone)."""
     if backend.of(x) is not backend.NUMPY:
         return
     for found, difference in ((z - z[:1], x - x[:1]), (z_moved - z, moved - x)):

@@ -46,7 +46,7 @@ class Digits:
 def load(directory: str | os.PathLike[str] = DIRECTORY) -> tuple[Digits, Digits]:
     """(training set, test set) from the directory that holds the four files, compressed or not.
 
-    FileNotFoundError where one is missing, DataError where one is not what its name says.
+    FileNotFoundError if one is missing, DataError if one is not what its name says.
     """
     return _digits(Path(directory), "train"), _digits(Path(directory), "t10k")
 
@@ -89,7 +89,7 @@ def _find(directory: Path, name: str) -> Path:
 def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     """The array of unsigned bytes in an IDX file, gzip-compressed or not, told by its content.
 
-    Raises DataError where the magic number, the sizes or the length do not fit.
+    Raises DataError if the magic number, the sizes or the length do not fit.
     """
     with open(path, "rb") as file:
         content = file.read()

@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="processes that train and measure at the same time, each with its share of "
                         "the threads (default: one a processor, and one in all on a GPU)")  # fmt: skip
     parser.add_argument("--resume", action=argparse.BooleanOptionalAction, default=None,
-                        help="go on from the run in --out (default: where there is one with the same "
+                        help="go on from the run in --out (default: if there is one with the same "
                         "settings); --no-resume begins anew")  # fmt: skip
     parser.add_argument("--data", default=str(mnist.DIRECTORY), metavar="DIR",
                         help="directory with MNIST's four IDX files (default: the copy that comes "
@@ -153,7 +153,7 @@ def chosen(rows: list[str], scale: str) -> tuple[list[str], list[str]]:
 
 
 def check_large_enough(train: mnist.Digits, names: list[str], scale: str) -> None:
-    """DataError where some model could not take a step."""
+    """DataError if some model could not take a step."""
     for model in dict.fromkeys(model for name in names for model in EXPERIMENTS[name].USES):
         recipe = RECIPES[model]
         need = BATCH + max(stage.held_out for stage in recipe.stages[scale])
@@ -192,7 +192,7 @@ def command(options: argparse.Namespace, seeds: int, library: str) -> str:
 def watching(
     console: Console, quiet: bool, workspace: Workspace, trainings: list[Piece], measurements: int
 ) -> Iterator:
-    """One bar over epochs and measurements; nothing where quiet or off a terminal. The epochs are read
+    """One bar over epochs and measurements; nothing if quiet or off a terminal. The epochs are read
     from the checkpoints, for they may be trained by other processes or on other machines."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     off, settings = quiet or not console.is_terminal, workspace.settings

@@ -35,7 +35,7 @@ class Stage:
     """A part of a training that ends on one condition.
 
     optimiser    made anew when the stage begins
-    epochs       at most; where None, as many as the best epoch of the stage before
+    epochs       at most; if None, as many as the best epoch of the stage before
     held_out     so many of the last digits are kept from training, for validation
     watched      on so many of the last digits errors are measured after each epoch
     score        the validation error that is to fall, "clean_error" or "fgsm_error": the parameters

@@ -29,9 +29,9 @@ TITLE = "Explaining and Harnessing Adversarial Examples (Goodfellow et al., 2015
 CAPTION = (
     "error % / mean confidence % on the mistakes; ± standard deviation over seeds. Clipped: adversarial "
     "images clipped to [0, 1]. Rounded: made from a softmax gradient whose p − 1 rounds to 0 in float32. "
-    "Off by: measured − paper; ✓ where it lies in the spread of the paper and of independent short runs, "
+    "Off by: measured − paper; ✓ if it lies in the spread of the paper and of independent short runs, "
     "widened by two standard deviations of chance. Claim: whether what the paper says with the figure "
-    "holds; not judged where it speaks of a row that was not measured."
+    "holds; not judged if it speaks of a row that was not measured."
 )
 
 
@@ -44,8 +44,8 @@ class Judged:
     by_seed: list[Measurement]
     mean: Measurement
     deviation: Measurement | None  # of what is measured more than once
-    holds: bool | None  # the claim; None where there is none, or it speaks of a row not measured
-    in_spread: bool | None  # None where the row has no spread
+    holds: bool | None  # the claim; None if there is none, or it speaks of a row not measured
+    in_spread: bool | None  # None if the row has no spread
     rounded_in_spread: bool | None
 
     @property
@@ -259,7 +259,7 @@ def judge(row: Row, name: str, by_seed: list[Measurement], means: dict[str, Meas
 
 
 def over_seeds(statistic: Any, measurements: Iterable[Measurement]) -> Measurement:
-    """A statistic of each figure over the seeds; None where too few have it."""
+    """A statistic of each figure over the seeds; None if too few have it."""
     measurements = list(measurements)
 
     def of(values: Iterable[float | None]) -> float | None:

@@ -42,14 +42,14 @@ class Measurement:
     rounded: Measurement | None = None
 
 
-Figures = Mapping[str, Measurement]  # by row; KeyError where a row was not measured
+Figures = Mapping[str, Measurement]  # by row; KeyError if a row was not measured
 
 
 @dataclass(frozen=True)
 class Row:
     """A figure of the paper and what it claims with it.
 
-    error, confidence  the paper's, in percent; None where it has none
+    error, confidence  the paper's, in percent; None if it has none
     spread             the least and the greatest error that the paper and independent short runs have
     claim              what the paper says with the figure, and `holds` whether the measured ones do
     remark             why a figure may lie outside the spread, and what was tried

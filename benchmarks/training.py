@@ -34,7 +34,7 @@ def trained(
     epochs: int | None = None,
     after_step: Callable[[], None] = lambda: None,
 ) -> tuple[Any, History]:
-    """The recipe's model in evaluation mode, and its history: read from `path` where it is finished,
+    """The recipe's model in evaluation mode, and its history: read from `path` if it is finished,
     else trained, going on from the checkpoint there.
 
     epochs      of every stage, instead of the recipe's own; at the paper scale at most so many
@@ -67,7 +67,7 @@ class Training:
         return self.recipe.build(self.scale, self.seed, self.digits)
 
     def _begin(self, number: int, best_epoch: int) -> None:
-        """Prepare stage `number`, the count of stages where all are done; `best_epoch` of the last."""
+        """Prepare stage `number`, the count of stages if all are done; `best_epoch` of the last."""
         self.number, self.done = number, 0
         self.best_epoch, self.best_score = 0, float("inf")
         self.best: dict[str, np.ndarray] = {}
@@ -167,7 +167,7 @@ class Training:
         mg.save(path, state)
 
     def resume(self, path: Path) -> None:
-        """Go on from what `save` wrote; does nothing where there is no file."""
+        """Go on from what `save` wrote; does nothing if there is no file."""
         if not path.exists():
             return
         state = mg.load(path)

@@ -70,7 +70,7 @@ class Workspace:
     def begin(self, resume: bool | None) -> None:
         """Go on from what is there (resume None or True), or clear it (False).
 
-        ArgumentError where what is there has other settings: hours of work are not to be lost to a
+        ArgumentError if what is there has other settings: hours of work are not to be lost to a
         mistyped command.
         """
         there = self.settings_there()
@@ -100,7 +100,7 @@ class Workspace:
         self.write("settings.json", asdict(self.settings))
 
     def settings_there(self) -> dict[str, Any] | None:
-        """The settings of the run in this directory; None where there is none."""
+        """The settings of the run in this directory; None if there is none."""
         path = self.directory / "settings.json"
         return _read_json(path) if path.exists() else None
 
@@ -116,7 +116,7 @@ class Workspace:
             file.write(json.dumps(content, indent=1).encode())
 
     def leave_if_orphaned(self) -> None:
-        """End this process where it works for one on this machine that is gone, killed perhaps: or else
+        """End this process if it works for one on this machine that is gone, killed perhaps: or else
         it would work off all that is queued, beside the run that goes on from here."""
         host, process = self.owner
         if os.name == "posix" and process != os.getpid() and host == socket.gethostname():
@@ -134,7 +134,7 @@ class Workspace:
         return epochs_done(self.model_path(name, seed))
 
     def model(self, name: str, seed: int) -> tuple[Any, History]:
-        """The trained model of this name, and its history; trains it where that is not done."""
+        """The trained model of this name, and its history; trains it if that is not done."""
         with self._computing():
             path, settings = self.model_path(name, seed), self.settings
             return trained(
@@ -174,7 +174,7 @@ class Workspace:
         return name, seed
 
     def found(self, name: str, seed: int) -> Found | None:
-        """What the experiment found; None where it has not run."""
+        """What the experiment found; None if it has not run."""
         path = self.measured_path(name, seed)
         if not path.exists():
             return None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -72,35 +73,24 @@ def _check_path(path: Any) -> None:
         raise ArgumentTypeError(f"path must come first, a string or a path, got {type(path).__name__}")
 
 
-class atomic_writer:
+@contextmanager
+def atomic_writer(path: str | os.PathLike[str]) -> Iterator[Any]:
     """A binary file for a `with` block that takes its place at `path` only if the block succeeds."""
+    import tempfile
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = os.fspath(path)
-
-    def __enter__(self) -> Any:
-        import tempfile
-
-        directory, name = os.path.split(os.path.abspath(self._path))
-        if not os.path.isdir(directory):
-            raise FileNotFoundError(f"path must lie in a directory that exists, got {self._path!r}")
-        descriptor, self._temporary = tempfile.mkstemp(prefix=f".{name}.", dir=directory)
-        self._file = os.fdopen(descriptor, "wb")
-        return self._file
-
-    def __exit__(self, kind: Any, *exception: object) -> None:
-        renamed = False
+    directory, name = os.path.split(os.path.abspath(path))
+    if not os.path.isdir(directory):
+        raise FileNotFoundError(f"path must lie in a directory that exists, got {os.fspath(path)!r}")
+    with tempfile.NamedTemporaryFile(prefix=f".{name}.", dir=directory, delete=False) as file:
         try:
-            if kind is None:
-                self._file.flush()
-                os.fsync(self._file.fileno())
-                os.chmod(self._temporary, 0o666 & ~_umask())
-                os.replace(self._temporary, self._path)
-                renamed = True
-        finally:
-            self._file.close()
-            if not renamed:
-                os.unlink(self._temporary)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            os.chmod(file.name, 0o666 & ~_umask())
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
 
 
 def _umask() -> int:

@@ -44,50 +44,23 @@ class Operators:
 
     # ---- arithmetic
 
-    def __add__(self, other: Any) -> Tensor:
-        return operations.add(self, other)
-
-    def __radd__(self, other: Any) -> Tensor:
-        return operations.add(other, self)
-
-    def __sub__(self, other: Any) -> Tensor:
-        return operations.subtract(self, other)
-
-    def __rsub__(self, other: Any) -> Tensor:
-        return operations.subtract(other, self)
-
-    def __mul__(self, other: Any) -> Tensor:
-        return operations.multiply(self, other)
-
-    def __rmul__(self, other: Any) -> Tensor:
-        return operations.multiply(other, self)
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return operations.divide(self, other)
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return operations.divide(other, self)
-
-    def __pow__(self, other: Any) -> Tensor:
-        return operations.power(self, other)
-
-    def __rpow__(self, other: Any) -> Tensor:
-        return operations.power(other, self)
-
-    def __matmul__(self, other: Any) -> Tensor:
-        return operations.matmul(self, other)
-
-    def __rmatmul__(self, other: Any) -> Tensor:
-        return operations.matmul(other, self)
-
-    def __neg__(self) -> Tensor:
-        return operations.negative(self)
-
-    def __abs__(self) -> Tensor:
-        return operations.abs(self)
-
-    def __getitem__(self, index: Any) -> Tensor:
-        return operations.getitem(self, index)
+    # fmt: off
+    def __add__(self, other: Any) -> Tensor: return operations.add(self, other)
+    def __radd__(self, other: Any) -> Tensor: return operations.add(other, self)
+    def __sub__(self, other: Any) -> Tensor: return operations.subtract(self, other)
+    def __rsub__(self, other: Any) -> Tensor: return operations.subtract(other, self)
+    def __mul__(self, other: Any) -> Tensor: return operations.multiply(self, other)
+    def __rmul__(self, other: Any) -> Tensor: return operations.multiply(other, self)
+    def __truediv__(self, other: Any) -> Tensor: return operations.divide(self, other)
+    def __rtruediv__(self, other: Any) -> Tensor: return operations.divide(other, self)
+    def __pow__(self, other: Any) -> Tensor: return operations.power(self, other)
+    def __rpow__(self, other: Any) -> Tensor: return operations.power(other, self)
+    def __matmul__(self, other: Any) -> Tensor: return operations.matmul(self, other)
+    def __rmatmul__(self, other: Any) -> Tensor: return operations.matmul(other, self)
+    def __neg__(self) -> Tensor: return operations.negative(self)
+    def __abs__(self) -> Tensor: return operations.abs(self)
+    def __getitem__(self, index: Any) -> Tensor: return operations.getitem(self, index)
+    # fmt: on
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise GraphError(
@@ -98,23 +71,14 @@ class Operators:
 
     # ---- comparisons: they have no derivative, and give arrays of booleans for `where` and for indices
 
-    def __lt__(self: Any, other: Any) -> Any:
-        return self.data < raw(other)
-
-    def __le__(self: Any, other: Any) -> Any:
-        return self.data <= raw(other)
-
-    def __gt__(self: Any, other: Any) -> Any:
-        return self.data > raw(other)
-
-    def __ge__(self: Any, other: Any) -> Any:
-        return self.data >= raw(other)
-
-    def __eq__(self: Any, other: object) -> Any:
-        return self.data == raw(other)
-
-    def __ne__(self: Any, other: object) -> Any:
-        return self.data != raw(other)
+    # fmt: off
+    def __lt__(self: Any, other: Any) -> Any: return self.data < raw(other)
+    def __le__(self: Any, other: Any) -> Any: return self.data <= raw(other)
+    def __gt__(self: Any, other: Any) -> Any: return self.data > raw(other)
+    def __ge__(self: Any, other: Any) -> Any: return self.data >= raw(other)
+    def __eq__(self: Any, other: object) -> Any: return self.data == raw(other)
+    def __ne__(self: Any, other: object) -> Any: return self.data != raw(other)
+    # fmt: on
 
     __hash__ = object.__hash__  # identity, although == compares elements
 
@@ -129,50 +93,28 @@ class Operators:
         """This Tensor with its data in the library `name`; gradients come back to this one."""
         return operations.to_backend(self, name)
 
-    def astype(self, dtype: Any) -> Tensor:
-        return operations.astype(self, dtype)
-
-    def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return operations.sum(self, axis, keepdims)
-
-    def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return operations.mean(self, axis, keepdims)
-
-    def min(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return operations.min(self, axis, keepdims)
-
-    def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return operations.max(self, axis, keepdims)
-
-    def reshape(self, *shape: Any) -> Tensor:
-        return operations.reshape(self, _unpack(shape))
-
+    # fmt: off
+    def astype(self, dtype: Any) -> Tensor: return operations.astype(self, dtype)
+    def reshape(self, *shape: Any) -> Tensor: return operations.reshape(self, _unpack(shape))
+    def exp(self) -> Tensor: return operations.exp(self)
+    def log(self) -> Tensor: return operations.log(self)
+    def sqrt(self) -> Tensor: return operations.sqrt(self)
+    def abs(self) -> Tensor: return operations.abs(self)
+    def tanh(self) -> Tensor: return operations.tanh(self)
+    def sigmoid(self) -> Tensor: return operations.sigmoid(self)
+    def relu(self) -> Tensor: return operations.relu(self)
+    def clip(self, low: Any = None, high: Any = None) -> Tensor: return operations.clip(self, low, high)
     def transpose(self, *axes: Any) -> Tensor:
         return operations.transpose(self, _unpack(axes) if axes else None)
-
-    def exp(self) -> Tensor:
-        return operations.exp(self)
-
-    def log(self) -> Tensor:
-        return operations.log(self)
-
-    def sqrt(self) -> Tensor:
-        return operations.sqrt(self)
-
-    def abs(self) -> Tensor:
-        return operations.abs(self)
-
-    def tanh(self) -> Tensor:
-        return operations.tanh(self)
-
-    def sigmoid(self) -> Tensor:
-        return operations.sigmoid(self)
-
-    def relu(self) -> Tensor:
-        return operations.relu(self)
-
-    def clip(self, low: Any = None, high: Any = None) -> Tensor:
-        return operations.clip(self, low, high)
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return operations.sum(self, axis, keepdims)
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return operations.mean(self, axis, keepdims)
+    def min(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return operations.min(self, axis, keepdims)
+    def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return operations.max(self, axis, keepdims)
+    # fmt: on
 
     # ---- as Python's own things
 

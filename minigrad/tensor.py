@@ -84,21 +84,16 @@ class Tensor(Operators):
 
     # ---- what it is
 
+    # fmt: off
     @property
-    def shape(self) -> tuple[int, ...]:
-        return self.data.shape
-
+    def shape(self) -> tuple[int, ...]: return self.data.shape
     @property
-    def ndim(self) -> int:
-        return self.data.ndim
-
+    def ndim(self) -> int: return self.data.ndim
     @property
-    def size(self) -> int:
-        return int(self.data.size)
-
+    def size(self) -> int: return int(self.data.size)
     @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.data.dtype
+    def dtype(self) -> np.dtype[Any]: return self.data.dtype
+    # fmt: on
 
     @property
     def is_leaf(self) -> bool:

@@ -79,7 +79,7 @@ class Conditions:
 
 
 def load() -> float | None:
-    """Average number of processes that ran or waited in the last minute; None where nobody counts."""
+    """Average number of processes that ran or waited in the last minute; None if nobody counts."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 

@@ -170,7 +170,7 @@ def captured(x: Any, y: Any, size: Size) -> tuple[dict[str, Callable[[], Any]], 
 
 def launches(library: backend.Backend, work: Callable[[], Any]) -> dict[str, int] | None:
     """Kernels and copies of one call, as PyTorch's profiler sees them on the GPU: it counts those of every
-    library in the process. None where there is no GPU or no PyTorch that finds it (extra: peers)."""
+    library in the process. None if there is no GPU or no PyTorch that finds it (extra: peers)."""
     if library.name != "cupy":
         return None
     try:
@@ -253,7 +253,7 @@ def device(library: backend.Backend) -> dict[str, Any]:
 
 
 def crossovers(found: dict[str, Any], operation: str) -> dict[int, int | None] | None:
-    """For each width the least batch from which the GPU is faster; None where it never is."""
+    """For each width the least batch from which the GPU is faster; None if it never is."""
     if "cupy" not in found:
         return None
     times = {

@@ -21,7 +21,7 @@ def bars(
     targets: Mapping[str, float] | None = None,
 ) -> Figure:
     """(lower quartile, median, upper quartile) of each contender of each work, along an axis named
-    `label`; a dashed line where a work has a target."""
+    `label`; a dashed line if a work has a target."""
     names = list(dict.fromkeys(name for group in groups.values() for name in group))
     height = 0.8 / len(names)
     figure = Figure(figsize=(8, 1.0 + (0.35 + 0.2 * len(names)) * len(groups)), layout="constrained")

@@ -20,14 +20,12 @@ from minigrad.tensor import Tensor
 
 __all__ = ["logistic_cost", "softmax_cross_entropy"]
 
-
 def _reduce(costs: Tensor, reduction: str) -> Tensor:
     if reduction == "none":
         return costs
     if reduction == "mean" and costs.size == 0:
         raise ArgumentError("labels must name at least one example for the mean cost, got none")
     return mean(costs) if reduction == "mean" else sum(costs)
-
 
 def _labels_beside(labels: Any, logits: Any) -> tuple[Any, Any, Any]:
     """(labels as an array, logits as a Tensor, the backend of the logits), of one library."""
@@ -38,13 +36,11 @@ def _labels_beside(labels: Any, logits: Any) -> tuple[Any, Any, Any]:
         raise BackendError(f"labels are a {own.name} array, logits a {library.name} array: move one")
     return labels, logits, library
 
-
 def _rows(z: Any, labels: Any) -> tuple[Any, Any, Any]:
     """(logits as rows, their numbers, their labels)."""
     xp = backend.of(z).xp
     z = z.reshape(labels.size, z.shape[-1])
     return z, xp.arange(len(z)), labels.reshape(-1)
-
 
 @primitive
 def _cross_entropy(xp: Any, z: Any, labels: Any) -> Any:
@@ -57,7 +53,6 @@ def _cross_entropy(xp: Any, z: Any, labels: Any) -> Any:
     # others) costs its tiny amount, where ln(1 + tiny) would be 0.
     return (m + xp.log1p(e.sum(-1) + xp.expm1(-m))).reshape(labels.shape)
 
-
 @primitive
 def _cross_entropy_slope(xp: Any, z: Any, labels: Any) -> Any:
     rows, i, label = _rows(z, labels)
@@ -67,17 +62,13 @@ def _cross_entropy_slope(xp: Any, z: Any, labels: Any) -> Any:
     p[i, label] = 0.0
     p[i, label] = -p.sum(-1)
     return p.reshape(z.shape)
-
-
 # ∂cost/∂zⱼ = pⱼ − [j is the label], p = softmax(z)
 _cross_entropy.set_vjps(lambda g, cost, z, labels: g[..., None] * _cross_entropy_slope(z, labels))
-
 
 @_cross_entropy_slope.set_vjps
 def _cross_entropy_slope_in_z(g: Tensor, y: Tensor, z: Tensor, labels: Any) -> Tensor:
     p = softmax(z)  # the label's 1 is constant: this is softmax's own derivative
     return p * (g - sum(g * p, -1, keepdims=True))
-
 
 def softmax_cross_entropy(logits: Any, labels: Any, reduction: str = "mean") -> Tensor:
     """−ln softmax(logits)[label] of each example, reduced by "mean", "sum" or "none".
@@ -95,15 +86,11 @@ def softmax_cross_entropy(logits: Any, labels: Any, reduction: str = "mean") -> 
     check_class_labels("labels", labels, logits.shape[:-1], logits.shape[-1])
     return _reduce(_cross_entropy(logits, library.asarray(labels)), reduction)
 
-
 @primitive
 def _logistic(xp: Any, z: Any, labels: Any) -> Any:
     m = -labels * z
     return xp.maximum(m, 0.0) + xp.log1p(xp.exp(-xp.abs(m)))
-
-
 _logistic.set_vjps(lambda g, cost, z, labels: g * (-labels * sigmoid(-labels * z)))
-
 
 def logistic_cost(logits: Any, labels: Any, reduction: str = "mean") -> Tensor:
     """ζ(−y z) of each example, ζ(t) = ln(1 + eᵗ), reduced by "mean", "sum" or "none".

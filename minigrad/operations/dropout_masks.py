@@ -18,7 +18,6 @@ __all__ = ["dropout"]
 
 RESOLUTION = 2**16  # a mask takes 16 random bits an element
 
-
 def dropout(
     x: Any, keep: float = 0.5, *, generator: np.random.Generator, scale: float | None = None
 ) -> Tensor:
@@ -42,12 +41,10 @@ def dropout(
     factor = RESOLUTION / threshold if scale is None else check_number("scale", scale)
     return dropped(x, generator, threshold, factor)
 
-
 @replaceable
 def dropped(x: Tensor, generator: np.random.Generator, threshold: int, factor: float) -> Tensor:
     """x times the factor where sixteen random bits are below the threshold, and 0 elsewhere."""
     return multiply(x, backend.of(x.data).asarray(mask(generator, x, threshold, factor)))
-
 
 def mask(generator: np.random.Generator, x: Any, threshold: int, factor: float) -> np.ndarray:
     """The factor where an element is kept, 0 elsewhere, on the host."""
@@ -56,7 +53,6 @@ def mask(generator: np.random.Generator, x: Any, threshold: int, factor: float) 
     if factor != 1.0:
         mask *= factor
     return mask
-
 
 def sixteen_bits(generator: np.random.Generator, count: int) -> Any:
     """So many numbers from 0 to 2¹⁶ − 1, in whole blocks of four words, as Philox makes them: a float a

@@ -34,76 +34,50 @@ __all__ = [
 
 # ---- arithmetic
 
-
 @primitive
 def add(xp: Any, x: Any, y: Any) -> Any:
     """x + y."""
     return x + y
-
-
-add.set_vjps(
-    lambda g, z, x, y: g,
-    lambda g, z, x, y: g,
-)
-
+add.set_vjps(lambda g, z, x, y: g,
+             lambda g, z, x, y: g)
 
 @primitive
 def subtract(xp: Any, x: Any, y: Any) -> Any:
     """x − y."""
     return x - y
-
-
-subtract.set_vjps(
-    lambda g, z, x, y: g,
-    lambda g, z, x, y: -g,
-)
-
+subtract.set_vjps(lambda g, z, x, y: g,
+                  lambda g, z, x, y: -g)
 
 @primitive
 def multiply(xp: Any, x: Any, y: Any) -> Any:
     """x · y, elementwise."""
     return x * y
-
-
-multiply.set_vjps(
-    lambda g, z, x, y: g * y,
-    lambda g, z, x, y: g * x,
-)
-
+multiply.set_vjps(lambda g, z, x, y: g * y,
+                  lambda g, z, x, y: g * x)
 
 @primitive
 def divide(xp: Any, x: Any, y: Any) -> Any:
     """x / y."""
     return x / y
-
-
-divide.set_vjps(
-    lambda g, z, x, y: g / y,
-    lambda g, z, x, y: -g * z / y,  # ∂(x/y)/∂y = −x/y² = −z/y
-)
-
+divide.set_vjps(lambda g, z, x, y: g / y,
+                lambda g, z, x, y: -g * z / y)  # ∂(x/y)/∂y = −x/y² = −z/y
 
 @primitive
 def negative(xp: Any, x: Any) -> Any:
     """−x."""
     return -x
-
-
 negative.set_vjps(lambda g, y, x: -g)
-
 
 @primitive
 def power(xp: Any, x: Any, n: Any) -> Any:
     """xⁿ. The derivative in n exists for x > 0, and is 0 at x = 0 (n > 0); it is NaN for x < 0."""
     return x**n
 
-
 def _power_in_base(g: Tensor, y: Tensor, x: Any, n: Any) -> Tensor:
     # n xⁿ⁻¹; where n = 0 it is 0, also at x = 0, where the formula would give 0 · ∞.
     if isinstance(n, (int, float)):
         return g * 0.0 if n == 0 else g * (n * x ** (n - 1))
     return g * (n * x ** where(n == 0, 1.0, n - 1))
-
 
 def _power_in_exponent(g: Tensor, y: Tensor, x: Any, n: Any) -> Tensor:
     # xⁿ ln x, which goes to 0 with x.
@@ -112,69 +86,47 @@ def _power_in_exponent(g: Tensor, y: Tensor, x: Any, n: Any) -> Tensor:
     at_zero = x == 0
     return g * where(at_zero, 0.0, y * log(where(at_zero, 1.0, x)))
 
-
 power.set_vjps(_power_in_base, _power_in_exponent)
 
-
 # ---- exponentials and logarithms
-
 
 @primitive
 def exp(xp: Any, x: Any) -> Any:
     """eˣ."""
     return xp.exp(x)
-
-
 exp.set_vjps(lambda g, y, x: g * y)
-
 
 @primitive
 def expm1(xp: Any, x: Any) -> Any:
     """eˣ − 1, without cancellation near 0."""
     return xp.expm1(x)
-
-
 expm1.set_vjps(lambda g, y, x: g * exp(x))  # not y + 1, which loses eˣ far below 0
-
 
 @primitive
 def log(xp: Any, x: Any) -> Any:
     """ln x."""
     return xp.log(x)
-
-
 log.set_vjps(lambda g, y, x: g / x)
-
 
 @primitive
 def log1p(xp: Any, x: Any) -> Any:
     """ln(1 + x), without cancellation near 0."""
     return xp.log1p(x)
-
-
 log1p.set_vjps(lambda g, y, x: g / (1.0 + x))
-
 
 @primitive
 def sqrt(xp: Any, x: Any) -> Any:
     """√x. Its derivative is infinite at 0."""
     return xp.sqrt(x)
-
-
 sqrt.set_vjps(lambda g, y, x: g / (2.0 * y))
 
-
 # ---- squashing functions
-
 
 @primitive
 def tanh(xp: Any, x: Any) -> Any:
     """tanh x."""
     return xp.tanh(x)
-
-
 tanh.set_vjps(lambda g, y, x: g * (1.0 - y * y))
-
 
 @primitive
 def sigmoid(xp: Any, x: Any) -> Any:
@@ -182,98 +134,65 @@ def sigmoid(xp: Any, x: Any) -> Any:
     # e^−|x| never overflows; σ(x) is 1/(1 + e⁻ˣ) above 0 and eˣ/(1 + eˣ) below.
     e = xp.exp(-xp.abs(x))
     return xp.where(x >= 0, 1.0, e) / (1.0 + e)
-
-
 # σ′ = σ(x)(1 − σ(x)) = σ(x)σ(−x); the last form keeps its digits where σ(x) rounds to 1.
 sigmoid.set_vjps(lambda g, y, x: g * (y * sigmoid(-x)))
-
 
 @primitive
 def softplus(xp: Any, x: Any) -> Any:
     """ζ(x) = ln(1 + eˣ) = max(x, 0) + ln(1 + e^−|x|), which cannot overflow."""
     return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))
-
-
 softplus.set_vjps(lambda g, y, x: g * sigmoid(x))
 
-
 # ---- piecewise linear functions: a mask, which has no derivative of its own, selects
-
 
 @primitive
 def where(xp: Any, condition: Any, x: Any, y: Any) -> Any:
     """x where condition holds, y elsewhere. No derivative in the condition (see the module's note)."""
     return xp.where(condition, x, y)
-
-
-where.set_vjps(
-    None,
-    lambda g, z, condition, x, y: where(condition, g, 0.0),
-    lambda g, z, condition, x, y: where(condition, 0.0, g),
-)
-
+where.set_vjps(None,
+               lambda g, z, condition, x, y: where(condition, g, 0.0),
+               lambda g, z, condition, x, y: where(condition, 0.0, g))
 
 @primitive
 def sign(xp: Any, x: Any) -> Any:
     """−1, 0 or +1: the sign of x. Its derivative is zero wherever it has one, so none is recorded."""
     return xp.sign(x)
-
-
 sign.set_vjps(None)
-
 
 @primitive
 def abs(xp: Any, x: Any) -> Any:  # noqa: A001
     """|x|. The derivative at 0 is 0."""
     return xp.abs(x)
-
-
 abs.set_vjps(lambda g, y, x: g * sign(x))
-
 
 @primitive
 def relu(xp: Any, x: Any) -> Any:
     """max(0, x). The derivative at 0 is 0."""
     return xp.maximum(x, 0.0)
-
-
 relu.set_vjps(lambda g, y, x: where(x > 0, g, 0.0))
-
 
 @primitive
 def maximum(xp: Any, x: Any, y: Any) -> Any:
     """The greater of x and y; of two equal ones, x gets the gradient."""
     return xp.maximum(x, y)
-
-
-maximum.set_vjps(
-    lambda g, z, x, y: where(x >= y, g, 0.0),
-    lambda g, z, x, y: where(x >= y, 0.0, g),
-)
-
+maximum.set_vjps(lambda g, z, x, y: where(x >= y, g, 0.0),
+                 lambda g, z, x, y: where(x >= y, 0.0, g))
 
 @primitive
 def minimum(xp: Any, x: Any, y: Any) -> Any:
     """The lesser of x and y; of two equal ones, x gets the gradient."""
     return xp.minimum(x, y)
-
-
-minimum.set_vjps(
-    lambda g, z, x, y: where(x <= y, g, 0.0),
-    lambda g, z, x, y: where(x <= y, 0.0, g),
-)
-
+minimum.set_vjps(lambda g, z, x, y: where(x <= y, g, 0.0),
+                 lambda g, z, x, y: where(x <= y, 0.0, g))
 
 @primitive
 def _clip(xp: Any, x: Any, low: float | None, high: float | None) -> Any:
     return x.copy() if low is None and high is None else xp.clip(x, low, high)
 
-
 @_clip.set_vjps
 def _clip_in_x(g: Tensor, y: Tensor, x: Tensor, low: float | None, high: float | None) -> Tensor:
     # The result equals x exactly where nothing was cut off.
     return where(y == x, g, 0.0)
-
 
 def clip(x: Any, low: float | None = None, high: float | None = None) -> Tensor:
     """x limited to [low, high], numbers or None. The gradient passes inside and at the bounds."""
@@ -283,26 +202,18 @@ def clip(x: Any, low: float | None = None, high: float | None = None) -> Tensor:
         raise ArgumentError(f"low must not be above high, got {low} and {high}")
     return _clip(x, low, high)
 
-
 # ---- the same values elsewhere
-
 
 @structural_primitive
 def copy(xp: Any, x: Any) -> Any:
     """x, in memory of its own."""
     return x.copy()
-
-
 copy.set_vjps(lambda g, y, x: g)
-
 
 @structural_primitive
 def _astype(xp: Any, x: Any, dtype: Any) -> Any:
     return x.astype(dtype)
-
-
 _astype.set_vjps(lambda g, y, x, dtype: g)  # the walk brings it back to x's dtype
-
 
 def astype(x: Any, dtype: Any) -> Tensor:
     """x converted to dtype. Integers and booleans have no derivative: a conversion to them cuts the
@@ -311,11 +222,8 @@ def astype(x: Any, dtype: Any) -> Tensor:
         x = raw(x)
     return _astype(x, dtype)
 
-
 @structural_primitive
 def to_backend(xp: Any, x: Any, name: str) -> Any:
     """x as an array of the library `name` ("numpy" or "cupy"); the same array if it is one."""
     return backend.get(name).asarray(x)
-
-
 to_backend.set_vjps(lambda g, y, x, name: to_backend(g, backend.of(raw(x)).name))

@@ -18,11 +18,9 @@ from minigrad.tensor import Tensor, raw
 
 __all__ = ["maxout"]
 
-
 @primitive
 def _maxout(xp: Any, z: Any, pieces: int) -> Any:
     return in_pieces(z, pieces).max(-2)
-
 
 @primitive
 def _spread(xp: Any, u: Any, of: tuple[Any, Any], pieces: int) -> Any:
@@ -30,17 +28,14 @@ def _spread(xp: Any, u: Any, of: tuple[Any, Any], pieces: int) -> Any:
     given, what it returned)."""
     return (u[..., None, :] * winners(*of, pieces)).reshape(of[0].shape)
 
-
 @primitive
 def _select(xp: Any, v: Any, of: tuple[Any, Any], pieces: int) -> Any:
     """v has a number for each piece. The result has, for each unit, the number of its winning piece."""
     return (in_pieces(v, pieces) * winners(*of, pieces)).sum(-2)
 
-
 def in_pieces(z: Any, pieces: int) -> Any:
     """(…, pieces · units) → (…, pieces, units)."""
     return z.reshape(*z.shape[:-1], pieces, z.shape[-1] // pieces)
-
 
 @replaceable
 def winners(z: Any, y: Any, pieces: int) -> Any:
@@ -52,14 +47,11 @@ def winners(z: Any, y: Any, pieces: int) -> Any:
     countdown = xp.arange(pieces, 0, -1, dtype=np.int8 if pieces < 128 else np.int32)[:, None]
     numbers = greatest * countdown
     return greatest & (numbers == numbers.max(-2, keepdims=True))
-
-
 # A unit's value is its greatest piece's, so its gradient is that piece's alone. Spreading and
 # selecting are linear, and each is the other's transpose.
 _maxout.set_vjps(lambda g, y, z, pieces: _spread(g, of=(raw(z), raw(y)), pieces=pieces))
 _spread.set_vjps(lambda g, spread, u, of, pieces: _select(g, of=of, pieces=pieces))
 _select.set_vjps(lambda g, selected, v, of, pieces: _spread(g, of=of, pieces=pieces))
-
 
 def maxout(z: Any, pieces: int) -> Tensor:
     """max over pieces: z (…, pieces · units) → (…, units); unit u is the greatest of z's columns

@@ -13,18 +13,12 @@ from minigrad.tensor import Tensor
 
 __all__ = ["linear", "matmul"]
 
-
 @primitive
 def _matmul(xp: Any, x: Any, y: Any) -> Any:
     return xp.matmul(x, y)
-
-
 # z = x y, so dz = dx y + x dy, and ⟨g, dx y⟩ = ⟨g yᵀ, dx⟩, ⟨g, x dy⟩ = ⟨xᵀ g, dy⟩.
-_matmul.set_vjps(
-    lambda g, z, x, y: matmul(g, swap_last(y)),
-    lambda g, z, x, y: _transposed_product(x, g, y),
-)
-
+_matmul.set_vjps(lambda g, z, x, y: matmul(g, swap_last(y)),
+                 lambda g, z, x, y: _transposed_product(x, g, y))
 
 def _transposed_product(x: Any, g: Any, y: Any) -> Any:
     """xᵀ g: the cotangent of y in x y. A batch of x against one matrix y is a single product."""
@@ -32,11 +26,9 @@ def _transposed_product(x: Any, g: Any, y: Any) -> Any:
         x, g = as_rows(x), as_rows(g)
     return matmul(swap_last(x), g)
 
-
 def as_rows(x: Any) -> Any:
     """x (…, n) as a matrix (rows, n)."""
     return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-
 
 def matmul(x: Any, y: Any) -> Tensor:
     """x @ y by NumPy's rules: matrices (… n k) @ (… k m), whose leading axes broadcast; a vector on
@@ -59,7 +51,6 @@ def matmul(x: Any, y: Any) -> Tensor:
         shape = shape[:-1] if y.ndim == 1 else (*shape[:-2], shape[-1])
     return reshape(z, shape)
 
-
 @primitive
 def _linear(xp: Any, x: Any, W: Any, b: Any) -> Any:
     z = x @ W
@@ -67,19 +58,13 @@ def _linear(xp: Any, x: Any, W: Any, b: Any) -> Any:
         return z + b
     z += b  # z is ours: no second array, no second pass
     return z
-
-
-_linear.set_vjps(
-    lambda g, z, x, W, b: _times_transposed(g, W),
-    lambda g, z, x, W, b: _transposed_product(x, g, W),
-    lambda g, z, x, W, b: g,  # summed over the batch by the walk
-)
-
+_linear.set_vjps(lambda g, z, x, W, b: _times_transposed(g, W),
+                 lambda g, z, x, W, b: _transposed_product(x, g, W),
+                 lambda g, z, x, W, b: g)  # summed over the batch by the walk
 
 def _times_transposed(g: Any, W: Any) -> Any:
     """g Wᵀ: the cotangent of x in x W."""
     return g @ W.T
-
 
 def linear(x: Any, W: Any, b: Any) -> Tensor:
     """x W + b for x (…, inputs), W (inputs, outputs), b (outputs,); the result is (…, outputs).

@@ -15,21 +15,16 @@ from minigrad.tensor import Tensor
 
 __all__ = ["concatenate", "getitem", "reshape", "stack", "transpose"]
 
-
 @structural_primitive
 def reshape(xp: Any, x: Any, shape: int | tuple[int, ...]) -> Any:
     """x's elements, in C order, in another shape; one length may be −1."""
     return x.reshape(shape)
-
-
 reshape.set_vjps(lambda g, y, x, shape: reshape(g, x.shape))
-
 
 @structural_primitive
 def transpose(xp: Any, x: Any, axes: Sequence[int] | None = None) -> Any:
     """x with its axes in the order `axes`; reversed if None."""
     return x.transpose(axes)
-
 
 @transpose.set_vjps
 def _transpose_in_x(g: Tensor, y: Tensor, x: Tensor, axes: Sequence[int] | None) -> Tensor:
@@ -40,20 +35,16 @@ def _transpose_in_x(g: Tensor, y: Tensor, x: Tensor, axes: Sequence[int] | None)
         back[axis] = position
     return transpose(g, tuple(back))
 
-
 def swap_last(x: Any) -> Tensor:
     """Each matrix of x transposed: the last two axes exchanged."""
     axes = range(x.ndim)
     return transpose(x, (*axes[:-2], axes[-1], axes[-2]))
 
-
 # ---- indexing and its transpose: x[index] reads elements, scatter adds to them
-
 
 @structural_primitive
 def _getitem(xp: Any, x: Any, index: Any) -> Any:
     return x[index]
-
 
 @structural_primitive
 def _scatter(xp: Any, g: Any, index: Any, shape: tuple[int, ...]) -> Any:
@@ -64,11 +55,8 @@ def _scatter(xp: Any, g: Any, index: Any, shape: tuple[int, ...]) -> Any:
     else:
         xp.add.at(out, index, g)
     return out
-
-
 _getitem.set_vjps(lambda g, y, x, index: _scatter(g, index, x.shape))
 _scatter.set_vjps(lambda g, y, x, index, shape: _getitem(g, index))
-
 
 def getitem(x: Any, index: Any) -> Tensor:
     """x[index]: slices and integers, arrays of integers or of booleans, in any mixture.
@@ -90,11 +78,9 @@ def getitem(x: Any, index: Any) -> Tensor:
         parts = tuple(library.asarray(p) if isinstance(p, np.ndarray) else p for p in parts)
     return _getitem(x, parts)
 
-
 def _index_array(part: list[Any]) -> np.ndarray:
     array = np.asarray(part)
     return array if array.size else array.astype(np.intp)  # [] is float64 to NumPy
-
 
 def _is_basic(index: tuple[Any, ...]) -> bool:
     """Whether an index names no element twice: only integers, slices, None and `...`."""
@@ -102,14 +88,11 @@ def _is_basic(index: tuple[Any, ...]) -> bool:
         part is None or part is Ellipsis or isinstance(part, (int, np.integer, slice)) for part in index
     ) and not any(isinstance(part, bool) for part in index)
 
-
 # ---- joining
-
 
 @structural_primitive
 def _concatenate(xp: Any, *arrays: Any, axis: int) -> Any:
     return xp.concatenate(arrays, axis)
-
 
 @_concatenate.set_vjp_of_each
 def _concatenate_in(position: int) -> Any:
@@ -121,16 +104,13 @@ def _concatenate_in(position: int) -> Any:
 
     return rule
 
-
 def concatenate(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     """The arrays one after the other along an axis that they have."""
     return _concatenate(*_several(arrays), axis=operator.index(axis))
 
-
 @structural_primitive
 def _stack(xp: Any, *arrays: Any, axis: int) -> Any:
     return xp.stack(arrays, axis)
-
 
 @_stack.set_vjp_of_each
 def _stack_in(position: int) -> Any:
@@ -141,11 +121,9 @@ def _stack_in(position: int) -> Any:
 
     return rule
 
-
 def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     """The arrays, of one shape, along a new axis of the result."""
     return _stack(*_several(arrays), axis=operator.index(axis))
-
 
 def _several(arrays: Sequence[Any]) -> list[Any]:
     arrays = list(arrays)
