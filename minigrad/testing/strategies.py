@@ -1,12 +1,19 @@
 """Hypothesis strategies for the inputs of gradient tests.
 
-Shapes and layouts are hypothesis's to shrink; the numbers come from a drawn seed, spread evenly, so
-that a failing example shrinks to the smallest shape with ordinary numbers in it.
+Shapes and layouts are hypothesis's to shrink. The numbers come from a drawn seed, so that a failing example
+shrinks to the smallest shape, and to ordinary numbers if they fail too.
+
+Every array holds numbers from `low` to `high`, −10 to 10 unless other bounds are given, and none within
+`margin` of a kink. In half of the arrays they are ordinary: spread evenly, half of them over the middle of
+the range. In the other half some are 0, −0, ±1, the bounds, the edges beside the kinks, the neighbours of
+all these, or have any magnitude from 10⁻³⁰⁰ up.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,14 +22,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import minigrad as mg
-from minigrad.checks import check_number
+from minigrad.checks import check_choice, check_count, check_number
 from minigrad.errors import ArgumentError, ArgumentTypeError
+from minigrad.testing.failures import remember
 
 Shape = tuple[int, ...]
-Sample = Callable[[np.random.Generator, Shape], np.ndarray]
 
+LOW, HIGH = -10.0, 10.0
 LAYOUTS = ("C", "F", "transposed", "every second", "reversed", "read-only", "broadcast")
 WITHOUT_REPEATS = LAYOUTS[:-1]  # a broadcast view repeats its elements
+SMALLEST = -300.0  # the power of ten from which magnitudes go up
+KINDS = ("ordinary", "special", "distinct")
 
 
 def seeds() -> st.SearchStrategy[int]:
@@ -40,18 +50,93 @@ def shapes(min_dims: int = 0, max_dims: int = 3, min_side: int = 0, max_side: in
     return st.sampled_from(sides).flatmap(lambda side: hnp.array_shapes(min_side=side, **dims))
 
 
-@st.composite
-def _with_layout(draw: st.DrawFn, shape: Any, sample: Sample, dtype: Any, layouts: Sequence[str]) -> Any:
-    if np.dtype(dtype).kind != "f":
-        raise ArgumentTypeError(f"dtype must be a floating-point type, got {np.dtype(dtype)}")
-    shape = draw(shape) if isinstance(shape, st.SearchStrategy) else shape
-    random = np.random.default_rng(draw(seeds()))
-    layout = draw(st.sampled_from(layouts))
+# ---- arrays from a seed
+
+
+def array_from_seed(
+    seed: int,
+    shape: Any = (),
+    *,
+    numbers: str = "ordinary",
+    dtype: Any = np.float64,
+    low: float = LOW,
+    high: float = HIGH,
+    kinks: Sequence[float] = (),
+    margin: float = 0.05,
+    layout: str = "C",
+    repeated: int = 0,
+) -> np.ndarray:
+    """The array that a strategy drew, made again: a failing check shows this call.
+
+    numbers   "ordinary", "special" (see the module), or "distinct": all different, evenly spaced
+    layout    how it lies in memory, one of LAYOUTS
+    repeated  the axis along which a "broadcast" one repeats its elements
+    """
+    check_count("seed", seed, low=0)
+    check_choice("numbers", numbers, KINDS)
+    check_choice("layout", layout, LAYOUTS)
+    shape, dtype = as_shape(shape), float_type(dtype)
+    random = np.random.default_rng(seed)
+    full = shape
     if layout == "broadcast" and shape:
-        axis = draw(st.integers(0, len(shape) - 1))
-        narrow = sample(random, (*shape[:axis], min(shape[axis], 1), *shape[axis + 1 :])).astype(dtype)
-        return np.broadcast_to(narrow, shape)
-    return in_layout(sample(random, shape).astype(dtype), layout)
+        shape = (*shape[:repeated], min(shape[repeated], 1), *shape[repeated + 1 :])
+    if numbers == "distinct":
+        array = _distinct(random, shape, dtype, low, high)
+    else:
+        pieces = _pieces(sorted(kinks), margin, low, high)
+        array = _spread(random, shape, pieces)
+        if numbers == "special":
+            array = _mixed(random, array, pieces, dtype)
+        # What is rounded to a shorter dtype stays within the bounds in that dtype.
+        array = array.astype(dtype).clip(dtype.type(low), dtype.type(high))
+    array = np.asarray(array, dtype)
+    if layout == "broadcast" and full:
+        return np.broadcast_to(array, full)
+    return in_layout(array, layout)
+
+
+def _spread(random: np.random.Generator, shape: Shape, pieces: list[tuple[float, float]]) -> np.ndarray:
+    """Ordinary numbers: half of them over all pieces, half over a fifth of their length in the middle."""
+    lengths = np.array([right - left for left, right in pieces])
+    ends = np.cumsum(lengths)
+    # A point of the pieces laid end to end, then put back in its place.
+    place = random.uniform(0.0, 1.0, shape)
+    place = np.where(random.uniform(size=shape) < 0.5, 0.4 + 0.2 * place, place) * ends[-1]
+    piece = np.searchsorted(ends, place, side="right").clip(max=len(pieces) - 1)
+    start = np.array([left for left, _ in pieces])[piece]
+    return start + (place - (ends - lengths)[piece])
+
+
+def _mixed(
+    random: np.random.Generator, array: np.ndarray, pieces: list[tuple[float, float]], dtype: np.dtype[Any]
+) -> np.ndarray:
+    """The array with special numbers in place of half of its elements, as far as the pieces hold them."""
+    marks = [0.0, 1.0, -1.0, *itertools.chain.from_iterable(pieces)]
+    beside = [
+        float(np.nextafter(dtype.type(mark), dtype.type(to))) for mark in marks for to in (-np.inf, np.inf)
+    ]
+    marks = [m for m in [*marks, *beside, -0.0] if any(left <= m <= right for left, right in pieces)]
+    greatest = max(abs(end) for piece in pieces for end in piece)
+    least = max(SMALLEST, math.log10(float(np.finfo(dtype).tiny)))
+    powers = random.uniform(least, max(math.log10(greatest or 1.0), least), array.shape)
+    tiny = random.choice([-1.0, 1.0], array.shape) * 10.0**powers
+    special = random.choice(marks, array.shape) if marks else array
+    choice = random.integers(0, 4, array.shape)
+    mixed = np.where(choice == 0, special, np.where(choice == 1, tiny, array))
+    inside = np.zeros(array.shape, bool)
+    for left, right in pieces:
+        inside |= (left <= mixed) & (mixed <= right)
+    return np.where(inside, mixed, array)
+
+
+def _distinct(
+    random: np.random.Generator, shape: Shape, dtype: np.dtype[Any], low: float, high: float
+) -> np.ndarray:
+    size = math.prod(shape)
+    values = np.linspace(low, high, size + 2)[1:-1].astype(dtype)
+    if len(np.unique(values)) < size:
+        raise ArgumentError(f"low and high must leave room for {size} different {dtype}s")
+    return random.permutation(values).reshape(shape)
 
 
 def in_layout(array: np.ndarray, layout: str) -> np.ndarray:
@@ -71,19 +156,48 @@ def in_layout(array: np.ndarray, layout: str) -> np.ndarray:
     return array
 
 
+@st.composite
+def _from_seed(
+    draw: st.DrawFn, shape: Any, numbers: Sequence[str], layouts: Sequence[str], given: Any
+) -> Any:
+    shape = as_shape(draw(shape) if isinstance(shape, st.SearchStrategy) else shape)
+    options = dict(given)
+    if (chosen := draw(st.sampled_from(numbers))) != "ordinary":
+        options["numbers"] = chosen
+    if (layout := draw(st.sampled_from(layouts))) != "C":
+        options["layout"] = layout
+    if layout == "broadcast" and (repeated := draw(st.integers(0, max(0, len(shape) - 1)))):
+        options["repeated"] = repeated
+    seed = draw(seeds())
+    written = "".join(f", {name}={_written(value)}" for name, value in options.items())
+    return remember(array_from_seed(seed, shape, **options), f"array_from_seed({seed}, {shape}{written})")
+
+
+def _written(value: Any) -> str:
+    return f"np.{value}" if isinstance(value, np.dtype) else repr(value)
+
+
 def arrays(
     shape: Any = None,
     *,
     dtype: Any = np.float64,
-    low: float = -2.0,
-    high: float = 2.0,
+    low: float = LOW,
+    high: float = HIGH,
+    elements: st.SearchStrategy[float] | None = None,
     layouts: Sequence[str] = LAYOUTS,
 ) -> st.SearchStrategy[np.ndarray]:
-    """Arrays of numbers between low and high, in every layout.
+    """Arrays of numbers from low to high, in every layout.
 
-    shape  a shape, a strategy of shapes, or None for `shapes()`
+    shape     a shape, a length, a strategy of shapes, or None for `shapes()`
+    elements  a strategy of hypothesis's for the numbers, in place of low and high
     """
-    return away_from((), shape, dtype=dtype, low=low, high=high, layouts=layouts)
+    if elements is None:
+        return away_from((), shape, dtype=dtype, low=low, high=high, layouts=layouts)
+    if not isinstance(elements, st.SearchStrategy):
+        raise ArgumentTypeError(f"elements must be a strategy, got {type(elements).__name__}")
+    drawn = hnp.arrays(float_type(dtype), _shape_or_strategy(shape), elements=elements)
+    kinds = [layout for layout in layouts if layout != "broadcast"]
+    return st.builds(in_layout, drawn, st.sampled_from(kinds))
 
 
 def away_from(
@@ -92,36 +206,57 @@ def away_from(
     *,
     margin: float = 0.05,
     dtype: Any = np.float64,
-    low: float = -2.0,
-    high: float = 2.0,
+    low: float = LOW,
+    high: float = HIGH,
     layouts: Sequence[str] = LAYOUTS,
 ) -> st.SearchStrategy[np.ndarray]:
-    """Arrays of numbers between low and high, none of them within `margin` of a kink."""
-    pieces = _pieces(sorted(kinks), margin, low, high)
-    lengths = np.array([right - left for left, right in pieces])
-    ends = np.cumsum(lengths)
+    """Arrays of numbers from low to high, none of them within `margin` of a kink."""
+    kinks, dtype = [check_number("kinks", kink) for kink in kinks], float_type(dtype)
+    _pieces(sorted(kinks), margin, low, high)
+    if kinks and margin < 4 * float(np.finfo(dtype).eps) * max(map(abs, kinks)):
+        raise ArgumentError(f"margin must be more than {dtype} rounds away, got {margin}")
+    given = _not_default(dtype, low, high)
+    if kinks:
+        given["kinks"] = kinks
+        if margin != 0.05:
+            given["margin"] = margin
+    return _from_seed(_shape_or_strategy(shape), KINDS[:2], layouts, given)
 
-    if (
-        np.dtype(dtype).kind == "f"
-        and kinks
-        and margin < 4 * float(np.finfo(dtype).eps) * max(map(abs, kinks))
-    ):
-        raise ArgumentError(f"margin must be more than {np.dtype(dtype)} rounds away, got {margin}")
 
-    def sample(random: np.random.Generator, shape: Shape) -> np.ndarray:
-        # A point of the pieces laid end to end, then put back in its place.
-        position = random.uniform(0.0, ends[-1], shape)
-        piece = np.searchsorted(ends, position, side="right").clip(max=len(pieces) - 1)
-        start = np.array([left for left, _ in pieces])[piece]
-        return start + (position - (ends - lengths)[piece])
+def distinct_arrays(
+    shape: Any = None,
+    *,
+    dtype: Any = np.float64,
+    low: float = LOW,
+    high: float = HIGH,
+    layouts: Sequence[str] = WITHOUT_REPEATS,
+) -> st.SearchStrategy[np.ndarray]:
+    """Arrays whose elements all differ, in any layout but a broadcast one: evenly spaced, in random
+    order, so that there are no ties for max or maxout."""
+    check_number("low", low)
+    check_number("high", high, low=low)
+    return _from_seed(
+        _shape_or_strategy(shape), KINDS[2:], layouts, _not_default(float_type(dtype), low, high)
+    )
 
-    return _with_layout(shapes() if shape is None else shape, sample, dtype, layouts)
+
+def _not_default(dtype: np.dtype[Any], low: float, high: float) -> dict[str, Any]:
+    """The options that `array_from_seed` has to be given."""
+    options: dict[str, Any] = {}
+    if dtype != np.float64:
+        options["dtype"] = dtype
+    if (low, high) != (LOW, HIGH):
+        options.update(low=low, high=high)
+    return options
 
 
 def _pieces(kinks: list[float], margin: float, low: float, high: float) -> list[tuple[float, float]]:
+    """The intervals between low and high that keep their distance from every kink."""
     check_number("low", low)
     check_number("high", high, low=low)
     check_number("margin", margin, low=0.0)
+    if low == high and not kinks:
+        return [(low, high)]
     pieces = []
     for kink in kinks:
         if min(high, kink - margin) > low:
@@ -134,25 +269,33 @@ def _pieces(kinks: list[float], margin: float, low: float, high: float) -> list[
     return pieces
 
 
-def distinct_arrays(
-    shape: Any = None,
-    *,
-    dtype: Any = np.float64,
-    low: float = -2.0,
-    high: float = 2.0,
-    layouts: Sequence[str] = WITHOUT_REPEATS,
-) -> st.SearchStrategy[np.ndarray]:
-    """Arrays whose elements all differ, in any layout but a broadcast one: evenly spaced, in random
-    order, so that there are no ties for max or maxout."""
+def float_type(dtype: Any) -> np.dtype[Any]:
+    """`dtype`, if it is a floating-point type of 64 bits at most."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError as error:
+        raise ArgumentTypeError(f"dtype must be a floating-point type, got {dtype!r}") from error
+    if found.kind != "f" or found.itemsize > 8:
+        raise ArgumentTypeError(f"dtype must be a floating-point type of at most 64 bits, got {found}")
+    return found
 
-    def sample(random: np.random.Generator, shape: Shape) -> np.ndarray:
-        size = int(np.prod(shape))
-        values = np.linspace(low, high, size + 2)[1:-1].astype(dtype)
-        if len(np.unique(values)) < size:
-            raise ArgumentError(f"low and high must leave room for {size} different {np.dtype(dtype)}s")
-        return random.permutation(values).reshape(shape)
 
-    return _with_layout(shapes() if shape is None else shape, sample, dtype, layouts)
+def as_shape(shape: Any) -> Shape:
+    """A shape from a shape or a length."""
+    lengths = shape if isinstance(shape, (tuple, list)) else (shape,)
+    try:
+        return tuple(check_count("shape", operator.index(n), low=0) for n in lengths)
+    except TypeError as error:
+        raise ArgumentTypeError(
+            f"shape must be a shape, a length or a strategy of shapes, got {shape!r} (a dtype is given by "
+            "name: arrays(3, dtype=np.float32))"
+        ) from error
+
+
+def _shape_or_strategy(shape: Any) -> Any:
+    if shape is None:
+        return shapes()
+    return shape if isinstance(shape, st.SearchStrategy) else as_shape(shape)
 
 
 @st.composite
@@ -162,8 +305,8 @@ def broadcastable_arrays(
     *,
     kinks: Sequence[float] = (),
     dtype: Any = np.float64,
-    low: float = -2.0,
-    high: float = 2.0,
+    low: float = LOW,
+    high: float = HIGH,
 ) -> list[np.ndarray]:
     """`count` arrays whose shapes broadcast together, axes of length 0 and 1 among them."""
     least = draw(st.sampled_from([0, 1, 1]))

@@ -1,0 +1,403 @@
+"""One function at one place: its two derivatives, and their comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from minigrad.errors import ArgumentError
+from minigrad.testing import diagnosis
+from minigrad.testing.differences import STEP, Line, find_break, norm, slope
+from minigrad.testing.failures import Element, GradientError, spelled
+from minigrad.testing.subjects import Function, Leaf, as_array
+
+__tracebackhide__ = True  # pytest then leaves this file out of a failure
+
+# Of the difference, relative to the size that the compared numbers have on average over directions.
+TOLERANCE = {"float64": 1e-6, "float32": 1e-4, "float16": 3e-2}
+# An element smaller than this is moved as if it were this large: one that is 0 must move too.
+LEAST_SIZE = 1e-2
+
+
+class Reverse:
+    """A claimed gradient, as a claim about slopes."""
+
+    def __init__(self, gradient: np.ndarray) -> None:
+        self.gradient = gradient
+
+    def along(self, v: np.ndarray) -> tuple[float, float]:
+        """(the slope along v, the size that it has on average over directions like v)."""
+        with np.errstate(all="ignore"):
+            terms = self.gradient * v
+            return float(terms.sum()), norm(terms)
+
+
+class Forward:
+    """A claimed product of the Jacobian and a direction, as a claim about slopes."""
+
+    def __init__(self, jvp: Callable[[Any], np.ndarray], c: np.ndarray) -> None:
+        self.jvp = jvp
+        self.c = c
+
+    def along(self, v: Any) -> tuple[float, float]:
+        terms = self.c * self.jvp(v)
+        return float(terms.sum()), norm(terms)
+
+
+class Check:
+    """One function at one place, with one cotangent."""
+
+    def __init__(self, subject: Function, name: str, tolerance: float | None, seed: int) -> None:
+        self.subject, self.name, self.seed = subject, name, seed
+        self.leaves = subject.arguments.leaves
+        self.checked = [position for position, leaf in enumerate(self.leaves) if leaf.checked]
+        self.given = [leaf.array for leaf in self.leaves]
+        # What the derivative sees, to the bit, in float64.
+        self.points = [x.astype(np.float64, order="C") for x in self.given]
+        self.random = np.random.default_rng([seed, 1412_6572])  # not what a test drew from its seed
+        self.tolerance = tolerance or max(TOLERANCE[str(leaf.array.dtype)] for leaf in self.leaves)
+        self.undecided: list[str] = []
+        self.beyond = [np.zeros(x.shape, bool) for x in self.given]
+        outputs = self.unchanged(lambda: subject.value(self.given), "function")
+        is_double = all(x.dtype == np.float64 for x in self.given)
+        doubles = outputs if is_double else self.unchanged(lambda: subject.value(self.points), "function")
+        self.middle = _flat(doubles)
+        if not np.isfinite(self.middle).all():
+            raise GradientError(
+                f"{self.name} is not finite at the inputs, so there is nothing to check:\n\n{self.where()}"
+            )
+        self.epsilon = max((float(np.finfo(y.dtype).eps) for y in doubles), default=0.0)
+        self.beside = [self.moved(x, 1e-3) for x in self.points]
+        self.c = self.cotangent(outputs)
+        ends = np.cumsum([y.size for y in outputs])[:-1]
+        self.cotangents = [
+            part.reshape(y.shape).astype(y.dtype)
+            for part, y in zip(np.split(self.c, ends), outputs, strict=True)
+        ]
+        self._gradients_nearby: list[list[np.ndarray]] | None = None
+
+    # ---- the two sides
+
+    def value(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        with np.errstate(all="ignore"):  # beside the inputs it may well be infinite
+            return _flat(self.subject.value(arrays))
+
+    def moved(self, x: np.ndarray, share: float) -> np.ndarray:
+        return x + share * self.random.uniform(-1, 1, x.shape) * np.maximum(np.abs(x), LEAST_SIZE)
+
+    def cotangent(self, outputs: Sequence[np.ndarray]) -> np.ndarray:
+        """Random numbers, of few digits so that each dtype has them.
+
+        An output much larger than the usual one gets a smaller number, or its rounding would hide what the
+        others do; and all get smaller ones if their products would overflow.
+        """
+        if self.subject.gradient is not None:
+            if self.middle.size != 1:
+                shapes = ", ".join(str(y.shape) for y in outputs)
+                raise ArgumentError(
+                    f"function must return one number if gradient is given, got shape {shapes}: give vjp "
+                    "instead, from the cotangent of its output and the inputs"
+                )
+            return np.ones(1)
+        c = np.round(self.random.normal(size=self.middle.size) * 64) / 64
+        c[c == 0] = 1 / 64
+        sizes = np.abs(self.middle)
+        moving = sizes[(self.value(self.beside) != self.middle) & (sizes > 0)]
+        usual = np.sort(moving)[(len(moving) - 1) // 2] if len(moving) else 1.0
+        c *= power_of_two(usual, np.maximum(sizes, usual))
+        for y in outputs:
+            most = float(np.finfo(y.dtype).max) ** 0.4
+            if (largest := sizes.max(initial=0.0)) > most:
+                c *= power_of_two(most, largest)
+                break
+        return c
+
+    def reverse(self) -> list[np.ndarray]:
+        """The claimed gradient in every checked leaf, in float64, after a look at its shape and dtype."""
+        subject = self.subject
+        if type(subject) is Function and np.isfinite(self.value(self.beside)).all():
+            with np.errstate(all="ignore"):  # one that keeps what it found at another place is then stale
+                subject.reverse(self.like_given(self.beside), self.cotangents)
+        found = self.unchanged(lambda: subject.reverse(self.given, self.cotangents), "derivative")
+        return [self.sound(leaf, g) for leaf, g in zip(subject.arguments.checked, found, strict=True)]
+
+    def like_given(self, points: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [p.astype(x.dtype) for p, x in zip(points, self.given, strict=True)]
+
+    def sound(self, leaf: Leaf, gradient: Any) -> np.ndarray:
+        x = leaf.array
+        if gradient is None:
+            raise GradientError(f"{self.name}: the gradient in {leaf.name} is None")
+        array = as_array(gradient)
+        if array.shape != x.shape:
+            raise GradientError(
+                f"{self.name}: the gradient in {leaf.name} has shape {array.shape}, {leaf.name} has {x.shape}"
+            )
+        is_number = isinstance(gradient, (int, float)) and not isinstance(gradient, np.generic)
+        if array.dtype != x.dtype and not is_number:
+            raise GradientError(
+                f"{self.name}: the gradient in {leaf.name} has dtype {array.dtype}, {leaf.name} has {x.dtype}"
+            )
+        return array.astype(np.float64)
+
+    def unchanged(self, call: Callable[[], Any], what: str) -> Any:
+        """Call it, and see that the inputs are afterwards what they were."""
+        before = [x.copy() for x in self.given + self.points]
+        result = call()
+        for position, (old, new) in enumerate(zip(before, self.given + self.points, strict=True)):
+            if not np.array_equal(old, new, equal_nan=True):
+                leaf = self.leaves[position % len(self.leaves)]
+                raise GradientError(f"{self.name}: the {what} writes into its input {leaf.name}")
+        return result
+
+    def line(self, position: int, v: np.ndarray) -> Line:
+        """f along v in one leaf."""
+        arrays = list(self.points)
+
+        def at(t: float) -> np.ndarray:
+            arrays[position] = self.points[position] + t * v
+            return self.value(arrays)
+
+        return Line(at, self.middle, self.c, self.epsilon)
+
+    # ---- the comparisons
+
+    def run(self, directions: int, exact: bool) -> None:
+        subject = self.subject
+        gradients = self.reverse() if subject.has_reverse else []
+        if gradients and subject.jvp is not None:
+            self.compare_with_each_other(gradients)
+        for number, position in enumerate(self.checked):
+            if gradients:
+                gradient = self.finite(position, gradients[number])
+                self.compare_leaf(position, Reverse(gradient), directions, exact)
+            if subject.jvp is not None:
+                self.compare_leaf(position, self.forward(position), directions, exact)
+        self.see_that_the_inputs_are_the_same()
+
+    def compare_with_each_other(self, gradients: Sequence[np.ndarray]) -> None:
+        """⟨c, J v⟩ = ⟨Jᵀ c, v⟩, which holds whatever the function does."""
+        x = [self.points[position] for position in self.checked]
+        v = [self.random.normal(size=a.shape) * np.maximum(np.abs(a), LEAST_SIZE) for a in x]
+        reverse = [Reverse(g).along(u) for g, u in zip(gradients, v, strict=True)]
+        forward, size = Forward(self.changes, self.c).along(v)
+        total = sum(value for value, _ in reverse)
+        usual = max(size, norm([one for _, one in reverse]))
+        if np.isfinite(total) and abs(forward - total) > self.tolerance * usual:
+            raise GradientError(
+                f"vjp and jvp of {self.name} are not each other's transpose: with random c and v,\n"
+                f"  ⟨vjp(c), v⟩ = {total:.10g}, ⟨c, jvp(v)⟩ = {forward:.10g}\n\n{self.where()}"
+            )
+
+    def see_that_the_inputs_are_the_same(self) -> None:
+        """See that what was shared by all evaluations was not written into."""
+        for leaf, x, point in zip(self.leaves, self.given, self.points, strict=True):
+            if not np.array_equal(x.astype(np.float64), point):
+                raise GradientError(f"{self.name}: the function writes into its input {leaf.name}")
+
+    def compare_leaf(self, position: int, claim: Any, directions: int, exact: bool) -> None:
+        x = self.points[position]
+        if x.size == 0 or self.c.size == 0:
+            return
+        judged = True
+        if exact:
+            everywhere = sizes_of(x)[0]
+            least = 1e-6 * max(
+                (claim.along(one_element(x, index) * everywhere)[1] for index in np.ndindex(x.shape)),
+                default=0.0,
+            )
+            for index in map(tuple, np.argwhere(~self.beyond[position])):
+                judged &= self.compare(position, claim, one_element(x, index), least)
+        else:
+            for _ in range(directions):
+                z = np.where(self.beyond[position], 0.0, self.random.normal(size=x.shape))
+                judged &= not z.any() or self.compare(position, claim, z / norm(z), 0.0)
+        if not judged:
+            self.undecided.append(self.leaves[position].name)
+
+    def compare(self, position: int, claim: Any, z: np.ndarray, least: float) -> bool:
+        """Compare along z, stretched to the elements' sizes; returns whether the claim could be judged."""
+        size = sizes_of(self.points[position])[0]
+        claimed, usual = claim.along(z * size)
+        usual = max(usual, least)
+        line = self.line(position, z * size)
+        sample = line.sample(STEP)
+        if sample is not None:
+            allowed = self.allowed(usual, sample.slope)
+            if abs(claimed - sample.slope) <= allowed + sample.rounding:
+                if sample.rounding <= self.tolerance * max(usual, abs(sample.slope)):
+                    return True
+                if claimed == 0 and not sample.moved and line.is_constant():
+                    return True
+        return self.compare_with_care(position, claim, z, least)
+
+    def allowed(self, usual: float, found: float) -> float:
+        return self.tolerance * max(usual, min(abs(found), 10 * usual))
+
+    def compare_with_care(self, position: int, claim: Any, z: np.ndarray, least: float) -> bool:
+        if not np.array_equal(self.value(self.points), self.middle):
+            raise GradientError(
+                f"{self.name} gives another value for the same inputs: fix its seed\n\n{self.where()}"
+            )
+        finite, judged = [], []
+        for size in sizes_of(self.points[position]):
+            v = z * size
+            if not v.any():
+                finite.append(True)
+                judged.append(True)
+                continue
+            claimed, usual = claim.along(v)
+            usual = max(usual, least)
+            samples = self.line(position, v).samples()
+            finite.append(len(samples) > 2)
+            here, found = find_break(samples), slope(samples)
+            if here is not None and here.jump:
+                diagnosis.refuse_break(self, position, v, size, here.jump)
+            if not (np.isfinite(found.error) and np.isfinite(claimed)):
+                judged.append(False)
+                continue
+            difference = abs(claimed - found.value)
+            allowed = self.allowed(usual, found.value) + found.error
+            if difference > allowed:
+                if here is not None and here.allows(claimed, allowed):
+                    diagnosis.refuse_break(self, position, v, size, here.jump)
+                if difference > allowed + self.own_noise(position, v, claim):
+                    diagnosis.refuse(self, position, claim, v, size, found, allowed)
+            # If the claim is that nothing moves, by so little against the size of the function itself.
+            enough = samples[-1].size * 1e-9 if claimed == 0 else 0.0
+            judged.append(found.error <= max(enough, self.tolerance * max(usual, abs(found.value))))
+        if not one_way(finite):
+            diagnosis.refuse_border(self, position)
+        return one_way(judged)
+
+    def own_noise(self, position: int, v: np.ndarray, claim: Any) -> float:
+        """What the claimed gradient is off by, if its own roundings are magnified: how far it moves when
+        the inputs move by a few roundings."""
+        if not isinstance(claim, Reverse):
+            return 0.0
+        if self._gradients_nearby is None:
+            self.see_that_the_gradient_repeats()
+            self._gradients_nearby = []
+            for _ in range(5):
+                moved = [
+                    x * (1 + np.finfo(x.dtype).eps * self.random.integers(-8, 9, x.shape)).astype(x.dtype)
+                    for x in self.given
+                ]
+                with np.errstate(all="ignore"):
+                    found = self.subject.reverse(moved, self.cotangents)
+                self._gradients_nearby.append([as_array(g).astype(np.float64) for g in found])
+        nearby = [found[self.checked.index(position)] for found in self._gradients_nearby]
+        slopes = sorted(Reverse(np.where(np.isfinite(g), g, 0.0)).along(v)[0] for g in nearby)
+        # Among each other, without the outermost: if they agree, and the one in question differs, that is
+        # no rounding but a rule of its own for this place.
+        return 3 * (slopes[-2] - slopes[1])
+
+    def see_that_the_gradient_repeats(self) -> None:
+        first, second = (
+            [as_array(g).astype(np.float64) for g in self.subject.reverse(self.given, self.cotangents)]
+            for _ in range(2)
+        )
+        for leaf, g, again in zip(self.subject.arguments.checked, first, second, strict=True):
+            with np.errstate(all="ignore"):
+                if norm(g - again) > self.tolerance * norm(g):
+                    raise GradientError(
+                        f"{self.name}: the gradient in {leaf.name} is another one when it is asked for "
+                        f"again: it depends on earlier calls, or on chance\n\n{self.where()}"
+                    )
+
+    def changes(self, tangents: Sequence[np.ndarray]) -> np.ndarray:
+        """What jvp claims, as one flat array."""
+        given = [
+            v.astype(self.given[position].dtype) for v, position in zip(tangents, self.checked, strict=True)
+        ]
+        outputs = self.unchanged(lambda: self.subject.forward(self.given, given), "jvp")
+        shapes, expected = [y.shape for y in outputs], [c.shape for c in self.cotangents]
+        if shapes != expected:
+            raise GradientError(f"{self.name}: jvp returned shapes {shapes}, the function {expected}")
+        return _flat(outputs)
+
+    def forward(self, position: int) -> Forward:
+        """The claimed jvp in one leaf: the other leaves stand still."""
+        still = {other: np.zeros(self.points[other].shape) for other in self.checked}
+        return Forward(lambda v: self.changes(list({**still, position: v}.values())), self.c)
+
+    def finite(self, position: int, gradient: np.ndarray) -> np.ndarray:
+        """The gradient, with 0 for infinite elements that are right, because the true ones are beyond the
+        range of their dtype. Those are `beyond`, and not looked at again."""
+        leaf, x = self.leaves[position], self.points[position]
+        for index in map(tuple, np.argwhere(~np.isfinite(gradient))[: diagnosis.WORST].tolist()):
+            size = np.abs(x[index]) or LEAST_SIZE
+            found = slope(self.line(position, one_element(x, index) * size).samples())
+            if not np.isfinite(found.value):
+                diagnosis.refuse_border(self, position)
+            with np.errstate(all="ignore"):
+                value = np.float64(found.value / size).astype(leaf.array.dtype)
+            if not (np.isinf(value) and value == gradient[index]):
+                element = Element(index, float(gradient[index]), found.value / size)
+                diagnosis.refuse_gradient(self, position, [element])
+        self.beyond[position] = ~np.isfinite(gradient)
+        return np.where(self.beyond[position], 0.0, gradient)
+
+    def smooth(self, directions: int) -> None:
+        """Raise KinkError unless there is a derivative."""
+        for position, leaf in enumerate(self.leaves):
+            x = self.points[position]
+            for _ in range(directions if leaf.checked and x.size and self.c.size else 0):
+                z = self.random.normal(size=x.shape)
+                finite = []
+                for size in sizes_of(x):
+                    v = z / norm(z) * size
+                    samples = self.line(position, v).samples()
+                    finite.append(len(samples) > 2 or not v.any())
+                    here = find_break(samples)
+                    if here is not None:
+                        diagnosis.refuse_break(self, position, v, size, here.jump)
+                if not one_way(finite):
+                    diagnosis.refuse_border(self, position)
+
+    def where(self) -> str:
+        """What is needed to see it again."""
+        lines = [f"  {spelled(leaf.name, leaf.array, leaf.given)}" for leaf in self.leaves]
+        return "\n".join([*lines, f"  seed={self.seed}"])
+
+
+def sizes_of(x: np.ndarray) -> list[np.ndarray]:
+    """By how much the elements are moved, one way after the other.
+
+    All by their size or the least one; each by its own size, however small, so that tiny elements are not
+    moved out of their neighbourhood; and those that are 0 alone. An element so small that no step would keep
+    it there is moved by its own size each time.
+    """
+    own = np.abs(x)
+    if (own >= LEAST_SIZE).all():
+        return [own]
+    together = np.where((own > 0) & (own < 1e-12), own, np.maximum(own, LEAST_SIZE))
+    if not own.any():
+        return [together]
+    zeros = np.where(own == 0, LEAST_SIZE, 0.0)
+    return [together, own, zeros] if zeros.any() else [together, own]
+
+
+def one_way(held: Sequence[bool]) -> bool:
+    """Whether something held for all elements together, or else for the others of `sizes_of`."""
+    return held[0] or (len(held) > 1 and all(held[1:]))
+
+
+def one_element(x: np.ndarray, index: tuple[int, ...]) -> np.ndarray:
+    """Zeros like x, with 1 at one element."""
+    unit = np.zeros(x.shape)
+    unit[index] = 1.0
+    return unit
+
+
+def _flat(outputs: Sequence[np.ndarray]) -> np.ndarray:
+    if len(outputs) == 1:
+        return np.asarray(outputs[0], np.float64).reshape(-1)
+    return np.concatenate([np.zeros(0), *(np.asarray(y, np.float64).reshape(-1) for y in outputs)])
+
+
+def power_of_two(numerator: Any, denominator: Any) -> Any:
+    """About numerator / denominator, both positive: exact to multiply by."""
+    return np.exp2(np.floor(np.log2(numerator) - np.log2(denominator)))

@@ -1,0 +1,207 @@
+"""The slope of a function along a line, found by differences, with a bound on its own error.
+
+φ(t) = ⟨c, f(x + t v)⟩ is sampled at t = ±h. The central difference
+
+    (φ(h) − φ(−h)) / 2h
+
+is off by two things. *Truncation* grows with h, as h² if φ is smooth. *Rounding* grows as 1/h, because
+nearly equal numbers are subtracted. Which h is best depends on the function, so `slope` tries steps from a
+quarter down to 10⁻¹⁴, measures the rounding where it dominates, and takes the step whose bound is least.
+
+A large step may step over what the function does near x. So a step counts only if its interval (slope ±
+bound) meets those of all smaller steps: they see less sharply, but nearer (Lepski, "On a Problem of
+Adaptive Estimation in Gaussian White Noise", 1990, chooses a bandwidth so).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+STEP = 6e-6  # balances rounding and truncation of an ordinary function in float64
+STEPS = [0.25 * 4.0**-k for k in range(22, -1, -1)]  # 1.4e-14 to 0.25
+ROUNDINGS = 8  # a function of ordinary length is off by so many roundings of its result at most
+SUBNORMAL = float(np.finfo(np.float64).smallest_subnormal)
+VISIBLE = 10  # a bend counts if it is so many times what rounding explains
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is seen at t = ±h."""
+
+    step: float
+    slope: float  # (φ(h) − φ(−h)) / 2h
+    bend: float  # φ(h) − 2 φ(0) + φ(−h)
+    size: float  # of the numbers that are subtracted
+    rounding: float  # what φ(h) may be off by, as a function of ordinary length
+    moved: int  # how many of the outputs changed at all
+
+
+@dataclass(frozen=True)
+class Slope:
+    """A slope, and what it may be off by; `error` is infinite if nothing is known."""
+
+    value: float
+    error: float
+    step: float
+
+
+@dataclass(frozen=True)
+class Break:
+    """A kink, with the slopes on its two sides, or a jump."""
+
+    left: float
+    right: float
+    jump: bool
+
+    def allows(self, slope: float, error: float) -> bool:
+        """Whether somebody might call this the slope here: at a kink what lies between the two sides'."""
+        return min(self.left, self.right) - error <= slope <= max(self.left, self.right) + error
+
+
+class Line:
+    """φ near t = 0.
+
+    at       t ↦ f(x + t v), flat
+    middle   at(0)
+    c        the cotangent of f
+    epsilon  the spacing of floating-point numbers near 1, in the dtype in which f computes
+    """
+
+    def __init__(
+        self, at: Callable[[float], np.ndarray], middle: np.ndarray, c: np.ndarray, epsilon: float
+    ) -> None:
+        self.at = at
+        self.middle = middle
+        self.c = c
+        self.epsilon = epsilon
+        self._samples: dict[float, Sample | None] = {}
+
+    def sample(self, h: float) -> Sample | None:
+        """The function at ±h, evaluated once; None if it is not finite there."""
+        if h not in self._samples:
+            self._samples[h] = self._sample(h)
+        return self._samples[h]
+
+    def _sample(self, h: float) -> Sample | None:
+        right, left, middle = self.at(h), self.at(-h), self.middle
+        if not (np.isfinite(right).all() and np.isfinite(left).all()):
+            return None
+        # Outputs are subtracted one by one, before they are added: what does not change cancels exactly.
+        rises, falls = right - middle, left - middle
+        largest = np.maximum(np.abs(right), np.abs(left))
+        slopes = self.c * (right - left) / (2 * h)
+        size = norm(self.c * largest)
+        # x + h v is rounded too, by a share of x that is, times the slope, a share of φ.
+        spacings = self.epsilon * size + float(np.finfo(np.float64).eps) * norm(slopes)
+        return Sample(
+            step=h,
+            slope=float(slopes.sum()),
+            bend=float(self.c @ (rises + falls)),
+            size=size,
+            rounding=ROUNDINGS * (spacings + SUBNORMAL),
+            moved=int(np.count_nonzero((rises != 0) | (falls != 0))),
+        )
+
+    def samples(self) -> list[Sample]:
+        """All that are finite, the smallest step first."""
+        return [sample for h in STEPS if (sample := self.sample(h)) is not None]
+
+    def is_constant(self) -> bool:
+        """Whether no output moves, near or far."""
+        ends = [self.sample(h) for h in (STEPS[-1], STEP)]
+        return all(sample is not None and not sample.moved for sample in ends)
+
+
+def slope(samples: list[Sample]) -> Slope:
+    """The slope with the least bound on its error among those that no smaller step contradicts."""
+    best = Slope(np.nan, np.inf, STEP)
+    samples, noise = without_stairs(samples)
+    noise = max(noise, measured_noise(samples))
+    low, high = -np.inf, np.inf
+    for fine, coarse in pairwise(samples):
+        ratio = (coarse.step / fine.step) ** 2
+        change = (fine.slope - coarse.slope) / (ratio - 1)  # of order h², removed from the finer one
+        value = fine.slope + change
+        error = abs(change) + max(noise, fine.rounding, coarse.rounding) / fine.step
+        low, high = max(low, value - error), min(high, value + error)
+        if low > high:
+            break
+        if error < best.error:
+            best = Slope(value, error, fine.step)
+    return best
+
+
+def measured_noise(samples: list[Sample]) -> float:
+    """What φ is off by, seen where steps are so small that a smooth function would show nothing.
+
+    It is more than `Sample.rounding` if large numbers cancel inside the function. It is infinite if φ changes
+    as much under the smallest step as under any, and not by rounding of the result: sin at 10⁶⁰, say.
+    """
+    if len(samples) < 3:
+        return np.inf
+    # The median, because a kink close by shows in one or two of them.
+    noise = 8 * float(np.median([differs(fine, coarse) for fine, coarse in pairwise(samples[:6])]))
+    widest = max(changed(sample) for sample in samples)
+    return np.inf if noise > max(0.15 * widest, 1e-3 * samples[0].size) else noise
+
+
+def without_stairs(samples: list[Sample]) -> tuple[list[Sample], float]:
+    """(the samples in which most of the outputs move that ever do, the noise that this shows).
+
+    Under smaller steps a function stands still that moves in stairs, because some part of it computes in a
+    shorter dtype, or large numbers cancel. It may also be flat here and begin to move somewhere beside. Then
+    it moves on one side only, and that it stands still is the truth.
+    """
+    most = max((sample.moved for sample in samples), default=0)
+    start = next((k for k, sample in enumerate(samples) if 2 * sample.moved >= most), 0)
+    beyond = samples[start : start + 4]
+    if start == 0 or len(beyond) < 4 or abs(beyond[2].bend) > abs(beyond[2].slope) * beyond[2].step:
+        return samples, 0.0
+    return samples[start:], 4 * max(differs(fine, coarse) for fine, coarse in pairwise(beyond))
+
+
+def differs(fine: Sample, coarse: Sample) -> float:
+    """By how much two steps' values of φ are not on one line."""
+    return max(abs(fine.slope - coarse.slope) * fine.step, abs(fine.bend) / 2)
+
+
+def changed(sample: Sample) -> float:
+    return abs(sample.slope) * 2 * sample.step + abs(sample.bend)
+
+
+def find_break(samples: list[Sample]) -> Break | None:
+    """A kink or a jump exactly at t = 0.
+
+    As h shrinks, the bend of a smooth function vanishes as h², that of a kink as h; a jump stays.
+    """
+    seen = [s for s in samples if abs(s.slope) * 2 * s.step > VISIBLE * s.rounding]
+    if _alike([s.slope * s.step for s in seen[:5]]):
+        return Break(np.nan, np.nan, jump=True)
+    seen = [s for s in samples if abs(s.bend) > VISIBLE * s.rounding]
+    bends = [s.bend / s.step for s in seen[:5]]
+    if _alike(bends):
+        middle, half = seen[0].slope, bends[0] / 2
+        return Break(middle - half, middle + half, jump=False)
+    return None
+
+
+def _alike(numbers: list[float]) -> bool:
+    """Whether five numbers in sequence are the same, but for what rounding may do to a visible bend."""
+    return len(numbers) == 5 and max(numbers) - min(numbers) < 0.15 * min(abs(number) for number in numbers)
+
+
+def norm(array: Any) -> float:
+    """The Euclidean norm, of numbers of any size."""
+    result = float(np.linalg.norm(np.ravel(array)))
+    if 1e-150 < result < np.inf:
+        return result
+    # Their squares are too small or too large.
+    largest = float(np.abs(array).max(initial=0.0))
+    if largest == 0.0 or not np.isfinite(largest):
+        return largest
+    return largest * float(np.linalg.norm(np.ravel(array) / largest))
