@@ -15,6 +15,7 @@ Adaptive Estimation in Gaussian White Noise", 1990, chooses a bandwidth so).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,6 +26,7 @@ import numpy as np
 STEP = 6e-6  # balances rounding and truncation of an ordinary function in float64
 STEPS = [0.25 * 4.0**-k for k in range(22, -1, -1)]  # 1.4e-14 to 0.25
 ROUNDINGS = 8  # a function of ordinary length is off by so many roundings of its result at most
+EPSILON = float(np.finfo(np.float64).eps)
 SUBNORMAL = float(np.finfo(np.float64).smallest_subnormal)
 VISIBLE = 10  # a bend counts if it is so many times what rounding explains
 
@@ -48,6 +50,11 @@ class Slope:
     value: float
     error: float
     step: float
+    noise: float = 0.0  # what φ is off by, if it is more than rounding of its result
+
+    def cannot_see(self, slope: float) -> bool:
+        """Whether a slope would rise above the noise within less than the smallest step."""
+        return abs(slope) * STEPS[0] > self.noise > 0
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,13 @@ class Line:
         self.epsilon = epsilon
         self._samples: dict[float, Sample | None] = {}
 
+    def quick(self, h: float) -> tuple[float, float]:
+        """(the slope from one step, what rounding may have added to it); not finite if f is not."""
+        right, left = self.at(h), self.at(-h)
+        slopes = self.c * (right - left)
+        spacings = self.epsilon * norm(self.c * right) + EPSILON * norm(slopes) / (2 * h)
+        return float(slopes.sum()) / (2 * h), ROUNDINGS * (spacings + SUBNORMAL) / h
+
     def sample(self, h: float) -> Sample | None:
         """The function at ±h, evaluated once; None if it is not finite there."""
         if h not in self._samples:
@@ -97,7 +111,7 @@ class Line:
         slopes = self.c * (right - left) / (2 * h)
         size = norm(self.c * largest)
         # x + h v is rounded too, by a share of x that is, times the slope, a share of φ.
-        spacings = self.epsilon * size + float(np.finfo(np.float64).eps) * norm(slopes)
+        spacings = self.epsilon * size + EPSILON * norm(slopes)
         return Sample(
             step=h,
             slope=float(slopes.sum()),
@@ -122,6 +136,7 @@ def slope(samples: list[Sample]) -> Slope:
     best = Slope(np.nan, np.inf, STEP)
     samples, noise = without_stairs(samples)
     noise = max(noise, measured_noise(samples))
+    unexplained = noise if noise > 1e3 * min((s.rounding for s in samples), default=0.0) else 0.0
     low, high = -np.inf, np.inf
     for fine, coarse in pairwise(samples):
         ratio = (coarse.step / fine.step) ** 2
@@ -132,7 +147,7 @@ def slope(samples: list[Sample]) -> Slope:
         if low > high:
             break
         if error < best.error:
-            best = Slope(value, error, fine.step)
+            best = Slope(value, error, fine.step, unexplained)
     return best
 
 
@@ -180,24 +195,28 @@ def find_break(samples: list[Sample]) -> Break | None:
     As h shrinks, the bend of a smooth function vanishes as h², that of a kink as h; a jump stays.
     """
     seen = [s for s in samples if abs(s.slope) * 2 * s.step > VISIBLE * s.rounding]
-    if _alike([s.slope * s.step for s in seen[:5]]):
+    if alike([s.slope * s.step for s in seen]):
         return Break(np.nan, np.nan, jump=True)
     seen = [s for s in samples if abs(s.bend) > VISIBLE * s.rounding]
-    bends = [s.bend / s.step for s in seen[:5]]
-    if _alike(bends):
-        middle, half = seen[0].slope, bends[0] / 2
+    if run := alike([s.bend / s.step for s in seen]):
+        clearest = seen[run // 2]  # less rounding than at its beginning, less curvature than at its end
+        middle, half = clearest.slope, clearest.bend / clearest.step / 2
         return Break(middle - half, middle + half, jump=False)
     return None
 
 
-def _alike(numbers: list[float]) -> bool:
-    """Whether five numbers in sequence are the same, but for what rounding may do to a visible bend."""
-    return len(numbers) == 5 and max(numbers) - min(numbers) < 0.15 * min(abs(number) for number in numbers)
+def alike(numbers: list[float]) -> int:
+    """How many of the first numbers are the same, but for what rounding may do to a visible bend; 0 if they
+    are fewer than five."""
+    same = [abs(number - numbers[0]) < 0.15 * abs(numbers[0]) for number in numbers]
+    run = [*same, False].index(False)
+    return run if run >= 5 else 0
 
 
 def norm(array: Any) -> float:
     """The Euclidean norm, of numbers of any size."""
-    result = float(np.linalg.norm(np.ravel(array)))
+    flat = np.ravel(array)
+    result = math.sqrt(flat @ flat)
     if 1e-150 < result < np.inf:
         return result
     # Their squares are too small or too large.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,17 @@ __tracebackhide__ = True  # pytest then leaves this file out of a failure
 class Leaf:
     """A floating-point array among the arguments."""
 
-    name: str  # as its user would write it: x, or parameters["W"]
+    path: str  # where in its argument it is: ["W"], say
     given: Any
     array: np.ndarray  # the given one, or in the dtype that was asked for
     argument: int
     checked: bool
+    arguments: Arguments
+
+    @property
+    def name(self) -> str:
+        """As its user would write it: x, or parameters["W"]."""
+        return self.arguments.names[self.argument] + self.path
 
     def like_given(self, array: np.ndarray) -> Any:
         """`array` as the kind of thing that was given: a float, an array of NumPy or CuPy, …"""
@@ -50,24 +57,25 @@ class Arguments:
 
     def __init__(self, function: Any, inputs: Sequence[Any], chosen: Any, dtype: Any) -> None:
         self.inputs = inputs
-        self.names = parameter_names(function, len(inputs))
+        self.function = function
         positions = self._positions(chosen)
         self.leaves: list[Leaf] = []
-        for position, (name, tree) in enumerate(zip(self.names, inputs, strict=True)):
-            for path, value in leaves_of(tree, name):
+        for position, tree in enumerate(inputs):
+            for path, value in leaves_of(tree, ""):
                 array = as_array(value)
                 if array.dtype.kind == "c" or array.dtype.itemsize > 8:
                     raise ArgumentTypeError(
                         f"inputs[{position}] must be real numbers of at most 64 bits, got dtype {array.dtype}"
                     )
                 array = array if dtype is None else array.astype(dtype, copy=False)
-                self.leaves.append(Leaf(path, value, array, position, position in positions))
+                self.leaves.append(Leaf(path, value, array, position, position in positions, self))
         for position in positions if chosen is not None else ():
             if not any(leaf.argument == position for leaf in self.leaves):
                 raise ArgumentError(
                     f"with_respect_to names inputs[{position}], which holds no floating-point number, "
                     f"got {_kind(inputs[position])}"
                 )
+        self._are_leaves = all(map(is_leaf, inputs))
         self.checked = [leaf for leaf in self.leaves if leaf.checked]
         if not self.checked:
             kinds = ", ".join(_kind(value) for value in inputs) or "none"
@@ -75,6 +83,10 @@ class Arguments:
                 "inputs must hold at least one floating-point array or number to differentiate in (3.0, "
                 f"not 3), got {kinds}"
             )
+
+    @cached_property
+    def names(self) -> list[str]:
+        return parameter_names(self.function, len(self.inputs))
 
     def _positions(self, chosen: Any) -> set[int]:
         count = len(self.inputs)
@@ -95,6 +107,8 @@ class Arguments:
 
     def call(self, arrays: Sequence[Any]) -> list[Any]:
         """The arguments with these in place of the leaves."""
+        if self._are_leaves:
+            return list(arrays)
         replacement = iter(arrays)
         return [replaced(tree, replacement) for tree in self.inputs]
 
