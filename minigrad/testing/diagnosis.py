@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.testing.differences import STEP, Slope, find_break, slope
+from minigrad.testing.differences import STEP, find_break, slope
 from minigrad.testing.failures import Element, GradientError, KinkError, at_index, table
 
 if TYPE_CHECKING:
-    from minigrad.testing.comparison import Check
+    from minigrad.testing.comparison import Check, View
 
 __tracebackhide__ = True
 
@@ -20,15 +20,13 @@ MOST_SINGLY = 512
 WORST = 3
 
 
-def refuse(
-    check: Check, position: int, claim: Any, v: np.ndarray, size: np.ndarray, found: Slope, allowed: float
-) -> None:
+def refuse(check: Check, position: int, claim: Any, size: np.ndarray, view: View) -> None:
     """Raise GradientError, with the elements that differ most.
 
-    v        the direction along which the claim differs from what was found by more than `allowed`, in the
-             leaf at `position`
+    view     a direction in the leaf at `position` along which the claim is wrong
     size     by which its elements were stretched
     """
+    v, found = view.v, view.found
 
     def difference(u: np.ndarray) -> float:
         sample = check.line(position, u).sample(found.step)
@@ -40,7 +38,7 @@ def refuse(
         u[index] = stretch
         by_differences = slope(check.line(position, u).samples()).value
         elements.append(Element(index, claim.along(u)[0] / stretch, by_differences / stretch))
-    direction = f"{claim.along(v)[0]:.10g}, by differences {found.value:.10g} ± {allowed:.1g}"
+    direction = f"{view.claimed:.10g}, by differences {found.value:.10g} ± {view.allowed:.1g}"
     refuse_gradient(check, position, elements, direction)
 
 

@@ -16,7 +16,7 @@ Adaptive Estimation in Gaussian White Noise", 1990, chooses a bandwidth so).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -25,6 +25,7 @@ import numpy as np
 
 STEP = 6e-6  # balances rounding and truncation of an ordinary function in float64
 STEPS = [0.25 * 4.0**-k for k in range(22, -1, -1)]  # 1.4e-14 to 0.25
+FEW_STEPS = STEPS[1::3]
 ROUNDINGS = 8  # a function of ordinary length is off by so many roundings of its result at most
 EPSILON = float(np.finfo(np.float64).eps)
 SUBNORMAL = float(np.finfo(np.float64).smallest_subnormal)
@@ -55,6 +56,9 @@ class Slope:
     def cannot_see(self, slope: float) -> bool:
         """Whether a slope would rise above the noise within less than the smallest step."""
         return abs(slope) * STEPS[0] > self.noise > 0
+
+
+UNKNOWN = Slope(np.nan, np.inf, STEP)
 
 
 @dataclass(frozen=True)
@@ -121,19 +125,14 @@ class Line:
             moved=int(np.count_nonzero((rises != 0) | (falls != 0))),
         )
 
-    def samples(self) -> list[Sample]:
+    def samples(self, steps: Sequence[float] = STEPS) -> list[Sample]:
         """All that are finite, the smallest step first."""
-        return [sample for h in STEPS if (sample := self.sample(h)) is not None]
-
-    def is_constant(self) -> bool:
-        """Whether no output moves, near or far."""
-        ends = [self.sample(h) for h in (STEPS[-1], STEP)]
-        return all(sample is not None and not sample.moved for sample in ends)
+        return [sample for h in steps if (sample := self.sample(h)) is not None]
 
 
 def slope(samples: list[Sample]) -> Slope:
     """The slope with the least bound on its error among those that no smaller step contradicts."""
-    best = Slope(np.nan, np.inf, STEP)
+    best = UNKNOWN
     samples, noise = without_stairs(samples)
     noise = max(noise, measured_noise(samples))
     unexplained = noise if noise > 1e3 * min((s.rounding for s in samples), default=0.0) else 0.0

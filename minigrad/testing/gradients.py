@@ -26,7 +26,7 @@ from typing import Any
 
 from minigrad.checks import check_choice, check_count, check_number
 from minigrad.errors import ArgumentError, ArgumentTypeError
-from minigrad.testing.comparison import TOLERANCE, Check
+from minigrad.testing.comparison import Check
 from minigrad.testing.failures import UndecidedError
 from minigrad.testing.subjects import Arguments, EngineFunction, Function, function_name
 
@@ -85,7 +85,9 @@ def check_gradients(
     check_count("directions", directions)
     check_count("seed", seed, low=0)
     if dtype is not None:
-        dtype = check_choice("dtype", getattr(dtype, "__name__", str(dtype)), tuple(TOLERANCE))
+        dtype = check_choice(
+            "dtype", getattr(dtype, "__name__", str(dtype)), ("float64", "float32", "float16")
+        )
     if tolerance is not None:
         check_number("tolerance", tolerance, low=0.0, low_open=True)
     for what, claimed in (("function", function), ("gradient", gradient), ("vjp", vjp), ("jvp", jvp)):
@@ -106,7 +108,7 @@ def check_gradients(
         if is_plain
         else EngineFunction(function, arguments, options)
     )
-    check = Check(subject, name or function_name(function), tolerance, seed)
+    check = Check(subject, name or function_name(function), tolerance, seed, strict)
     check.run(directions, exact)
     if strict and check.undecided:
         raise UndecidedError(

@@ -235,7 +235,7 @@ class EngineFunction(Function):
             for y, c in zip(outputs, cotangents, strict=True)
             if y.dtype.kind == "f"
         ]
-        return mg.sum(mg.stack([mg.astype(term, np.float64) for term in terms])), None
+        return _total(terms), None
 
     def slope(self, cotangents: Sequence[np.ndarray], random: np.random.Generator) -> Callable[..., Any]:
         """The gradient as a function of its own, for the next order: Σ ⟨∇ₓ⟨c, f⟩, u⟩, u fixed and random."""
@@ -255,10 +255,17 @@ class EngineFunction(Function):
                     mg.sum(g * self.library.asarray(u.astype(g.dtype)))
                     for g, u in zip(gradients, weights, strict=True)
                 ]
-                return mg.sum(mg.stack([mg.astype(term, np.float64) for term in terms]))
+                return _total(terms)
 
         gradient_of.__wrapped__ = self.function  # type: ignore[attr-defined]  # whose names its inputs have
         return gradient_of
+
+
+def _total(terms: Sequence[mg.Tensor]) -> mg.Tensor:
+    """The sum of numbers, in float64 if their dtypes differ."""
+    if len({term.dtype for term in terms}) > 1:
+        terms = [mg.astype(term, np.float64) for term in terms]
+    return terms[0] if len(terms) == 1 else mg.sum(mg.stack(terms))
 
 
 # ---- arguments that are tuples, lists and dicts of arrays
