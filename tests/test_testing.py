@@ -226,6 +226,8 @@ class TestReports:
             (lambda x: np.minimum(x, 6.0), lambda x: x < 6, [6.0], r"x\[0\] = 6.0: slope 1 below, 0 above"),
             (np.floor, lambda x: 0 * x, [2.0, 0.5], r"x\[0\] = 2.0: a jump"),
             (lambda x: np.where(x > 0, x, x + 1), lambda x: 0 * x + 1, [0.0, 2.0], r"x\[0\] = 0.0: a jump"),
+            (np.cbrt, lambda x: 1 + 0 * x, [0.0, 1.0], r"x\[0\] = 0.0: slope "),
+            (lambda x: np.sqrt(np.abs(x)), lambda x: 1 + 0 * x, [0.0], r"x\[0\] = 0.0: slope "),
             (np.sqrt, lambda x: 0.5 / np.sqrt(x + 1e-30), [0.0, 1.0], "not finite beside the inputs"),
             (
                 lambda x: np.where(np.arange(3000) == 2000, np.abs(x), x),
@@ -248,7 +250,7 @@ class TestReports:
         with pytest.raises(GradientError):
             check_gradients(np.abs, np.array([0.0, 1.0, 2.0]), vjp=lambda g, x: 5 * g * np.sign(x))
 
-    @pytest.mark.parametrize("function", [np.exp, np.cbrt, lambda x: np.abs(x) * x, lambda x: 1e8 + x * x])
+    @pytest.mark.parametrize("function", [np.exp, np.arctan, lambda x: np.abs(x) * x, lambda x: 1e8 + x * x])
     def test_where_there_is_a_derivative(self, function: Any) -> None:
         check_differentiable(function, np.array([0.3, -1e-9, 2.0, 0.0, 5e2]))
 

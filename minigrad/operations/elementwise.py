@@ -77,7 +77,8 @@ def _power_in_base(g: Tensor, y: Tensor, x: Any, n: Any) -> Tensor:
     # n xⁿ⁻¹; where n = 0 it is 0, also at x = 0, where the formula would give 0 · ∞.
     if isinstance(n, (int, float)):
         return g * 0.0 if n == 0 else g * (n * x ** (n - 1))
-    return g * (n * x ** where(n == 0, 1.0, n - 1))
+    # There the base is replaced, not the exponent: with that the derivative in n would go too.
+    return g * (n * where((n == 0) & (x == 0), 1.0, x) ** (n - 1))
 
 def _power_in_exponent(g: Tensor, y: Tensor, x: Any, n: Any) -> Tensor:
     # xⁿ ln x, which goes to 0 with x.

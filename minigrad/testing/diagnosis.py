@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.testing.differences import STEP, find_break, slope
+from minigrad.testing.differences import STEP, Break, changed, find_break, slope
 from minigrad.testing.failures import Element, GradientError, KinkError, at_index, table
 
 if TYPE_CHECKING:
@@ -53,15 +53,19 @@ def refuse_gradient(check: Check, position: int, elements: Sequence[Element], di
     raise GradientError("\n".join(lines) + f"\n\n{check.where()}")
 
 
-def refuse_break(check: Check, position: int, v: np.ndarray, size: np.ndarray, jump: bool) -> None:
+def refuse_break(check: Check, position: int, v: np.ndarray, size: np.ndarray, what: Break) -> None:
+    """Raise KinkError, with the elements at which the function breaks along v."""
+    is_kink = bool(np.isfinite(what.left))
     name, x = check.leaves[position].name, check.points[position]
 
     def bend(u: np.ndarray) -> float:
         sample = check.line(position, u).sample(STEP)
-        return 0.0 if sample is None else (sample.slope * 2 * STEP if jump else sample.bend / STEP)
+        if sample is None:
+            return 0.0
+        return sample.bend / STEP if is_kink else changed(sample)
 
-    what = "a jump" if jump else "a kink or a tie"
-    lines = [f"{check.name} has {what} at the inputs, so it has no derivative in {name} there"]
+    kind = "a jump" if what.jump else "a kink or a tie" if is_kink else "an infinite slope"
+    lines = [f"{check.name} has {kind} at the inputs, so it has no derivative in {name} there"]
     for index in worst(bend, v, size):
         u, stretch = np.zeros(v.shape), float(size[index])
         u[index] = stretch
@@ -101,7 +105,7 @@ def worst(error: Callable[[np.ndarray], float], v: np.ndarray, size: np.ndarray)
         u = np.zeros(v.size)
         u[chosen] = signed[chosen]
         found = abs(error(u.reshape(v.shape)))
-        return found if np.isfinite(found) else np.inf
+        return found if np.isfinite(found) else 0.0  # not known
 
     if len(able) <= MOST_SINGLY:
         errors = np.array([of(able[i : i + 1]) for i in range(len(able))])

@@ -51,11 +51,6 @@ class Slope:
     value: float
     error: float
     step: float
-    noise: float = 0.0  # what φ is off by, if it is more than rounding of its result
-
-    def cannot_see(self, slope: float) -> bool:
-        """Whether a slope would rise above the noise within less than the smallest step."""
-        return abs(slope) * STEPS[0] > self.noise > 0
 
 
 UNKNOWN = Slope(np.nan, np.inf, STEP)
@@ -63,7 +58,7 @@ UNKNOWN = Slope(np.nan, np.inf, STEP)
 
 @dataclass(frozen=True)
 class Break:
-    """A kink, with the slopes on its two sides, or a jump."""
+    """A kink, with the slopes on its two sides, which may be infinite, or a jump."""
 
     left: float
     right: float
@@ -114,8 +109,9 @@ class Line:
         largest = np.maximum(np.abs(right), np.abs(left))
         slopes = self.c * (right - left) / (2 * h)
         size = norm(self.c * largest)
-        # x + h v is rounded too, by a share of x that is, times the slope, a share of φ.
-        spacings = self.epsilon * size + EPSILON * norm(slopes)
+        # x + h v is rounded too, by a share of x: times the slope on its side, that is a share of φ.
+        steepest = norm(self.c * np.maximum(np.abs(rises), np.abs(falls))) / h
+        spacings = self.epsilon * size + EPSILON * steepest
         return Sample(
             step=h,
             slope=float(slopes.sum()),
@@ -135,19 +131,26 @@ def slope(samples: list[Sample]) -> Slope:
     best = UNKNOWN
     samples, noise = without_stairs(samples)
     noise = max(noise, measured_noise(samples))
-    unexplained = noise if noise > 1e3 * min((s.rounding for s in samples), default=0.0) else 0.0
     low, high = -np.inf, np.inf
-    for fine, coarse in pairwise(samples):
-        ratio = (coarse.step / fine.step) ** 2
-        change = (fine.slope - coarse.slope) / (ratio - 1)  # of order h², removed from the finer one
-        value = fine.slope + change
-        error = abs(change) + max(noise, fine.rounding, coarse.rounding) / fine.step
+    for fine, coarse, coarser in zip(samples, samples[1:], [*samples[2:], None], strict=False):
+        ratio = coarse.step / fine.step
+        change = fine.slope - coarse.slope
+        value, error = fine.slope, abs(change) / (ratio - 1)  # if it goes as h
+        if coarser is not None and is_quadratic(change, coarse.slope - coarser.slope, ratio):
+            value, error = value + change / (ratio**2 - 1), abs(change) / (ratio**2 - 1)
+        error += max(noise, fine.rounding, coarse.rounding) / fine.step
         low, high = max(low, value - error), min(high, value + error)
         if low > high:
             break
         if error < best.error:
-            best = Slope(value, error, fine.step, unexplained)
+            best = Slope(value, error, fine.step)
     return best
+
+
+def is_quadratic(change: float, next_change: float, ratio: float) -> bool:
+    """Whether the slope changes as h² from step to step, as it does if φ is smooth: then that can be removed.
+    (It goes as h at 0 in x |x|, say.)"""
+    return ratio**2 / 2 < next_change / change < ratio**2 * 2 if change else False
 
 
 def measured_noise(samples: list[Sample]) -> float:
@@ -174,7 +177,7 @@ def without_stairs(samples: list[Sample]) -> tuple[list[Sample], float]:
     most = max((sample.moved for sample in samples), default=0)
     start = next((k for k, sample in enumerate(samples) if 2 * sample.moved >= most), 0)
     beyond = samples[start : start + 4]
-    if start == 0 or len(beyond) < 4 or abs(beyond[2].bend) > abs(beyond[2].slope) * beyond[2].step:
+    if start == 0 or len(beyond) < 2 or all(abs(s.bend) > abs(s.slope) * s.step for s in beyond):
         return samples, 0.0
     return samples[start:], 4 * max(differs(fine, coarse) for fine, coarse in pairwise(beyond))
 
@@ -191,17 +194,32 @@ def changed(sample: Sample) -> float:
 def find_break(samples: list[Sample]) -> Break | None:
     """A kink or a jump exactly at t = 0.
 
-    As h shrinks, the bend of a smooth function vanishes as h², that of a kink as h; a jump stays.
+    As h shrinks, the bend of a smooth function vanishes as h², that of a kink as h; a jump stays. If a slope
+    or a bend/h grows without end, by a power of h, a side's slope is infinite.
     """
+    if len(samples) < 5:
+        return None
     seen = [s for s in samples if abs(s.slope) * 2 * s.step > VISIBLE * s.rounding]
-    if alike([s.slope * s.step for s in seen]):
+    if seen and seen[0].step < 1e-11 and alike([s.slope * s.step for s in seen]):
         return Break(np.nan, np.nan, jump=True)
+    if grows(seen, [s.slope for s in seen]):
+        return Break(-np.inf, np.inf, jump=False)
     seen = [s for s in samples if abs(s.bend) > VISIBLE * s.rounding]
     if run := alike([s.bend / s.step for s in seen]):
         clearest = seen[run // 2]  # less rounding than at its beginning, less curvature than at its end
         middle, half = clearest.slope, clearest.bend / clearest.step / 2
         return Break(middle - half, middle + half, jump=False)
+    if grows(seen, [s.bend / s.step for s in seen]):
+        return Break(-np.inf, np.inf, jump=False)
     return None
+
+
+def grows(seen: list[Sample], numbers: list[float]) -> bool:
+    """Whether numbers of the smallest samples grow by a power of h as it shrinks."""
+    if len(seen) < 6 or seen[0].step > 1e-10:
+        return False
+    ratios = [fine / coarse if coarse else 0.0 for fine, coarse in pairwise(numbers[:6])]
+    return min(ratios) > 1.1 and bool(alike(ratios))
 
 
 def alike(numbers: list[float]) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import weakref
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -72,6 +74,7 @@ def spelled(name: str, array: np.ndarray, given: Any = None) -> str:
         threshold=MOST_SHOWN,
         prefix=" " * len(f"  {name} = np.array("),
     )
+    values = re.sub(r"\b(nan|inf)\b", r"np.\1", values)
     dtype = "" if array.dtype == np.float64 else f", dtype=np.{array.dtype}"
     if 0 in array.shape:
         return f"{name} = np.empty({array.shape}{dtype})"
@@ -92,17 +95,20 @@ def _layout(array: np.ndarray) -> str:
 
 # ---- arrays that were drawn from a seed
 
-_made: dict[int, tuple[weakref.ref[np.ndarray], str]] = {}
+_made: dict[int, tuple[weakref.ref[np.ndarray], int, str]] = {}
 
 
 def remember(array: np.ndarray, call: str) -> np.ndarray:
     """Remember by which call an array can be made again, as long as it lives."""
     key = id(array)
-    _made[key] = (weakref.ref(array, lambda _: _made.pop(key, None)), call)
+    _made[key] = (weakref.ref(array, lambda _: _made.pop(key, None)), zlib.crc32(array.tobytes()), call)
     return array
 
 
 def made_by(array: Any) -> str:
-    """The call that makes the array again, or ''."""
-    reference, call = _made.get(id(array), (None, ""))
-    return call if reference is not None and reference() is array else ""
+    """The call that makes the array again, or '' if there is none or it has been written to since."""
+    if id(array) not in _made:
+        return ""
+    reference, checksum, call = _made[id(array)]
+    known = reference()
+    return call if known is array and zlib.crc32(known.tobytes()) == checksum else ""

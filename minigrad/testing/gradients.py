@@ -24,6 +24,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from minigrad.checks import check_choice, check_count, check_number
 from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.testing.comparison import Check
@@ -85,14 +87,14 @@ def check_gradients(
     check_count("directions", directions)
     check_count("seed", seed, low=0)
     if dtype is not None:
-        dtype = check_choice(
-            "dtype", getattr(dtype, "__name__", str(dtype)), ("float64", "float32", "float16")
-        )
+        try:
+            dtype = np.dtype(dtype).name
+        except TypeError:
+            dtype = str(dtype)
+        check_choice("dtype", dtype, ("float64", "float32", "float16"))
     if tolerance is not None:
         check_number("tolerance", tolerance, low=0.0, low_open=True)
-    for what, claimed in (("function", function), ("gradient", gradient), ("vjp", vjp), ("jvp", jvp)):
-        if not callable(claimed) and (claimed is not None or what == "function"):
-            raise ArgumentTypeError(f"{what} must be a function, got {type(claimed).__name__}")
+    check_functions(function, keywords, gradient=gradient, vjp=vjp, jvp=jvp)
     if gradient is not None and vjp is not None:
         raise ArgumentError("gradient and vjp must not both be given: the gradient is the vjp at g = 1")
     is_plain = not (gradient is None and vjp is None and jvp is None)
@@ -139,8 +141,20 @@ def check_differentiable(
     elements concerned, if it has a kink or a jump exactly there, or is not finite beside it. What
     rounding hides is not seen.
     """
+    check_functions(function, keywords)
     check_count("directions", directions)
     check_count("seed", seed, low=0)
     arguments = Arguments(function, inputs, with_respect_to, None)
     subject = Function(function, arguments, keywords or {}, None, None, None)
     Check(subject, name or function_name(function), None, seed).smooth(directions)
+
+
+def check_functions(function: Any, keywords: Any, **derivatives: Any) -> None:
+    """Raise ArgumentTypeError unless these can be called."""
+    for what, given in {"function": function, **derivatives}.items():
+        if not callable(given) and (given is not None or what == "function"):
+            raise ArgumentTypeError(f"{what} must be a function, got {type(given).__name__}")
+    if keywords is not None and not isinstance(keywords, Mapping):
+        raise ArgumentTypeError(
+            f"keywords must be a mapping of names to values, got {type(keywords).__name__}"
+        )

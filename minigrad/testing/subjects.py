@@ -7,7 +7,7 @@ An argument is an array or a number, or a tuple, list or dict of them. Its float
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -93,11 +93,13 @@ class Arguments:
         if chosen is None:
             return set(range(count))
         positions = set()
-        for one in chosen if isinstance(chosen, (list, tuple, set)) else [chosen]:
+        several = list(chosen) if isinstance(chosen, Iterable) and not isinstance(chosen, str) else [chosen]
+        for one in several or [()]:
+            is_position = isinstance(one, (int, np.integer)) and not isinstance(one, bool)
             if isinstance(one, str) and one in self.names:
                 positions.add(self.names.index(one))
-            elif isinstance(one, int) and not isinstance(one, bool) and -count <= one < count:
-                positions.add(one % count)
+            elif is_position and -count <= one < count:
+                positions.add(int(one) % count)
             else:
                 raise ArgumentError(
                     f"with_respect_to must name inputs, by position below {count} or as one of "
@@ -120,7 +122,9 @@ class Arguments:
         positions = sorted({leaf.argument for leaf in self.checked})
         count = len(self.inputs)
         parts = [result]
-        if _is_several(result) and not (count == 1 and _is_tree(self.inputs[0])):
+        tree = self.inputs[positions[0]] if len(positions) == 1 else None
+        is_several = _is_several(result) or (len(positions) > 1 and isinstance(result, list))
+        if is_several and not (_is_tree(tree) and _has_length_of(result, tree)):
             parts = [result[p] for p in positions] if len(result) == count else list(result)
         if len(parts) != len(positions):
             names = ", ".join(self.names[p] for p in positions)
@@ -160,6 +164,8 @@ class Function:
         """The outputs at these leaves."""
         result = self.function(*self.arguments.call(self.arguments.like_given(arrays)), **self.keywords)
         self.returns_tuple = _is_several(result)
+        if self.returns_tuple and not result:
+            raise ArgumentTypeError(f"function must return at least one array, got {result!r}")
         return [_real(output) for output in (result if self.returns_tuple else [result])]
 
     def reverse(self, arrays: Sequence[np.ndarray], cotangents: Sequence[np.ndarray]) -> list[Any]:
@@ -180,7 +186,7 @@ class Function:
         inputs = self.arguments.call(self.arguments.like_given(arrays))
         v = tuple(np.array(tangent) for tangent in tangents)
         result = self.jvp(v if len(v) > 1 else v[0], *inputs, **self.keywords)
-        return [_real(output) for output in (result if _is_several(result) else [result])]
+        return [_real(output, "jvp") for output in (result if _is_several(result) else [result])]
 
 
 class EngineFunction(Function):
@@ -215,8 +221,18 @@ class EngineFunction(Function):
         return leaves, [leaf for leaf in leaves if leaf.requires_grad]
 
     def _call(self, leaves: Sequence[mg.Tensor]) -> list[mg.Tensor]:
-        result = self.function(*self.arguments.call(leaves), **self.keywords)
+        try:
+            result = self.function(*self.arguments.call(leaves), **self.keywords)
+        except TypeError as error:
+            if isinstance(error, ArgumentTypeError) or any(map(_is_tensor, self.arguments.inputs)):
+                raise
+            raise ArgumentTypeError(
+                "function must take Tensors if none of gradient, vjp and jvp is given. To check a function "
+                f"of arrays, give its own. Called with Tensors it raised: {error}"
+            ) from error
         outputs = list(result) if isinstance(result, (tuple, list)) else [result]
+        if not outputs:
+            raise ArgumentTypeError(f"function must return at least one Tensor, got {result!r}")
         for output in outputs:
             if not isinstance(output, mg.Tensor):
                 raise ArgumentTypeError(
@@ -283,7 +299,14 @@ def is_array_like(value: Any) -> bool:
 
 
 def _is_tree(value: Any) -> bool:
-    return isinstance(value, (list, tuple, dict)) and not is_array_like(value)
+    """Whether it holds leaves and is none, nor a list of integers."""
+    return (
+        isinstance(value, (list, tuple, dict))
+        and any(
+            is_leaf(item) or _is_tree(item) for item in (value.values() if isinstance(value, dict) else value)
+        )
+        and not is_leaf(value)
+    )
 
 
 def _is_several(result: Any) -> bool:
@@ -297,7 +320,14 @@ def is_leaf(value: Any) -> bool:
         return True
     if hasattr(value, "dtype") and hasattr(value, "shape"):
         return np.dtype(value.dtype).kind in "fc"
-    return isinstance(value, list) and is_array_like(value) and np.asarray(value).dtype.kind == "f"
+    try:
+        return isinstance(value, list) and is_array_like(value) and np.asarray(value).dtype.kind == "f"
+    except ValueError:  # rows of unequal lengths: several arrays
+        return False
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, mg.Tensor)
 
 
 def leaves_of(tree: Any, name: str) -> Iterator[tuple[str, Any]]:
@@ -307,7 +337,7 @@ def leaves_of(tree: Any, name: str) -> Iterator[tuple[str, Any]]:
     elif isinstance(tree, dict):
         for key, value in tree.items():
             yield from leaves_of(value, f"{name}[{key!r}]")
-    elif isinstance(tree, (list, tuple)):
+    elif _is_tree(tree):
         for position, value in enumerate(tree):
             yield from leaves_of(value, f"{name}[{position}]")
 
@@ -318,7 +348,7 @@ def replaced(tree: Any, replacement: Iterator[Any]) -> Any:
         return next(replacement)
     if isinstance(tree, dict):
         return {key: replaced(value, replacement) for key, value in tree.items()}
-    if isinstance(tree, (list, tuple)) and not is_array_like(tree):
+    if _is_tree(tree):
         items = [replaced(value, replacement) for value in tree]
         return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
     return tree
@@ -347,12 +377,20 @@ def matched(tree: Any, result: Any, name: str, what: str) -> list[Any]:
     return found
 
 
-def _real(output: Any) -> np.ndarray:
-    """An output of a plain function as an array."""
+def _has_length_of(result: Any, tree: Any) -> bool:
+    return isinstance(tree, (list, tuple)) and len(result) == len(tree)
+
+
+class ComplexError(ArgumentTypeError):
+    """A function returned complex numbers, as NumPy's and Python's roots do outside of their domain."""
+
+
+def _real(output: Any, what: str = "function") -> np.ndarray:
+    """What a plain function, or its jvp, returned, as an array."""
     array = np.asarray(output if backend.find(output) is None else backend.to_numpy(output))
     if array.dtype.kind not in "fiub":
-        raise ArgumentTypeError(
-            f"function must return an array or a tuple of arrays of real numbers, got {_kind(output)}"
+        raise (ComplexError if array.dtype.kind == "c" else ArgumentTypeError)(
+            f"{what} must return an array or a tuple of arrays of real numbers, got {_kind(output)}"
         )
     return array if array.dtype.kind == "f" else array.astype(np.float64)
 
