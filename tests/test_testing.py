@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 import sys
@@ -659,3 +660,105 @@ except ImportError as error:
         assert all(getattr(minigrad.testing, name) for name in minigrad.testing.__all__)
         with pytest.raises(AttributeError, match="no attribute 'gradcheck'"):
             minigrad.testing.gradcheck  # noqa: B018
+
+
+def _himmelblau(x: Any) -> Any:
+    return (x[0] ** 2 + x[1] - 11) ** 2 + (x[0] + x[1] ** 2 - 7) ** 2
+
+
+STEEP = np.array([1.3, 0.4, -0.7])
+OF_SINES = np.array([np.pi, 1.0])
+BESIDE_BOUNDS = np.array([1.0, 0.0, 1e6])
+FAR = np.float32([1e5 + 0.5, 1e5 - 1.25, 1e5 + 2])
+BUFFER = np.empty(3)
+
+
+class TestWhereItOnceErred:
+    """Each stands for a kind that was found by trying: the claims are right, and times `factor` wrong."""
+
+    @pytest.mark.parametrize(
+        ("function", "vjp", "x"),
+        [
+            (lambda x: np.sum(x**2), lambda g, x: 2 * g * x + g * 1e-6, np.zeros(3)),
+            (lambda x: np.sum((x - 1) ** 2), lambda g, x: g * (2 * (x - 1) + 1), np.ones(3)),
+            (_himmelblau, lambda g, x: np.full(2, 1e-6), np.array([3.0, 2.0])),
+            (lambda x: np.sin(1e5 * x), lambda g, x: 2e5 * g * np.cos(1e5 * x), STEEP),
+            (np.sin, lambda g, x: g * np.cos(x) * np.array([1, -1]), OF_SINES),
+            (lambda x: x * 1, lambda g, x: g * np.where(x == 0, 3.0, 1.0), BESIDE_BOUNDS),
+            (np.sin, lambda g, x: 2 * g * np.cos(x), FAR),
+            (lambda x: np.multiply(x, 2, out=BUFFER), lambda g, x: 0 * g, STEEP),
+            (lambda x: np.maximum(x, 0), lambda g, x: g, np.array([-1e-3, -1.0, 2.0])),
+        ],
+    )
+    @pytest.mark.parametrize("seed", range(5))
+    def test_wrong_gradients(self, function: Any, vjp: Any, x: Any, seed: int) -> None:
+        with pytest.raises(GradientError):
+            check_gradients(function, x, vjp=vjp, seed=seed)
+
+    @pytest.mark.parametrize(
+        ("function", "vjp", "x"),
+        [
+            (_himmelblau, lambda g, x: np.zeros(2), np.array([3.0, 2.0])),
+            (lambda x: np.sum(np.maximum(x, 0) ** 2), lambda g, x: 2 * g * np.maximum(x, 0), np.zeros(2)),
+            (lambda x: x * np.abs(x), lambda g, x: 2 * g * np.abs(x), np.array([0.0, 1.0])),
+            (np.sin, lambda g, x: g * np.cos(x), FAR),
+            (np.tanh, lambda g, x: g * (1 - np.tanh(x) ** 2), np.float32([-5.920851, 9.0, 0.3])),
+            (
+                lambda x: float(np.tanh(x.astype(np.float32)).sum()),
+                lambda g, x: g * (1 - np.tanh(x) ** 2),
+                np.random.default_rng(0).normal(size=500),
+            ),
+            (lambda x: (x + 1e8) - 1e8, lambda g, x: g, STEEP),
+            (lambda x: np.multiply(x, 2, out=BUFFER), lambda g, x: 2 * g, STEEP),
+            (lambda x: np.nansum(x), lambda g, x: np.where(np.isnan(x), 0.0, g), np.array([np.nan, 1.0])),
+            (np.floor, lambda g, x: 0 * x, np.array([1.0001, 0.7])),
+            (lambda x: np.array([math.log(x[0])]), lambda g, x: g / x, np.array([1e-9])),
+            (lambda x: np.array([math.exp(x[0])]), lambda g, x: g * np.exp(x), np.array([709.0])),
+            (lambda x: float(x[0]) ** 0.5, lambda g, x: 0.5 * g / np.sqrt(x), np.array([1e-8])),
+        ],
+    )
+    @pytest.mark.parametrize("seed", range(5))
+    def test_right_gradients(self, function: Any, vjp: Any, x: Any, seed: int) -> None:
+        check_gradients(function, x, vjp=vjp, seed=seed)
+
+    def test_what_is_not_finite(self) -> None:
+        for jvp in (lambda v, x: np.full(3, np.nan), lambda v, x: 2 * x * v * np.array([1, 1, np.inf])):
+            with pytest.raises(GradientError, match="jvp returned"):
+                check_gradients(lambda x: x**2, STEEP, jvp=jvp)
+        with np.errstate(all="ignore"), pytest.raises(GradientError, match="nan"):
+            check_gradients(
+                lambda x: (1 / x).sum(dtype=float),
+                np.array([1e-3] * 3 + [1, 2], np.float16),
+                gradient=lambda x: np.where(np.arange(5) == 3, np.nan, -1 / x.astype(float) ** 2).astype(
+                    "f2"
+                ),
+            )
+
+    def test_slips_are_answered(self) -> None:
+        x, W, b = STEEP, np.ones((3, 2)), np.ones(2)
+        with pytest.raises(ArgumentTypeError, match="function must take Tensors if none of gradient"):
+            check_gradients(lambda x: np.sum(x**2), x)
+        check_gradients(
+            lambda p, y: np.sum(p[0]) * np.sum(p[1]), [W, b], np.arange(2),
+            gradient=lambda p, y: [0 * W + p[1].sum(), 0 * b + p[0].sum()],
+        )  # fmt: skip
+        check_gradients(lambda a, b: a * b, 2.0, 3.0, gradient=lambda a, b: [b, a])
+        check_gradients(np.sum, x.astype(">f8"), gradient=lambda x: np.ones_like(x))
+        with pytest.raises(ArgumentTypeError, match="function must return at least one array"):
+            check_gradients(lambda x: (), x, vjp=lambda g, x: x)
+        with pytest.raises(ArgumentError, match="function must return the same shapes"):
+            check_gradients(lambda x: x[x > 0.4], x, vjp=lambda g, x: x)
+        with pytest.raises(ArgumentTypeError, match="keywords must be a mapping"):
+            check_gradients(np.sum, x, gradient=np.ones_like, keywords=3)  # type: ignore[arg-type]
+        with pytest.raises(ArgumentTypeError, match="function must be a function"):
+            check_differentiable(3, x)  # type: ignore[arg-type]
+        for chosen in (np.int64(0), range(1)):
+            check_gradients(np.sum, x, gradient=np.ones_like, with_respect_to=chosen)
+        for dtype in (float, "f4", np.dtype("f2")):
+            check_gradients(np.sum, x, gradient=np.ones_like, dtype=dtype)
+
+    def test_a_drawn_array_that_was_written_to_is_not_called_drawn(self) -> None:
+        drawn = find(arrays(3, layouts=["C"]), lambda x: True, settings=QUIET)
+        drawn[0] = 7.0
+        with pytest.raises(GradientError, match=r"a = np.array\(\[ ?7"):
+            check_gradients(np.sum, drawn, gradient=lambda x: 2 * x)

@@ -177,9 +177,15 @@ def without_stairs(samples: list[Sample]) -> tuple[list[Sample], float]:
     most = max((sample.moved for sample in samples), default=0)
     start = next((k for k, sample in enumerate(samples) if 2 * sample.moved >= most), 0)
     beyond = samples[start : start + 4]
-    if start == 0 or len(beyond) < 2 or all(abs(s.bend) > abs(s.slope) * s.step for s in beyond):
+    if start == 0 or len(beyond) < 2 or all(is_one_sided(sample) for sample in beyond):
         return samples, 0.0
     return samples[start:], 4 * max(differs(fine, coarse) for fine, coarse in pairwise(beyond))
+
+
+def is_one_sided(sample: Sample) -> bool:
+    """Whether φ moves on one side of 0 alone: what it rises by is then both its slope and its bend."""
+    rise = 2 * abs(sample.slope) * sample.step
+    return abs(abs(sample.bend) - rise) < 0.1 * rise
 
 
 def differs(fine: Sample, coarse: Sample) -> float:
