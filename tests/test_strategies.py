@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 import minigrad as mg
 from minigrad.errors import ArgumentError
 from minigrad.testing import (
+    GradientError,
+    array_from_seed,
     arrays,
     away_from,
     broadcastable_arrays,
+    check_gradients,
     class_labels,
     distinct_arrays,
     networks,
@@ -97,3 +100,79 @@ class TestStrategies:
         leaves = [mg.Tensor(x, requires_grad=True) for x in inputs]
         for gradient, x in zip(mg.grad(network(*leaves), leaves, gradient=cotangent), inputs, strict=True):
             assert gradient.shape == x.shape
+
+    @pytest.mark.parametrize(
+        "what",
+        [
+            lambda x: (x == 0).any(),
+            lambda x: (np.signbit(x) & (x == 0)).any(),
+            lambda x: (np.abs(x) == 1).any(),
+            lambda x: (x == 10).any(),
+            lambda x: (x == np.nextafter(-10, 0)).any(),
+            lambda x: ((np.abs(x) < 1e-100) & (x != 0)).any(),
+            lambda x: (x > 6).any(),
+        ],
+    )
+    def test_special_numbers_are_drawn(self, what: Any) -> None:
+        find(arrays(3), what, settings=QUIET)
+
+    def test_what_it_finds_where_even_numbers_would_not(self) -> None:
+        relu6 = lambda x: np.clip(x, 0, 6)  # noqa: E731
+        length = lambda x: np.sqrt(np.sum(x * x))  # noqa: E731
+        kinks = away_from((0.0, 6.0), 2, layouts=["C"])
+        with pytest.raises(GradientError):  # wrong above 6
+
+            @settings(database=None, derandomize=True, report_multiple_bugs=False)
+            @given(kinks)
+            def _(x: np.ndarray) -> None:
+                check_gradients(relu6, x, vjp=lambda g, x: g * (x > 0))
+
+            _()
+        with np.errstate(all="ignore"), pytest.raises(AssertionError):  # NaN at 0
+
+            @settings(database=None, derandomize=True, report_multiple_bugs=False)
+            @given(arrays(1, layouts=["C"]))
+            def _(x: np.ndarray) -> None:
+                check_gradients(length, x, gradient=lambda x: x / length(x))
+
+            _()
+
+    @given(st.data(), st.sampled_from([np.float16, np.float32, np.float64]))
+    def test_what_was_drawn_is_made_again(self, data: Any, dtype: Any) -> None:
+        from minigrad.testing.failures import made_by
+
+        drawn = data.draw(
+            away_from((0.5, -3.0), dtype=dtype, low=-5.0, high=7.0) | distinct_arrays(dtype=dtype)
+        )
+        again = eval(made_by(drawn), {"np": np, "array_from_seed": array_from_seed})
+        np.testing.assert_array_equal(again, drawn)
+        assert (again.dtype, again.strides, again.flags.writeable) == (
+            drawn.dtype,
+            drawn.strides,
+            drawn.flags.writeable,
+        )
+
+    @given(away_from((1.0, 8.0), margin=0.05, dtype=np.float16, low=-1.0, high=9.0))
+    def test_kinks_keep_their_distance_in_a_short_dtype(self, x: np.ndarray) -> None:
+        for kink in (1.0, 8.0):
+            assert (np.abs(x.astype(float) - kink) >= 0.05 - 1e-12).all()
+
+    def test_shapes_and_elements_as_hypothesis_gives_them(self) -> None:
+        for shape in (3, np.int64(3), [3], (3,), st.just((3,)), st.just(3)):
+            assert find(arrays(shape), lambda x: True, settings=QUIET).shape == (3,)
+        chosen = find(arrays(2, elements=st.floats(5, 6)), lambda x: True, settings=QUIET)
+        assert ((chosen >= 5) & (chosen <= 6)).all()
+        for wrong, message in (
+            (lambda: arrays(np.float32, 3), "positional"),  # type: ignore[misc]
+            (lambda: arrays(np.float32), r"arrays\(3, dtype=np.float32\)"),
+            (lambda: arrays(3, elements=2.0), "elements must be a strategy"),
+            (lambda: arrays(3, dtype=int), "dtype must be a floating-point type"),
+            (lambda: arrays(3, layouts=["D"]), "layouts must be one of"),
+            (lambda: away_from(0.0), "kinks must be a list of numbers"),
+            (lambda: away_from([np.nan]), "kinks must be a finite number"),
+            (lambda: arrays(3, dtype=np.float16, high=70000.0), "range of float16"),
+            (lambda: arrays(3, low=-1e308, high=1e308), "range of float64"),
+            (lambda: array_from_seed(0, (2,), layout="broadcast", repeated=5), "repeated must be an axis"),
+        ):
+            with pytest.raises((TypeError, ValueError), match=message):
+                wrong()

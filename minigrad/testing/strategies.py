@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -76,6 +76,9 @@ def array_from_seed(
     check_choice("numbers", numbers, KINDS)
     check_choice("layout", layout, LAYOUTS)
     shape, dtype = as_shape(shape), float_type(dtype)
+    pieces = _pieces(kinks, margin, low, high, dtype)
+    if layout == "broadcast" and not 0 <= repeated < max(len(shape), 1):
+        raise ArgumentError(f"repeated must be an axis of shape {shape}, got {repeated}")
     random = np.random.default_rng(seed)
     full = shape
     if layout == "broadcast" and shape:
@@ -83,12 +86,9 @@ def array_from_seed(
     if numbers == "distinct":
         array = _distinct(random, shape, dtype, low, high)
     else:
-        pieces = _pieces(sorted(kinks), margin, low, high)
         array = _spread(random, shape, pieces)
         if numbers == "special":
             array = _mixed(random, array, pieces, dtype)
-        # What is rounded to a shorter dtype stays within the bounds in that dtype.
-        array = array.astype(dtype).clip(dtype.type(low), dtype.type(high))
     array = np.asarray(array, dtype)
     if layout == "broadcast" and full:
         return np.broadcast_to(array, full)
@@ -156,10 +156,16 @@ def in_layout(array: np.ndarray, layout: str) -> np.ndarray:
     return array
 
 
-@st.composite
 def _from_seed(
-    draw: st.DrawFn, shape: Any, numbers: Sequence[str], layouts: Sequence[str], given: Any
-) -> Any:
+    shape: Any, numbers: Sequence[str], layouts: Sequence[str], given: Any
+) -> st.SearchStrategy[np.ndarray]:
+    for layout in layouts:
+        check_choice("layouts", layout, LAYOUTS)
+    return _drawn(shape, numbers, tuple(layouts), given)
+
+
+@st.composite
+def _drawn(draw: st.DrawFn, shape: Any, numbers: Sequence[str], layouts: Sequence[str], given: Any) -> Any:
     shape = as_shape(draw(shape) if isinstance(shape, st.SearchStrategy) else shape)
     options = dict(given)
     if (chosen := draw(st.sampled_from(numbers))) != "ordinary":
@@ -211,8 +217,9 @@ def away_from(
     layouts: Sequence[str] = LAYOUTS,
 ) -> st.SearchStrategy[np.ndarray]:
     """Arrays of numbers from low to high, none of them within `margin` of a kink."""
-    kinks, dtype = [check_number("kinks", kink) for kink in kinks], float_type(dtype)
-    _pieces(sorted(kinks), margin, low, high)
+    dtype = float_type(dtype)
+    _pieces(kinks, margin, low, high, dtype)
+    kinks = [float(kink) for kink in kinks]
     if kinks and margin < 4 * float(np.finfo(dtype).eps) * max(map(abs, kinks)):
         raise ArgumentError(f"margin must be more than {dtype} rounds away, got {margin}")
     given = _not_default(dtype, low, high)
@@ -233,8 +240,7 @@ def distinct_arrays(
 ) -> st.SearchStrategy[np.ndarray]:
     """Arrays whose elements all differ, in any layout but a broadcast one: evenly spaced, in random
     order, so that there are no ties for max or maxout."""
-    check_number("low", low)
-    check_number("high", high, low=low)
+    _pieces((), 0.0, low, high, float_type(dtype))
     return _from_seed(
         _shape_or_strategy(shape), KINDS[2:], layouts, _not_default(float_type(dtype), low, high)
     )
@@ -250,23 +256,40 @@ def _not_default(dtype: np.dtype[Any], low: float, high: float) -> dict[str, Any
     return options
 
 
-def _pieces(kinks: list[float], margin: float, low: float, high: float) -> list[tuple[float, float]]:
-    """The intervals between low and high that keep their distance from every kink."""
+def _pieces(
+    kinks: Sequence[float], margin: float, low: float, high: float, dtype: np.dtype[Any]
+) -> list[tuple[float, float]]:
+    """The intervals between low and high that keep their distance from every kink. Their ends are numbers of
+    the dtype, so that what lies between them stays there when it is rounded."""
     check_number("low", low)
     check_number("high", high, low=low)
     check_number("margin", margin, low=0.0)
-    if low == high and not kinks:
-        return [(low, high)]
+    if not isinstance(kinks, Iterable) or isinstance(kinks, str):
+        raise ArgumentTypeError(f"kinks must be a list of numbers, got {kinks!r}")
+    if max(-low, high, high - low) > float(np.finfo(dtype).max):
+        raise ArgumentError(f"low and high must lie within the range of {dtype}, got {low} and {high}")
+    starts, ends = [low], []
+    for kink in sorted(check_number("kinks", kink) for kink in kinks):
+        starts.append(max(starts[-1], kink + margin))
+        ends.append(min(high, kink - margin))
     pieces = []
-    for kink in kinks:
-        if min(high, kink - margin) > low:
-            pieces.append((low, min(high, kink - margin)))
-        low = max(low, kink + margin)
-    if high > low:
-        pieces.append((low, high))
+    for left, right in zip(starts, [*ends, high], strict=True):
+        inner = _inside(left, right, dtype)
+        if inner is not None and (left < right or not ends):
+            pieces.append(inner)
     if not pieces:
-        raise ArgumentError(f"kinks leave nothing between low and high: {kinks} with margin {margin}")
+        raise ArgumentError(f"kinks leave nothing between low and high: {list(kinks)} with margin {margin}")
     return pieces
+
+
+def _inside(left: float, right: float, dtype: np.dtype[Any]) -> tuple[float, float] | None:
+    """The interval from the least to the greatest number of the dtype within."""
+    least, greatest = dtype.type(left), dtype.type(right)
+    if float(least) < left:
+        least = np.nextafter(least, dtype.type(np.inf))
+    if float(greatest) > right:
+        greatest = np.nextafter(greatest, dtype.type(-np.inf))
+    return (float(least), float(greatest)) if least <= greatest else None
 
 
 def float_type(dtype: Any) -> np.dtype[Any]:
