@@ -133,8 +133,8 @@ class Check:
         """A place close by: each element moved by about that share of its size."""
         random = np.random.default_rng(self.seed)
         return [
-            x + share * random.uniform(-1, 1, x.shape) * np.maximum(np.abs(x), LEAST_SIZE)
-            for x in self.points
+            x + share * random.choice([-1, 1], x.shape) * random.uniform(0.5, 1, x.shape) * sizes[0]
+            for x, sizes in zip(self.points, self.sizes, strict=True)
         ]
 
     def cotangent(self, outputs: Sequence[np.ndarray]) -> np.ndarray:
@@ -155,10 +155,11 @@ class Check:
         c[c == 0] = 1 / 64
         sizes = np.abs(self.middle)
         if sizes.max(initial=0.0) > 10 * sizes.min(initial=np.inf):
-            far, near = (
+            far, *nearer = (
                 np.abs(self.value_beside(self.beside(share)) - self.middle)
-                for share in (1e-3, 4 * EPSILON[8])
+                for share in (1e-3, 4 * EPSILON[8], 8 * EPSILON[8], 16 * EPSILON[8])
             )
+            near = np.maximum.reduce(nearer)
             # An output that is 0 but for rounding (sin π) has the size of what it changes by.
             own = np.maximum(sizes, 1e3 * far)
             moving = np.sort(own[far > 0])
@@ -166,7 +167,10 @@ class Check:
             c *= power_of_two(usual, np.maximum(own, usual))
             # Of one that a rounding of the inputs changes as much as anything does (sin at 10⁶⁰, say) nothing
             # can be seen.
-            c[(near > 0.01 * far) & (near > 1e3 * self.epsilon * sizes)] = 0.0
+            unseen = (near > 0.01 * far) & (near > 1e3 * self.epsilon * sizes)
+            if unseen.any():
+                self.see_that_the_value_repeats()
+            c[unseen] = 0.0
         for y in outputs:
             most = float(np.finfo(y.dtype).max) ** 0.4
             if (largest := sizes.max(initial=0.0)) > most:
@@ -347,10 +351,7 @@ class Check:
         return View(v, samples, found, claimed, allowed, judged)
 
     def compare_with_care(self, position: int, claim: Any, z: np.ndarray, least: float) -> bool:
-        if not np.array_equal(self.value(self.points), self.middle):
-            raise GradientError(
-                f"{self.name} gives another value for the same inputs: fix its seed\n\n{self.where()}"
-            )
+        self.see_that_the_value_repeats()
         sizes = self.sizes[position]
         views = [self.view(position, claim, z, size, least) for size in sizes]
         # Tiny elements are moved too far if all are moved together: hypot at 10⁻¹⁷⁰ has a kink from there.
@@ -404,6 +405,12 @@ class Check:
         # Among each other, without the outermost: if they agree, and the one in question differs, that is
         # no rounding but a rule of its own for this place.
         return 3 * (slopes[-2] - slopes[1])
+
+    def see_that_the_value_repeats(self) -> None:
+        if not np.array_equal(self.value(self.points), self.middle):
+            raise GradientError(
+                f"{self.name} gives another value for the same inputs: fix its seed\n\n{self.where()}"
+            )
 
     def see_that_the_gradient_repeats(self) -> None:
         first, second = (

@@ -206,7 +206,7 @@ def find_break(samples: list[Sample]) -> Break | None:
     if len(samples) < 5:
         return None
     seen = [s for s in samples if abs(s.slope) * 2 * s.step > VISIBLE * s.rounding]
-    if seen and seen[0].step < 1e-11 and alike([s.slope * s.step for s in seen]):
+    if seen and seen[0].step < 1e-11 and alike([s.slope * s.step for s in seen]) >= 8:
         return Break(np.nan, np.nan, jump=True)
     if grows(seen, [s.slope for s in seen]):
         return Break(-np.inf, np.inf, jump=False)
