@@ -227,8 +227,8 @@ class TestReports:
             (lambda x: np.minimum(x, 6.0), lambda x: x < 6, [6.0], r"x\[0\] = 6.0: slope 1 below, 0 above"),
             (np.floor, lambda x: 0 * x, [2.0, 0.5], r"x\[0\] = 2.0: a jump"),
             (lambda x: np.where(x > 0, x, x + 1), lambda x: 0 * x + 1, [0.0, 2.0], r"x\[0\] = 0.0: a jump"),
-            (np.cbrt, lambda x: 1 + 0 * x, [0.0, 1.0], r"x\[0\] = 0.0: slope "),
-            (lambda x: np.sqrt(np.abs(x)), lambda x: 1 + 0 * x, [0.0], r"x\[0\] = 0.0: slope "),
+            (np.cbrt, lambda x: 1 + 0 * x, [0.0], r"x\[0\] = 0.0: an infinite slope"),
+            (lambda x: np.sqrt(np.abs(x)), lambda x: 1 + 0 * x, [0.0], r"x\[0\] = 0.0: an infinite slope"),
             (np.sqrt, lambda x: 0.5 / np.sqrt(x + 1e-30), [0.0, 1.0], "not finite beside the inputs"),
             (
                 lambda x: np.where(np.arange(3000) == 2000, np.abs(x), x),

@@ -58,11 +58,16 @@ UNKNOWN = Slope(np.nan, np.inf, STEP)
 
 @dataclass(frozen=True)
 class Break:
-    """A kink, with the slopes on its two sides, which may be infinite, or a jump."""
+    """A kink, with the slopes on its two sides; a jump; or an infinite slope, then from −∞ to ∞."""
 
     left: float
     right: float
     jump: bool
+
+    @property
+    def is_kink(self) -> bool:
+        """Whether it has a slope on either side."""
+        return math.isfinite(self.left)
 
     def allows(self, slope: float, error: float) -> bool:
         """Whether somebody might call this the slope here: at a kink what lies between the two sides'."""
@@ -127,23 +132,44 @@ class Line:
 
 
 def slope(samples: list[Sample]) -> Slope:
+    """The slope, and what it may be off by."""
+    samples, stairs = without_stairs(samples)
+    return sharpest(samples, max(stairs, measured_noise(samples)))
+
+
+def other_slopes(samples: list[Sample]) -> list[Slope]:
+    """What the slope is if the noise is another than `slope` takes it for.
+
+    In x (1 − cos x) at 10⁻⁴ one factor moves in stairs and the other smoothly: small steps see a slope that
+    looks exact and is that of one factor alone. In sin x at 10¹¹ it is the large steps that see nothing. The
+    two cannot be told apart from outside.
+    """
+    found, stairs = without_stairs(samples)
+    noise = max(stairs, measured_noise(found))
+    least = min((sample.rounding for sample in found), default=0.0)
+    return [
+        sharpest(found, other)
+        for other in (noise_beyond(found), *([] if stairs else [0.0]))
+        if max(other, least) > 10 * noise or 10 * max(other, least) < noise
+    ]
+
+
+def sharpest(samples: list[Sample], noise: float) -> Slope:
     """The slope with the least bound on its error among those that no smaller step contradicts."""
     best = UNKNOWN
-    samples, noise = without_stairs(samples)
-    noise = max(noise, measured_noise(samples))
     low, high = -np.inf, np.inf
     for fine, coarse, coarser in zip(samples, samples[1:], [*samples[2:], None], strict=False):
         ratio = coarse.step / fine.step
         change = fine.slope - coarse.slope
-        value, error = fine.slope, abs(change) / (ratio - 1)  # if it goes as h
+        value, error = fine.slope, abs(change) / (ratio - 1)  # if the error goes as h
         if coarser is not None and is_quadratic(change, coarse.slope - coarser.slope, ratio):
             value, error = value + change / (ratio**2 - 1), abs(change) / (ratio**2 - 1)
         error += max(noise, fine.rounding, coarse.rounding) / fine.step
         low, high = max(low, value - error), min(high, value + error)
         if low > high:
             break
-        if error < best.error:
-            best = Slope(value, error, fine.step)
+        if 3 * error < best.error:
+            best = Slope(value, 3 * error, fine.step)  # it may just miss all the others
     return best
 
 
@@ -165,6 +191,24 @@ def measured_noise(samples: list[Sample]) -> float:
     noise = 8 * float(np.median([differs(fine, coarse) for fine, coarse in pairwise(samples[:6])]))
     widest = max(changed(sample) for sample in samples)
     return np.inf if noise > max(0.15 * widest, 1e-3 * samples[0].size) else noise
+
+
+def noise_beyond(samples: list[Sample]) -> float:
+    """Noise that appears only under larger steps; 0 if there is none.
+
+    Where the slope begins to change by much more than before, and by more than rounding explains, it and the
+    bend then stay of one size for some steps. Truncation would grow, and so would the bend of a kink that was
+    stepped over.
+    """
+    pairs = list(pairwise(samples))
+    gaps = [abs(fine.slope - coarse.slope) * fine.step for fine, coarse in pairs]
+    for k in range(len(pairs) - 5):
+        if gaps[k] > max(100 * pairs[k][0].rounding, 3 * max(gaps[:k], default=0.0)):
+            bends = [abs(fine.bend) / 2 for fine, _ in pairs[k : k + 6]]
+            largest = max(*gaps[k : k + 6], *bends)
+            if largest < 20 * gaps[k]:
+                return 3 * largest
+    return 0.0
 
 
 def without_stairs(samples: list[Sample]) -> tuple[list[Sample], float]:
@@ -206,7 +250,7 @@ def find_break(samples: list[Sample]) -> Break | None:
     if len(samples) < 5:
         return None
     seen = [s for s in samples if abs(s.slope) * 2 * s.step > VISIBLE * s.rounding]
-    if seen and seen[0].step < 1e-11 and alike([s.slope * s.step for s in seen]) >= 8:
+    if seen and seen[0].step < 1e-11 and alike([s.slope * s.step for s in seen]) >= 12:
         return Break(np.nan, np.nan, jump=True)
     if grows(seen, [s.slope for s in seen]):
         return Break(-np.inf, np.inf, jump=False)

@@ -122,7 +122,7 @@ def check_gradients(
         check_gradients(
             subject.slope(check.cotangents, check.random), *inputs, with_respect_to=with_respect_to,
             order=order - 1, dtype=dtype, directions=directions, exact=exact, strict=strict,
-            tolerance=tolerance, seed=seed + 1, name=f"the gradient of {check.name}",
+            tolerance=tolerance, seed=seed, name=f"the gradient of {check.name}",
         )  # fmt: skip
 
 

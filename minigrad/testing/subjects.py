@@ -246,6 +246,8 @@ class EngineFunction(Function):
         outputs = self._call(leaves)
         if len(outputs) == 1:
             return outputs[0], self.library.asarray(cotangents[0].astype(outputs[0].dtype))
+        if not any(y.dtype.kind == "f" for y in outputs):
+            return mg.Tensor(0.0), None
         terms = [
             mg.sum(y * self.library.asarray(c.astype(y.dtype)))
             for y, c in zip(outputs, cotangents, strict=True)
@@ -359,7 +361,9 @@ def matched(tree: Any, result: Any, name: str, what: str) -> list[Any]:
     if is_leaf(tree):
         return [result]
     found: list[Any] = []
-    if isinstance(tree, dict) and any(True for _ in leaves_of(tree, "")):
+    if not any(True for _ in leaves_of(tree, "")):
+        return found  # whatever stands there
+    if isinstance(tree, dict):
         for key, value in tree.items():
             if any(True for _ in leaves_of(value, "")):
                 if not isinstance(result, Mapping) or key not in result:
@@ -367,7 +371,7 @@ def matched(tree: Any, result: Any, name: str, what: str) -> list[Any]:
                         f"{what} must return a dict with {key!r} for {name}, got {_kind(result)}"
                     )
                 found += matched(value, result[key], f"{name}[{key!r}]", what)
-    elif isinstance(tree, (list, tuple)):
+    else:
         if not isinstance(result, (list, tuple)) or len(result) != len(tree):
             raise ArgumentError(
                 f"{what} must return a tuple of {len(tree)} gradients for {name}, got {_kind(result)}"
