@@ -673,6 +673,15 @@ FAR = np.float32([1e5 + 0.5, 1e5 - 1.25, 1e5 + 2])
 BUFFER = np.empty(3)
 
 
+def _gelu(x: Any) -> Any:
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+def _gelu_vjp(g: Any, x: Any) -> Any:
+    t = np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))
+    return g * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * np.sqrt(2 / np.pi) * (1 + 3 * 0.044715 * x**2))
+
+
 class TestWhereItOnceErred:
     """Each stands for a kind that was found by trying: the claims are right, and times `factor` wrong."""
 
@@ -714,6 +723,13 @@ class TestWhereItOnceErred:
             (np.floor, lambda g, x: 0 * x, np.array([1.0001, 0.7])),
             (lambda x: np.array([math.log(x[0])]), lambda g, x: g / x, np.array([1e-9])),
             (lambda x: np.array([math.exp(x[0])]), lambda g, x: g * np.exp(x), np.array([709.0])),
+            (_gelu, _gelu_vjp, np.full(5, -5.0)),
+            (
+                lambda x: x * (1 - np.cos(x)),
+                lambda g, x: g * (1 - np.cos(x) + x * np.sin(x)),
+                np.array([1e-4]),
+            ),
+            (np.sqrt, lambda g, x: g * 0.5 / np.sqrt(x), np.array([1e-6, 100.0])),
             (lambda x: float(x[0]) ** 0.5, lambda g, x: 0.5 * g / np.sqrt(x), np.array([1e-8])),
         ],
     )
@@ -721,7 +737,23 @@ class TestWhereItOnceErred:
     def test_right_gradients(self, function: Any, vjp: Any, x: Any, seed: int) -> None:
         check_gradients(function, x, vjp=vjp, seed=seed)
 
+    @pytest.mark.parametrize("seed", range(5))
+    def test_kinks_in_several_elements(self, seed: int) -> None:
+        for n in (2, 5, 20):
+            with pytest.raises(KinkError, match="slope 0 below, 1 above"):
+                check_gradients(
+                    lambda x: np.maximum(x, 0), np.zeros(n), vjp=lambda g, x: g * (x > 0), seed=seed
+                )
+        with pytest.raises(GradientError):
+            check_gradients(_gelu, np.full(5, -5.0), vjp=lambda g, x: -2 * _gelu_vjp(g, x), seed=seed)
+
     def test_what_is_not_finite(self) -> None:
+        x = np.full(600, 1e-30, np.float32)
+        x[590:] = 1.0
+        with np.errstate(all="ignore"), pytest.raises(GradientError, match="inf"):
+            check_gradients(
+                lambda x: (1 / x).sum(dtype=float), x, gradient=lambda x: np.full(600, -np.inf, np.float32)
+            )
         for jvp in (lambda v, x: np.full(3, np.nan), lambda v, x: 2 * x * v * np.array([1, 1, np.inf])):
             with pytest.raises(GradientError, match="jvp returned"):
                 check_gradients(lambda x: x**2, STEEP, jvp=jvp)
