@@ -36,6 +36,7 @@ EPSILON = {n: float(np.finfo(f"f{n}").eps) for n in TOLERANCE}
 LEAST_SIZE = 1e-2
 # So many infinite elements are looked at one by one, drawn at random if there are more.
 MOST_INFINITE = 512
+SALT = 1412_6572  # the paper's number on arXiv
 
 
 class Reverse:
@@ -100,11 +101,11 @@ class Check:
         # What the derivative sees, to the bit, in float64.
         self.points = [x.astype(np.float64, order="C") for x in self.given]
         self.sizes = [sizes_of(x) for x in self.points]
-        self.random = np.random.default_rng([seed, 1412_6572])  # not what a test drew from its seed
+        self.random = np.random.default_rng([seed, SALT])  # not what a test drew from its seed
         self.tolerance = tolerance or max(TOLERANCE[self.given[i].dtype.itemsize] for i in self.checked)
         self.undecided: list[str] = []
         self.exact = False
-        self.beyond: list[Any] = [False] * len(self.given)
+        self.beyond = [np.zeros(x.shape, bool) for x in self.given]  # infinite gradients that are right
         outputs = self.unchanged(lambda: subject.value(self.given), "function")
         is_double = all(x.dtype == np.float64 for x in self.given)
         doubles = outputs if is_double else subject.value(self.points)
@@ -140,7 +141,7 @@ class Check:
 
     def beside(self, share: float = 1e-3) -> list[np.ndarray]:
         """A place close by: each element moved by about that share of its size."""
-        random = np.random.default_rng(self.seed)
+        random = np.random.default_rng(self.seed)  # a fresh one: each share goes the same way
         return [
             x + share * random.choice([-1, 1], x.shape) * random.uniform(0.5, 1, x.shape) * sizes[0]
             for x, sizes in zip(self.points, self.sizes, strict=True)
@@ -287,27 +288,27 @@ class Check:
                 default=0.0,
             )
             for index in np.ndindex(x.shape):
-                if np.any(self.beyond[position]) and self.beyond[position][index]:
-                    continue
-                judged &= self.compare(position, claim, one_element(x, index), least)
+                if not self.beyond[position][index]:
+                    judged &= self.compare(position, claim, one_element(x, index), least)
         else:
             for _ in range(directions):
-                z = self.random.normal(size=x.shape)
-                z = np.where(self.beyond[position], 0.0, z) if np.any(self.beyond[position]) else z
-                judged &= not z.any() or self.compare(position, claim, z / norm(z), 0.0)
+                judged &= self.compare_at_random(position, claim, ~self.beyond[position])
             small = self.sizes[position][0] < 1e-3 * self.sizes[position][0].max()
             if small.any():  # beside large ones they do not show
-                z = np.where(
-                    small & ~np.asarray(self.beyond[position]), self.random.normal(size=x.shape), 0.0
-                )
-                judged &= not z.any() or self.compare(position, claim, z / norm(z), 0.0)
+                judged &= self.compare_at_random(position, claim, small & ~self.beyond[position])
         if not judged:
             self.undecided.append(self.leaves[position].name)
+
+    def compare_at_random(self, position: int, claim: Any, able: np.ndarray) -> bool:
+        """Compare along a random direction of these elements."""
+        z = np.where(able, self.random.normal(size=able.shape), 0.0)
+        return not z.any() or self.compare(position, claim, z / norm(z), 0.0)
 
     def compare(self, position: int, claim: Any, z: np.ndarray, least: float) -> bool:
         """Compare along z, stretched to the elements' sizes; returns whether the claim could be judged.
 
-        Two evaluations settle most; a few steps more, if rounding is too large; else all steps.
+        Two evaluations settle most; a few steps more, if rounding is too large; else all steps. The claim
+        is taken to be of the size `least` at least, so that an element of 0 is not held to a relative error.
         """
         v = z * self.sizes[position][0]
         claimed, usual = claim.along(v)
@@ -486,12 +487,12 @@ class Check:
         self.beyond[position] = ~np.isfinite(gradient)
         return np.where(self.beyond[position], 0.0, gradient)
 
-    def smooth(self, directions: int) -> None:
+    def see_that_it_is_smooth(self, directions: int) -> None:
         """Raise KinkError unless there is a derivative."""
         with np.errstate(all="ignore"):
-            self._smooth(directions)
+            self._see_that_it_is_smooth(directions)
 
-    def _smooth(self, directions: int) -> None:
+    def _see_that_it_is_smooth(self, directions: int) -> None:
         for position, leaf in enumerate(self.leaves):
             x = self.points[position]
             for _ in range(directions if leaf.checked and x.size and self.c.size else 0):
@@ -535,7 +536,7 @@ def is_tiny(x: np.ndarray) -> bool:
 
 
 def one_way(held: Sequence[bool]) -> bool:
-    """Whether something held for all elements together, or else for the others of `sizes_of`."""
+    """Whether it held for the first of `sizes_of`, all elements together, or for all the others."""
     return held[0] or (len(held) > 1 and all(held[1:]))
 
 

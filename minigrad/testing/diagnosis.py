@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.testing.differences import STEP, Break, changed, find_break, slope
+from minigrad.testing.differences import STEP, Break, find_break, movement, slope
 from minigrad.testing.failures import Element, GradientError, KinkError, at_index, table
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def refuse_break(check: Check, position: int, v: np.ndarray, size: np.ndarray, w
         sample = check.line(position, u).sample(STEP)
         if sample is None:
             return 0.0
-        return sample.bend / STEP if what.is_kink else changed(sample)
+        return sample.bend / STEP if what.is_kink else movement(sample)
 
     kind = "a jump" if what.jump else "a kink or a tie" if what.is_kink else "an infinite slope"
     lines = [f"{check.name} has {kind} at the inputs, so it has no derivative in {name} there"]

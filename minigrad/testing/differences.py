@@ -24,9 +24,10 @@ from typing import Any
 import numpy as np
 
 STEP = 6e-6  # balances rounding and truncation of an ordinary function in float64
-STEPS = [0.25 * 4.0**-k for k in range(22, -1, -1)]  # 1.4e-14 to 0.25
-FEW_STEPS = STEPS[1::3]
-ROUNDINGS = 8  # a function of ordinary length is off by so many roundings of its result at most
+STEPS = [0.25 * 4.0**-k for k in range(22, -1, -1)]  # 1.4e-14 to 0.25, the nearest first
+FEW_STEPS = STEPS[1::3]  # the largest among them
+# A result is taken to be off by so many roundings; what cancels inside a function is measured instead.
+ROUNDINGS = 8
 EPSILON = float(np.finfo(np.float64).eps)
 SUBNORMAL = float(np.finfo(np.float64).smallest_subnormal)
 VISIBLE = 10  # a bend counts if it is so many times what rounding explains
@@ -40,7 +41,7 @@ class Sample:
     slope: float  # (φ(h) − φ(−h)) / 2h
     bend: float  # φ(h) − 2 φ(0) + φ(−h)
     size: float  # of the numbers that are subtracted
-    rounding: float  # what φ(h) may be off by, as a function of ordinary length
+    rounding: float  # what φ(h) may be off by, if no more than that is lost
     moved: int  # how many of the outputs changed at all
 
 
@@ -95,9 +96,9 @@ class Line:
     def quick(self, h: float) -> tuple[float, float]:
         """(the slope from one step, what rounding may have added to it); not finite if f is not."""
         right, left = self.at(h), self.at(-h)
-        slopes = self.c * (right - left)
-        spacings = self.epsilon * norm(self.c * right) + EPSILON * norm(slopes) / (2 * h)
-        return float(slopes.sum()) / (2 * h), ROUNDINGS * (spacings + SUBNORMAL) / h
+        changes = self.c * (right - left)
+        spacings = self.epsilon * norm(self.c * right) + EPSILON * norm(changes) / (2 * h)  # as in _sample
+        return float(changes.sum()) / (2 * h), ROUNDINGS * (spacings + SUBNORMAL) / h
 
     def sample(self, h: float) -> Sample | None:
         """The function at ±h, evaluated once; None if it is not finite there."""
@@ -188,8 +189,8 @@ def measured_noise(samples: list[Sample]) -> float:
     if len(samples) < 3:
         return np.inf
     # The median, because a kink close by shows in one or two of them.
-    noise = 8 * float(np.median([differs(fine, coarse) for fine, coarse in pairwise(samples[:6])]))
-    widest = max(changed(sample) for sample in samples)
+    noise = 8 * float(np.median([misfit(fine, coarse) for fine, coarse in pairwise(samples[:6])]))
+    widest = max(movement(sample) for sample in samples)
     return np.inf if noise > max(0.15 * widest, 1e-3 * samples[0].size) else noise
 
 
@@ -223,7 +224,7 @@ def without_stairs(samples: list[Sample]) -> tuple[list[Sample], float]:
     beyond = samples[start : start + 4]
     if start == 0 or len(beyond) < 2 or all(is_one_sided(sample) for sample in beyond):
         return samples, 0.0
-    return samples[start:], 4 * max(differs(fine, coarse) for fine, coarse in pairwise(beyond))
+    return samples[start:], 4 * max(misfit(fine, coarse) for fine, coarse in pairwise(beyond))
 
 
 def is_one_sided(sample: Sample) -> bool:
@@ -232,12 +233,13 @@ def is_one_sided(sample: Sample) -> bool:
     return abs(abs(sample.bend) - rise) < 0.1 * rise
 
 
-def differs(fine: Sample, coarse: Sample) -> float:
+def misfit(fine: Sample, coarse: Sample) -> float:
     """By how much two steps' values of φ are not on one line."""
     return max(abs(fine.slope - coarse.slope) * fine.step, abs(fine.bend) / 2)
 
 
-def changed(sample: Sample) -> float:
+def movement(sample: Sample) -> float:
+    """By how much φ moves within the step."""
     return abs(sample.slope) * 2 * sample.step + abs(sample.bend)
 
 
@@ -250,12 +252,12 @@ def find_break(samples: list[Sample]) -> Break | None:
     if len(samples) < 5:
         return None
     seen = [s for s in samples if abs(s.slope) * 2 * s.step > VISIBLE * s.rounding]
-    if seen and seen[0].step < 1e-11 and alike([s.slope * s.step for s in seen]) >= 12:
+    if seen and seen[0].step < 1e-11 and run_of_equals([s.slope * s.step for s in seen]) >= 12:
         return Break(np.nan, np.nan, jump=True)
     if grows(seen, [s.slope for s in seen]):
         return Break(-np.inf, np.inf, jump=False)
     seen = [s for s in samples if abs(s.bend) > VISIBLE * s.rounding]
-    if run := alike([s.bend / s.step for s in seen]):
+    if run := run_of_equals([s.bend / s.step for s in seen]):
         clearest = seen[run // 2]  # less rounding than at its beginning, less curvature than at its end
         middle, half = clearest.slope, clearest.bend / clearest.step / 2
         return Break(middle - half, middle + half, jump=False)
@@ -269,10 +271,10 @@ def grows(seen: list[Sample], numbers: list[float]) -> bool:
     if len(seen) < 6 or seen[0].step > 1e-10:
         return False
     ratios = [fine / coarse if coarse else 0.0 for fine, coarse in pairwise(numbers[:6])]
-    return min(ratios) > 1.1 and bool(alike(ratios))
+    return min(ratios) > 1.1 and bool(run_of_equals(ratios))
 
 
-def alike(numbers: list[float]) -> int:
+def run_of_equals(numbers: list[float]) -> int:
     """How many of the first numbers are the same, but for what rounding may do to a visible bend; 0 if they
     are fewer than five."""
     same = [abs(number - numbers[0]) < 0.15 * abs(numbers[0]) for number in numbers]

@@ -120,7 +120,7 @@ def check_gradients(
     if order > 1:
         assert isinstance(subject, EngineFunction)
         check_gradients(
-            subject.slope(check.cotangents, check.random), *inputs, with_respect_to=with_respect_to,
+            subject.next_order(check.cotangents, check.random), *inputs, with_respect_to=with_respect_to,
             order=order - 1, dtype=dtype, directions=directions, exact=exact, strict=strict,
             tolerance=tolerance, seed=seed, name=f"the gradient of {check.name}",
         )  # fmt: skip
@@ -146,7 +146,7 @@ def check_differentiable(
     check_count("seed", seed, low=0)
     arguments = Arguments(function, inputs, with_respect_to, None)
     subject = Function(function, arguments, keywords or {}, None, None, None)
-    Check(subject, name or function_name(function), None, seed).smooth(directions)
+    Check(subject, name or function_name(function), None, seed).see_that_it_is_smooth(directions)
 
 
 def check_functions(function: Any, keywords: Any, **derivatives: Any) -> None:

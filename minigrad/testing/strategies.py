@@ -33,6 +33,10 @@ LAYOUTS = ("C", "F", "transposed", "every second", "reversed", "read-only", "bro
 WITHOUT_REPEATS = LAYOUTS[:-1]  # a broadcast view repeats its elements
 SMALLEST = -300.0  # the power of ten from which magnitudes go up
 KINDS = ("ordinary", "special", "distinct")
+DEFAULTS: dict[str, Any] = {  # of array_from_seed, which shows what differs from them
+    "numbers": "ordinary", "dtype": np.dtype(np.float64), "low": LOW, "high": HIGH, "kinks": [],
+    "margin": 0.05, "layout": "C", "repeated": 0,
+}  # fmt: skip
 
 
 def seeds() -> st.SearchStrategy[int]:
@@ -90,9 +94,13 @@ def array_from_seed(
         if numbers == "special":
             array = _mixed(random, array, pieces, dtype)
     array = np.asarray(array, dtype)
-    if layout == "broadcast" and full:
-        return np.broadcast_to(array, full)
-    return in_layout(array, layout)
+    array = np.broadcast_to(array, full) if layout == "broadcast" else in_layout(array, layout)
+    options = {"numbers": numbers, "dtype": dtype, "low": low, "high": high, "kinks": [*kinks],
+               "margin": margin, "layout": layout, "repeated": repeated}  # fmt: skip
+    written = "".join(
+        f", {name}={_written(value)}" for name, value in options.items() if value != DEFAULTS[name]
+    )
+    return remember(array, f"array_from_seed({seed}, {full}{written})")
 
 
 def _spread(random: np.random.Generator, shape: Shape, pieces: list[tuple[float, float]]) -> np.ndarray:
@@ -167,16 +175,9 @@ def _from_seed(
 @st.composite
 def _drawn(draw: st.DrawFn, shape: Any, numbers: Sequence[str], layouts: Sequence[str], given: Any) -> Any:
     shape = as_shape(draw(shape) if isinstance(shape, st.SearchStrategy) else shape)
-    options = dict(given)
-    if (chosen := draw(st.sampled_from(numbers))) != "ordinary":
-        options["numbers"] = chosen
-    if (layout := draw(st.sampled_from(layouts))) != "C":
-        options["layout"] = layout
-    if layout == "broadcast" and (repeated := draw(st.integers(0, max(0, len(shape) - 1)))):
-        options["repeated"] = repeated
-    seed = draw(seeds())
-    written = "".join(f", {name}={_written(value)}" for name, value in options.items())
-    return remember(array_from_seed(seed, shape, **options), f"array_from_seed({seed}, {shape}{written})")
+    chosen, layout = draw(st.sampled_from(numbers)), draw(st.sampled_from(layouts))
+    repeated = draw(st.integers(0, max(0, len(shape) - 1))) if layout == "broadcast" else 0
+    return array_from_seed(draw(seeds()), shape, numbers=chosen, layout=layout, repeated=repeated, **given)
 
 
 def _written(value: Any) -> str:
@@ -222,11 +223,7 @@ def away_from(
     kinks = [float(kink) for kink in kinks]
     if kinks and margin < 4 * float(np.finfo(dtype).eps) * max(map(abs, kinks)):
         raise ArgumentError(f"margin must be more than {dtype} rounds away, got {margin}")
-    given = _not_default(dtype, low, high)
-    if kinks:
-        given["kinks"] = kinks
-        if margin != 0.05:
-            given["margin"] = margin
+    given = {"dtype": dtype, "low": low, "high": high, "kinks": kinks, "margin": margin}
     return _from_seed(_shape_or_strategy(shape), KINDS[:2], layouts, given)
 
 
@@ -241,19 +238,8 @@ def distinct_arrays(
     """Arrays whose elements all differ, in any layout but a broadcast one: evenly spaced, in random
     order, so that there are no ties for max or maxout."""
     _pieces((), 0.0, low, high, float_type(dtype))
-    return _from_seed(
-        _shape_or_strategy(shape), KINDS[2:], layouts, _not_default(float_type(dtype), low, high)
-    )
-
-
-def _not_default(dtype: np.dtype[Any], low: float, high: float) -> dict[str, Any]:
-    """The options that `array_from_seed` has to be given."""
-    options: dict[str, Any] = {}
-    if dtype != np.float64:
-        options["dtype"] = dtype
-    if (low, high) != (LOW, HIGH):
-        options.update(low=low, high=high)
-    return options
+    given = {"dtype": dtype, "low": low, "high": high}
+    return _from_seed(_shape_or_strategy(shape), KINDS[2:], layouts, given)
 
 
 def _pieces(

@@ -255,7 +255,7 @@ class EngineFunction(Function):
         ]
         return _total(terms), None
 
-    def slope(self, cotangents: Sequence[np.ndarray], random: np.random.Generator) -> Callable[..., Any]:
+    def next_order(self, cotangents: Sequence[np.ndarray], random: np.random.Generator) -> Callable[..., Any]:
         """The gradient as a function of its own, for the next order: Σ ⟨∇ₓ⟨c, f⟩, u⟩, u fixed and random."""
         weights = [random.normal(size=leaf.array.shape) for leaf in self.arguments.checked]
 
