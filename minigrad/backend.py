@@ -14,13 +14,13 @@ arrays alone: check data before uploading it.
 from __future__ import annotations
 
 import os
-import threading
 from typing import Any
 
 import numpy as np
 
 from minigrad.checks import check_choice
 from minigrad.errors import ArgumentError, BackendError
+from minigrad.modes import Setting, Settings, in_force
 
 
 class Backend:
@@ -118,20 +118,14 @@ def to_numpy(data: Any) -> np.ndarray:
     return np.asarray(data) if backend is None else backend.to_numpy(data)
 
 
-class _Thread(threading.local):
-    chosen: Backend | None = None
-
-
-_thread = _Thread()
-
-
 def current() -> Backend:
     """Where this thread makes new arrays: the backend last chosen, else MINIGRAD_BACKEND's."""
-    return _thread.chosen or get(os.environ.get("MINIGRAD_BACKEND") or "numpy", "MINIGRAD_BACKEND")
+    chosen: Backend | None = in_force.get().library
+    return chosen or get(os.environ.get("MINIGRAD_BACKEND") or "numpy", "MINIGRAD_BACKEND")
 
 
-class use:
-    """Make new arrays with the backend `name` from here on, in this thread.
+class use(Setting):
+    """Make new arrays with the backend `name` from here on, in this thread and asyncio task.
 
     As a plain call it holds until the next one; in a `with` statement, until the block ends:
 
@@ -141,12 +135,19 @@ class use:
     """
 
     def __init__(self, name: str) -> None:
-        chosen = get(name)
-        self._previous = _thread.chosen
-        _thread.chosen = chosen
+        super().__init__(library=get(name))
+        self.entered = False
+        outside = in_force.get()
+        # Of plain calls in a row the last two are kept: this one may yet become a block.
+        if _is_plain(outside.block) and _is_plain(outside.outside.block):
+            outside = Settings(outside.block, outside.outside.outside)
+        in_force.set(Settings(self, outside))
 
     def __enter__(self) -> Backend:
+        self.entered = True
+        in_force.set(Settings(self, in_force.get().without(self)))
         return current()
 
-    def __exit__(self, *exception: object) -> None:
-        _thread.chosen = self._previous
+
+def _is_plain(block: Setting | None) -> bool:
+    return isinstance(block, use) and not block.entered

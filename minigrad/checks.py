@@ -31,6 +31,13 @@ def check_number(
     return float(value)
 
 
+def check_flag(name: str, value: Any) -> bool:
+    """`value` as True or False, or an error: a word such as "no" is true to Python."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ArgumentTypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
 def check_count(name: str, value: Any, *, low: int = 1) -> int:
     """`value` as an int of at least `low`, or an error."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):

@@ -51,7 +51,7 @@ import numpy as np
 from minigrad import backend
 from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, GraphError
 from minigrad.lanes import replaceable
-from minigrad.modes import Setting, thread
+from minigrad.modes import Setting, in_force
 from minigrad.operations import add, astype, copy
 from minigrad.primitives import Rule, share_of
 from minigrad.tensor import Tensor, new_tensor
@@ -280,8 +280,7 @@ def differentiate(
     results = order(output)
     # For backward all that requires a gradient; for grad the inputs and what was computed from them.
     wanted = attrgetter("requires_grad") if inputs is None else computed_from(inputs, results).__contains__
-    _, detecting_nonfinite = thread.settings
-    on_tensors = create_graph or detecting_nonfinite
+    on_tensors = create_graph or in_force.get().detecting_nonfinite
     with Setting(recording=create_graph):
         sums = Sums(inputs or ()) if on_tensors else sums_of_arrays(inputs or ())
         if wanted(output):

@@ -1,40 +1,71 @@
-"""What is switched on and off, in each thread: recording, and the search for NaN and infinities."""
+"""What is switched on and off for a while: recording, the search for NaN and infinities, evaluation mode, the
+library of new arrays.
+
+All of it is changed by *blocks*, `with mg.no_grad(): …`. An open block holds in the thread and the asyncio task
+that opened it, and nowhere else. It takes away itself alone when it is left, in whatever order blocks are
+left. A task begins with what is open where it was made, a thread with nothing.
+
+A generator that is suspended inside a block leaves it open for its caller: Python has no other place for it.
+Open the block in the caller, or around each `yield`-free part. A block that another thread closes, as when
+that thread collects such a generator, changes nothing there, and stays open where it was opened.
+"""
 
 from __future__ import annotations
 
-import threading
 from contextlib import ContextDecorator
+from contextvars import ContextVar
 from typing import Any
 
 from minigrad.errors import ArgumentTypeError
 
 
-class _Thread(threading.local):
-    settings = (True, False)  # recording, detecting_nonfinite: one tuple, read at every operation
+class Settings:
+    """What holds at a moment: the values of all open blocks, the innermost first. Never changed."""
 
-    def __init__(self) -> None:  # runs once in every thread
-        self.previous: list[tuple[bool, bool]] = []
+    __slots__ = ("recording", "detecting_nonfinite", "evaluated", "library", "block", "outside")
+
+    def __init__(self, block: Setting | None = None, outside: Any = None) -> None:
+        self.block = block  # the innermost open block
+        self.outside = outside  # the Settings without it
+        if block is None:
+            self.recording, self.detecting_nonfinite = True, False
+            self.evaluated: frozenset[int] = frozenset()  # the ids of the Modules in evaluation mode
+            self.library: Any = None  # where new arrays are made, if it was chosen
+            return
+        recording, detecting, evaluated, library = block.values
+        self.recording = outside.recording if recording is None else recording
+        self.detecting_nonfinite = outside.detecting_nonfinite if detecting is None else detecting
+        self.evaluated = outside.evaluated | evaluated if evaluated else outside.evaluated
+        self.library = outside.library if library is None else library
+
+    def without(self, block: Setting) -> Settings:
+        """These with a block taken away; the same if it is not open."""
+        if self.block is block or self.block is None:
+            return self.outside or self
+        outside = self.outside.without(block)
+        return self if outside is self.outside else Settings(self.block, outside)
 
 
-thread = _Thread()
+in_force: ContextVar[Settings] = ContextVar("in_force", default=Settings())
 
 
 class Setting(ContextDecorator):
-    """Sets one of the thread's settings for a `with` block or for a decorated function."""
+    """A block, or the decorator of a function that runs in one."""
 
-    def __init__(self, recording: bool | None = None, detecting_nonfinite: bool | None = None) -> None:
-        self._values = recording, detecting_nonfinite
+    def __init__(
+        self,
+        recording: bool | None = None,
+        detecting_nonfinite: bool | None = None,
+        evaluated: frozenset[int] = frozenset(),
+        library: Any = None,
+    ) -> None:
+        self.values = recording, detecting_nonfinite, evaluated, library
 
-    def __enter__(self) -> None:
-        old, values = thread.settings, self._values
-        thread.previous.append(old)
-        thread.settings = (
-            old[0] if values[0] is None else values[0],
-            old[1] if values[1] is None else values[1],
-        )
+    def __enter__(self) -> Any:
+        in_force.set(Settings(self, in_force.get()))
 
     def __exit__(self, *exception: object) -> None:
-        thread.settings = thread.previous.pop()
+        in_force.set(in_force.get().without(self))
 
     def __call__(self, function: Any) -> Any:
         code = getattr(function, "__code__", None)
@@ -43,29 +74,37 @@ class Setting(ContextDecorator):
                 f"{function.__name__} is a generator or a coroutine, whose body runs after the call: "
                 "put a `with` statement inside it"
             )
+        if not callable(function):
+            raise ArgumentTypeError(f"function must be a function to decorate, got {function!r}")
         return super().__call__(function)
 
 
 _RUNS_LATER = 0x20 | 0x80 | 0x200  # CPython's flags of generators, coroutines and both
 
 
-def no_grad() -> Setting:
+def no_grad(*nothing: Any) -> Setting:
     """Record nothing inside: `with mg.no_grad(): …`, or `@mg.no_grad()` on a function.
 
-    Per thread, and may be nested.
+    Per thread and asyncio task, and may be nested: see `minigrad.modes`.
     """
-    return Setting(recording=False)
+    return _block("no_grad", nothing, recording=False)
 
 
-def enable_grad() -> Setting:
+def enable_grad(*nothing: Any) -> Setting:
     """Record inside, even within `no_grad()`. Used as `no_grad` is."""
-    return Setting(recording=True)
+    return _block("enable_grad", nothing, recording=True)
 
 
-def detect_nonfinite() -> Setting:
+def detect_nonfinite(*nothing: Any) -> Setting:
     """Raise NonFiniteError as soon as the first NaN or infinity appears, naming the operation.
 
     Every result is inspected, which is slow and makes a GPU wait: for hunting a NaN, not for work.
     Used as `no_grad` is.
     """
-    return Setting(detecting_nonfinite=True)
+    return _block("detect_nonfinite", nothing, detecting_nonfinite=True)
+
+
+def _block(name: str, given: tuple[Any, ...], **values: bool) -> Setting:
+    if given:
+        raise ArgumentTypeError(f"{name} takes no argument, got {given[0]!r}: write @{name}() to decorate")
+    return Setting(**values)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from minigrad import backend
+from minigrad.checks import check_flag
 from minigrad.errors import ArgumentError, ArgumentTypeError
+from minigrad.modes import Setting, in_force
 from minigrad.tensor import Tensor, raw
 
 
@@ -32,7 +33,7 @@ class Module:
     computes.
     """
 
-    training = True
+    _training = True
 
     def __call__(self, x: Any) -> Tensor:
         return self.forward(x)
@@ -71,8 +72,18 @@ class Module:
 
     # ---- training and evaluation
 
+    @property
+    def training(self) -> bool:
+        """Whether this Module is in training (dropout on); False inside `evaluating()`."""
+        return self._training and id(self) not in in_force.get().evaluated
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        self._training = check_flag("training", mode)
+
     def train(self, mode: bool = True) -> Module:
-        """Switch this Module and those within to training (dropout on); returns itself."""
+        """Switch this Module and those within to training; returns itself."""
+        check_flag("mode", mode)
         for _, module in self.named_modules():
             module.training = mode
         return self
@@ -81,16 +92,10 @@ class Module:
         """Switch this Module and those within to evaluation; returns itself."""
         return self.train(False)
 
-    @contextmanager
-    def evaluating(self) -> Iterator[None]:
-        """Evaluation mode for a `with` block; then each Module's mode is again what it was."""
-        found = [(module, module.training) for _, module in self.named_modules()]
-        self.eval()
-        try:
-            yield
-        finally:
-            for module, training in found:
-                module.training = training
+    def evaluating(self) -> Setting:
+        """Evaluation mode for a `with` block, in this thread and asyncio task alone: other threads that use
+        the Module go on as they were. `training` of each Module is afterwards what it was."""
+        return Setting(evaluated=frozenset(id(module) for _, module in self.named_modules()))
 
     # ---- moving and storing
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from minigrad import backend
 from minigrad.errors import ArgumentError, ArgumentTypeError, NonFiniteError
-from minigrad.modes import thread
+from minigrad.modes import in_force
 from minigrad.operands import is_real, reconcile
 from minigrad.tensor import Tensor, new_tensor, raw
 
@@ -122,15 +122,13 @@ class Primitive(Generic[P]):
         output = forward(xp, *arrays, **settings)
         if backend.find(output) is None:
             output = xp.asarray(output)  # NumPy gives a scalar if there are no dimensions
-        _, detecting_nonfinite = thread.settings
-        if detecting_nonfinite and output.dtype.kind == "f" and not bool(xp.isfinite(output).all()):
+        if in_force.get().detecting_nonfinite and output.dtype.kind == "f" and not bool(xp.isfinite(output).all()):
             raise NonFiniteError(f"{self.name} made a NaN or an infinity (result of shape {output.shape})")
         return output
 
     def remember(self, output: Any, given: Any, arrays: list[Any], settings: Mapping[str, Any]) -> Tensor:
         """The output as a Tensor that knows how it was made, if anybody may ask for a derivative."""
-        recording, _ = thread.settings
-        if recording:
+        if in_force.get().recording:
             for position, x in enumerate(given):
                 if isinstance(x, Tensor) and x.requires_grad and self.vjps[position] is not None:
                     return new_tensor(output, self, given, arrays, settings)

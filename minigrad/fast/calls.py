@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.modes import thread
+from minigrad.modes import in_force
 from minigrad.tensor import NONE, Tensor, new_tensor
 
 ndarray = np.ndarray
@@ -30,12 +30,12 @@ def quick_call(primitive: Any, *arguments: Any, **options: Any) -> Tensor:
         else:
             b = y
         if type(a) is ndarray and type(b) is ndarray and a.dtype is b.dtype and a.dtype.kind == "f":
-            recording, detecting_nonfinite = thread.settings
-            if not detecting_nonfinite and len(primitive.names) == 2:
+            now = in_force.get()
+            if not now.detecting_nonfinite and len(primitive.names) == 2:
                 output = primitive.forward(np, a, b)
                 if type(output) is not ndarray and backend.find(output) is None:
                     output = np.asarray(output)  # NumPy gives a scalar if there are no dimensions
-                if differentiable and recording:
+                if differentiable and now.recording:
                     return new_tensor(output, primitive, arguments, (a, b))
                 return new_tensor(output)
     return _any_number(primitive, arguments, options)
@@ -67,13 +67,13 @@ def _any_number(primitive: Any, arguments: Any, options: Any) -> Tensor:
                 return primitive.apply(given, settings)
         elif kind is not float and kind is not int:
             return primitive.apply(given, settings)
-    recording, detecting_nonfinite = thread.settings
-    if dtype is None or dtype.kind != "f" or detecting_nonfinite:
+    now = in_force.get()
+    if dtype is None or dtype.kind != "f" or now.detecting_nonfinite:
         return primitive.apply(given, settings)
     # An empty ** costs as much as a small operation.
     output = primitive.forward(np, *arrays, **settings) if settings else primitive.forward(np, *arrays)
     if type(output) is not ndarray and backend.find(output) is None:
         output = np.asarray(output)
-    if differentiable and recording:
+    if differentiable and now.recording:
         return new_tensor(output, primitive, given, arrays, settings)
     return new_tensor(output)

@@ -15,7 +15,7 @@ import numpy as np
 
 from minigrad.engine import differentiate, grad_and_remainder, made_again, without
 from minigrad.fast.sums import ThriftySums
-from minigrad.modes import thread
+from minigrad.modes import in_force
 from minigrad.tensor import Tensor, new_tensor
 
 
@@ -35,8 +35,7 @@ class SumsOnTheWay(ThriftySums):
 
 def cut_pass(output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """The fast form of `minigrad.engine.grad_and_remainder`."""
-    _, detecting_nonfinite = thread.settings
-    if detecting_nonfinite:  # on Tensors, which keep no cotangents
+    if in_force.get().detecting_nonfinite:  # on Tensors, which keep no cotangents
         return grad_and_remainder.plain(output, x)
     sums = SumsOnTheWay((x,) if isinstance(x, Tensor) else ())
     gradient = differentiate(output, None, (x,), True, sums_of_arrays=lambda asked: sums).get(x)
@@ -75,7 +74,7 @@ class Remainder:
         return self
 
     def __getitem__(self, position: Any) -> Any:
-        recording, _ = thread.settings
+        recording = in_force.get().recording
         if position == 0:
             return (lambda g, y, *arguments, cotangents: g) if recording else None
         if recording:
