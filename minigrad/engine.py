@@ -54,7 +54,8 @@ from minigrad.lanes import replaceable
 from minigrad.modes import Setting, in_force
 from minigrad.operations import add, astype, copy
 from minigrad.primitives import Rule, share_of
-from minigrad.tensor import Tensor, new_tensor
+from minigrad.tensor import Tensor, new_tensor, raw
+from minigrad.writes import writes
 
 
 def walk(results: list[Tensor], sums: Sums, wanted: Callable[[Tensor], bool], retain_graph: bool) -> None:
@@ -115,7 +116,7 @@ class Sums:
 def order(output: Tensor) -> list[Tensor]:
     """Every recorded result that output depends on, itself included, the youngest last.
 
-    Raises GraphError if a part of the graph was used up, or an argument was changed after its use.
+    Raises GraphError if a part of the graph was used up, or memory was written to after its use.
     """
     results, seen, stack = [], {output}, [output]
     while stack:
@@ -129,17 +130,37 @@ def order(output: Tensor) -> list[Tensor]:
             )
         results.append(y)
         for x in y.arguments:
-            if isinstance(x, Tensor):
-                if x.age > y.age:
-                    raise GraphError(
-                        f"an argument of {y.made_by.name} was changed in place after it was used (by "
-                        "an optimiser step, say): compute the output anew before differentiating it"
-                    )
-                if x.requires_grad and x not in seen:
-                    seen.add(x)
-                    stack.append(x)
+            if isinstance(x, Tensor) and x.requires_grad and x not in seen:
+                seen.add(x)
+                stack.append(x)
     results.sort(key=attrgetter("age"))
+    if results and writes.last > results[0].age:
+        refuse_written(results)
     return results
+
+
+def refuse_written(results: list[Tensor]) -> None:
+    """GraphError if memory that one of the results was computed from, or lies in, was written to since."""
+    for y in results:
+        used = [("an argument", array) for array in (*map(raw, y.arguments), *y.arrays)]
+        for what, array in (("the result", y.data), *used):
+            if backend.find(array) is not None and writes.age_of(array) > y.age:
+                raise GraphError(
+                    f"{what} of {y.made_by.name} was changed in place after it was used (by an optimiser "
+                    "step, say): compute the output anew before differentiating it"
+                )
+
+
+def refuse_replaced(results: list[Tensor]) -> None:
+    """GraphError if an argument's data is another array than the one that a result was computed from: rules
+    that run on Tensors would take the new one."""
+    for y in results:
+        for x, array in zip(y.arguments, y.arrays, strict=True):
+            if isinstance(x, Tensor) and x.data is not array and x.ndim > 0:
+                raise GraphError(
+                    f"the data of an argument of {y.made_by.name} was replaced after it was used: compute the "
+                    "output anew before differentiating it"
+                )
 
 
 def computed_from(inputs: Iterable[Tensor], results: list[Tensor]) -> set[Tensor]:
@@ -221,8 +242,7 @@ def grad_and_remainder(output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     The plain form differentiates twice. The fast form (`minigrad.lanes`) goes through the graph once: it
     keeps the cotangents that it finds on the way to x.
 
-    output is a Tensor of one element. Do not write into x's data before the remainder was differentiated:
-    it no longer knows of x, and could not notice. Raises as `grad` does.
+    output is a Tensor of one element. Raises as `grad` does.
     """
     (gradient,) = grad(output, (x,), retain_graph=True)
     return gradient, without(output, x)
@@ -281,6 +301,8 @@ def differentiate(
     # For backward all that requires a gradient; for grad the inputs and what was computed from them.
     wanted = attrgetter("requires_grad") if inputs is None else computed_from(inputs, results).__contains__
     on_tensors = create_graph or in_force.get().detecting_nonfinite
+    if on_tensors:
+        refuse_replaced(results)
     with Setting(recording=create_graph):
         sums = Sums(inputs or ()) if on_tensors else sums_of_arrays(inputs or ())
         if wanted(output):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,9 +11,7 @@ from minigrad import backend
 from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError
 from minigrad.operators import Operators
 from minigrad.operators import raw as raw
-
-# Every result, and every change in place, gets a number: a greater one is younger.
-next_age = itertools.count(1).__next__
+from minigrad.writes import next_age, writes
 
 
 class Tensor(Operators):
@@ -35,16 +32,16 @@ class Tensor(Operators):
     arrays         the arguments after conversion: bare arrays, or Python numbers if another argument
                    is an array. A derivative that is not recorded is computed from these.
     age            the number of this result: a result is younger than its arguments, so its number
-                   is greater. Of a leaf, when it was made (0 by this constructor) or last changed.
+                   is greater; 0 for a leaf that was given
 
     Data that is no array is made into one as NumPy makes it (so Python floats become float64), in
     the library that `minigrad.backend` has chosen. ArgumentTypeError if requires_grad is asked for
     anything but floating-point data.
 
-    Operations save the data they need for their derivatives. If you write into `data` by hand, call
-    `changed_in_place()` after it, as the optimiser does. A backward pass through an operation that used
-    the old data then raises an error; without the call it would give a wrong gradient. Write into leaves
-    only: a result's own rule may read its data, and would not notice.
+    Operations save the data they need for their derivatives. If you write into `data` by hand, or put
+    another array there, call `changed_in_place()` after it, as the optimiser does. A backward pass through
+    an operation that used this memory, by whatever Tensor, then raises an error; without the call it would
+    give a wrong gradient. What is promised, and what is not, is said in `minigrad.writes`.
     """
 
     __slots__ = ("data", "grad", "requires_grad", "made_by", "arguments", "options", "age", "arrays",
@@ -103,11 +100,8 @@ class Tensor(Operators):
     # ---- leaving the graph
 
     def detach(self) -> Tensor:
-        """The same data as a leaf, cut off from the graph. It does not learn of changes in place that
-        are announced to the Tensor it came from (`changed_in_place`)."""
-        detached = new_tensor(self.data)
-        detached.age = self.age
-        return detached
+        """The same data as a leaf, cut off from the graph."""
+        return new_tensor(self.data)
 
     def numpy(self) -> np.ndarray:
         """The data as a NumPy array: on NumPy the array itself, from a GPU a copy."""
@@ -128,8 +122,9 @@ class Tensor(Operators):
     # ---- the graph's upkeep
 
     def changed_in_place(self) -> None:
-        """Say that `data` was written to: what was computed from the old data cannot be differentiated."""
-        self.age = next_age()
+        """Say that `data` was written to: what was computed from this memory before, and what these values
+        are the result of, cannot be differentiated any more."""
+        writes.record(self.data)
 
     def forget(self) -> None:
         """Let go of the arguments this was computed from; it can no longer be differentiated."""

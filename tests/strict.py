@@ -80,7 +80,7 @@ def _not_in_a_graph(what: str) -> None:
 class Array:
     """A "device" array. Its elements are reached by its own methods alone."""
 
-    __slots__ = ("_host", "base")
+    __slots__ = ("_host", "base", "__weakref__")
     __array_priority__ = 100
     __array_ufunc__ = None  # NumPy's operators leave it alone, and NumPy's functions refuse it
     __hash__ = None  # type: ignore[assignment]

@@ -1,0 +1,58 @@
+"""Which memory was written to, and when.
+
+A recorded operation keeps the arrays that its derivative needs. If one of them is written to later, the
+derivative would be wrong. So every write is recorded here (`Tensor.changed_in_place`, which the optimiser
+calls), and the backward pass compares: memory must not be younger than the result that used it.
+
+The record belongs to the memory. A write through one Tensor or view is a write for all that look at the
+same memory: slices, reshapes, transposes, `detach()`, `Tensor(t)`, arrays that share it. A write to a part
+counts for the whole. Not seen is what nobody announces: `t.data[…] = …` without `changed_in_place()`,
+NumPy writing to an array that a Tensor was made from, another process writing to shared memory, and memory
+that two arrays got independently of each other (`np.frombuffer` twice).
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from typing import Any
+
+# Every result, and every write, gets a number: a greater one is younger.
+next_age = itertools.count(1).__next__
+
+
+class Writes:
+    """The age of the last write to each piece of memory, while that lives."""
+
+    def __init__(self) -> None:
+        self.last = 0  # of all
+        self._ages: dict[int, int] = {}
+        self._owners: dict[int, weakref.ref[Any]] = {}
+
+    def record(self, array: Any) -> int:
+        """Remember that the memory of an array was written to just now; returns the age of the write."""
+        owner = owner_of(array)
+        key = id(owner)
+        if key not in self._owners:
+            self._owners[key] = weakref.ref(owner, lambda _: self._forget(key))
+        self.last = self._ages[key] = next_age()
+        return self.last
+
+    def age_of(self, array: Any) -> int:
+        """When the memory of an array was last written to; 0 if never."""
+        return self._ages.get(id(owner_of(array)), 0)
+
+    def _forget(self, key: int) -> None:
+        self._owners.pop(key, None)
+        self._ages.pop(key, None)
+
+
+def owner_of(array: Any) -> Any:
+    """The array that an array is a view of, or itself."""
+    base = getattr(array, "base", None)
+    while isinstance(base, type(array)):
+        array, base = base, base.base
+    return array
+
+
+writes = Writes()
