@@ -13,7 +13,7 @@ with their derivatives are in `minigrad.operations`.
 
 from minigrad import backend, engine, generators, lanes, operations, optim
 from minigrad.checkpoint import load, save
-from minigrad.engine import grad, grad_and_remainder
+from minigrad.engine import grad
 from minigrad.modes import detect_nonfinite, enable_grad, no_grad
 from minigrad.modules import Module, Parameter
 from minigrad.operations.costs import *
@@ -24,6 +24,7 @@ from minigrad.operations.products import *
 from minigrad.operations.reductions import *
 from minigrad.operations.shapes import *
 from minigrad.primitives import Primitive, primitive
+from minigrad.remainder import grad_and_remainder
 from minigrad.tensor import Tensor
 
 if not lanes.PLAIN:

@@ -124,6 +124,16 @@ def current() -> Backend:
     return chosen or get(os.environ.get("MINIGRAD_BACKEND") or "numpy", "MINIGRAD_BACKEND")
 
 
+def for_new(*data: Any) -> Backend:
+    """Where an array of this data is made: in the library of an array among it, in NumPy if there is a NumPy
+    scalar (what NumPy's arithmetic gives for arrays without dimensions), else in `current()`."""
+    for value in data:
+        found = find(value)
+        if found is not None:
+            return found
+    return NUMPY if any(isinstance(value, np.generic) for value in data) else current()
+
+
 class use(Setting):
     """Make new arrays with the backend `name` from here on, in this thread and asyncio task.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,43 @@ def check_finite(name: str, array: Any, bounds: tuple[float, float] | None = Non
     # In the array's own dtype: the bounds that a clipped array was clipped to.
     if bounds is not None and (least < array.dtype.type(bounds[0]) or greatest > array.dtype.type(bounds[1])):
         raise ArgumentError(f"{name} must lie within bounds {bounds}, got values from {least} to {greatest}")
+
+
+def check_grad(data: Any, gradient: Any) -> None:
+    """Raise unless `gradient` may be the grad of a Tensor with this data: of its library, shape and dtype."""
+    if type(gradient) is not type(data):
+        raise ArgumentTypeError(
+            f"grad must be an array like data, a {type(data).__module__} {type(data).__name__}, or None, got "
+            f"{type(gradient).__name__}" + (": give its .data" if hasattr(gradient, "requires_grad") else "")
+        )
+    if gradient.shape != data.shape or gradient.dtype != data.dtype:
+        raise ArgumentError(
+            f"grad must have data's shape {data.shape} and dtype {data.dtype}, got {gradient.shape} and "
+            f"{gradient.dtype}"
+        )
+
+
+def check_tensor(name: str, value: Any) -> None:
+    """Raise unless a value is a Tensor; a function is told how it is differentiated."""
+    if not hasattr(value, "made_by"):
+        advice = ": call it first, as in mg.grad(f(x), x)" if callable(value) else ""
+        raise ArgumentTypeError(f"{name} must be a Tensor, got {type(value).__name__}{advice}")
+
+
+def check_rule(name: str, rule: Any, arrays: int, options: Sequence[str]) -> None:
+    """Raise unless a rule takes g, the result, so many arrays and the options by name. What is no plain
+    function, or takes *arguments or **options, passes."""
+    if rule is not None and not callable(rule):
+        raise ArgumentTypeError(f"the rules of {name} must be functions or None, got {rule!r}")
+    code = getattr(rule, "__code__", None)
+    if code is None or code.co_flags & 0x0C or hasattr(rule, "__self__"):
+        return
+    taken = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    given = 2 + arrays + len(options)
+    required = len(taken) - len(rule.__defaults__ or ()) - len(rule.__kwdefaults__ or ())
+    if not required <= given <= len(taken) or not set(options) <= set(taken):
+        wanted = ", ".join(["g", "result", *(f"array {i + 1}" for i in range(arrays)), *options])
+        raise ArgumentTypeError(f"the rules of {name} must take ({wanted}), got one of ({', '.join(taken)})")
 
 
 def check_class_labels(name: str, labels: Any, shape: tuple[int, ...], n_classes: int) -> None:

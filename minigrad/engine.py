@@ -32,8 +32,8 @@ memory, even if it is an addition's; the graph is then *used up*, unless retain_
 
 In the code the pass starts at `output`. It may be J itself, or a Tensor of any shape whose cotangent is
 given as `gradient`. `walk` is the visits, `Sums` adds up the shares, `order` puts the results in order.
-Then come the functions that users call: `backward`, `grad`, and `grad_and_remainder`. `differentiate`
-joins the parts: it checks, orders, gives the output its cotangent, and walks.
+Then come the functions that users call, `backward` and `grad`. `differentiate` joins the parts: it checks,
+orders, gives the output its cotangent, and walks.
 
 Rules are written in minigrad's own operations. Usually they run on bare arrays and nothing is recorded.
 With create_graph=True they run on Tensors and are recorded as any computation is. So a gradient can be
@@ -42,6 +42,7 @@ differentiated again, by the same rules.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any
@@ -49,13 +50,14 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
+from minigrad.checks import check_flag, check_tensor
 from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, GraphError
 from minigrad.lanes import replaceable
 from minigrad.modes import Setting, in_force
 from minigrad.operations import add, astype, copy
 from minigrad.primitives import Rule, share_of
-from minigrad.tensor import Tensor, new_tensor, raw
-from minigrad.writes import writes
+from minigrad.tensor import Tensor, new_tensor
+from minigrad.writes import refuse_replaced, refuse_written, writes
 
 
 def walk(results: list[Tensor], sums: Sums, wanted: Callable[[Tensor], bool], retain_graph: bool) -> None:
@@ -139,30 +141,6 @@ def order(output: Tensor) -> list[Tensor]:
     return results
 
 
-def refuse_written(results: list[Tensor]) -> None:
-    """GraphError if memory that one of the results was computed from, or lies in, was written to since."""
-    for y in results:
-        used = [("an argument", array) for array in (*map(raw, y.arguments), *y.arrays)]
-        for what, array in (("the result", y.data), *used):
-            if backend.find(array) is not None and writes.age_of(array) > y.age:
-                raise GraphError(
-                    f"{what} of {y.made_by.name} was changed in place after it was used (by an optimiser "
-                    "step, say): compute the output anew before differentiating it"
-                )
-
-
-def refuse_replaced(results: list[Tensor]) -> None:
-    """GraphError if an argument's data is another array than the one that a result was computed from: rules
-    that run on Tensors would take the new one."""
-    for y in results:
-        for x, array in zip(y.arguments, y.arrays, strict=True):
-            if isinstance(x, Tensor) and x.data is not array and x.ndim > 0:
-                raise GraphError(
-                    f"the data of an argument of {y.made_by.name} was replaced after it was used: compute the "
-                    "output anew before differentiating it"
-                )
-
-
 def computed_from(inputs: Iterable[Tensor], results: list[Tensor]) -> set[Tensor]:
     """The inputs, and those of `results` (the oldest first) that were computed from one of them, directly
     or through others."""
@@ -189,14 +167,19 @@ def backward(output: Tensor, gradient: Any = None, retain_graph: bool = False) -
     Raises ArgumentError if `gradient` is missing or does not fit, and GraphError if there is no graph,
     it was used up, or a Tensor in it was changed in place. Every `grad` is then as it was.
     """
-    for leaf, total in differentiate(output, gradient, None, retain_graph).items():
-        # Not +=: somebody may hold the old array.
-        leaf.grad = total.data if leaf.grad is None else add(leaf.grad, total).data
+    found = differentiate(output, gradient, None, retain_graph)
+    with adding:  # other threads may add to the same leaves
+        for leaf, total in found.items():
+            # Not +=: somebody may hold the old array.
+            leaf._grad = total.data if leaf._grad is None else add(leaf._grad, total).data
+
+
+adding = threading.Lock()
 
 
 def grad(
     output: Tensor,
-    inputs: Tensor | Iterable[Tensor],
+    inputs: Tensor | Iterable[Tensor] | None = None,
     *,
     gradient: Any = None,
     retain_graph: bool = False,
@@ -215,57 +198,24 @@ def grad(
     GraphError if output was computed without recording, its graph was already used up, or a Tensor in
     it has been written to since.
     """
+    check_tensor("output", output)
     if not isinstance(inputs, Iterable):
-        raise ArgumentTypeError(f"inputs must be Tensors, got {type(inputs).__name__}")
+        raise ArgumentTypeError(f"inputs must be a Tensor or several, got {inputs!r}")
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     found = differentiate(output, gradient, inputs, retain_graph or create_graph, create_graph)
     results: list[Tensor] = []
+    given: set[Tensor] = set()  # one may be given twice
     for tensor in inputs:
         total = found.get(tensor)
         if total is None:
             total = new_tensor(backend.of(tensor.data).xp.zeros_like(tensor.data))
-        elif any(total is earlier for earlier in results):  # one input, given twice
+        if tensor in given:
             total = copy(total)
+        given.add(tensor)
         # A gradient that happens to be constant can be differentiated too: its derivative is zero.
         total.requires_grad = create_graph
         results.append(total)
     return tuple(results)
-
-
-@replaceable
-def grad_and_remainder(output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """(∂output/∂x, remainder): the gradient in x, and a Tensor to differentiate in everything else later.
-
-    The remainder has output's value, and output's derivative in everything but x. If output is a network's
-    cost and x its input, remainder.backward() gives the weights' gradients.
-
-    The plain form differentiates twice. The fast form (`minigrad.lanes`) goes through the graph once: it
-    keeps the cotangents that it finds on the way to x.
-
-    output is a Tensor of one element. Raises as `grad` does.
-    """
-    (gradient,) = grad(output, (x,), retain_graph=True)
-    return gradient, without(output, x)
-
-
-def without(output: Tensor, x: Tensor) -> Tensor:
-    """output with x cut out of its graph: nothing is computed, only recorded anew."""
-    results = order(output)
-    way = computed_from((x,), results)
-    again = {x: x.detach()}
-    for y in results:
-        if y in way and y is not x:
-            arguments = [again.get(a, a) if isinstance(a, Tensor) else a for a in y.arguments]
-            again[y] = made_again(y, arguments)
-    return again.get(output, output)
-
-
-def made_again(y: Tensor, arguments: Sequence[Any]) -> Tensor:
-    """y's value, as if it had been computed by the same primitive from other arguments."""
-    for a in arguments:
-        if isinstance(a, Tensor) and a.requires_grad:
-            return new_tensor(y.data, y.made_by, arguments, y.arrays, y.options)
-    return new_tensor(y.data)
 
 
 # ---- how a pass begins and ends
@@ -289,13 +239,14 @@ def differentiate(
     makes the object that adds up.
     """
     for position, tensor in enumerate(inputs or ()):
-        if not isinstance(tensor, Tensor):
-            raise ArgumentTypeError(f"inputs[{position}] must be a Tensor, got {type(tensor).__name__}")
+        check_tensor(f"inputs[{position}]", tensor)
         if not tensor.requires_grad:
             raise ArgumentError(
                 f"inputs[{position}] does not require a gradient: make it with "
                 "Tensor(data, requires_grad=True) before computing output from it"
             )
+    for name, flag in (("create_graph", create_graph), ("retain_graph", retain_graph)):
+        check_flag(name, flag)
     seed = cotangent_of(output, gradient)
     results = order(output)
     # For backward all that requires a gradient; for grad the inputs and what was computed from them.
@@ -313,8 +264,7 @@ def differentiate(
 
 def cotangent_of(output: Tensor, gradient: Any) -> Tensor:
     """The cotangent that a pass starts from: `gradient`, checked; ones if it is None."""
-    if not isinstance(output, Tensor):
-        raise ArgumentTypeError(f"output must be a Tensor, got {type(output).__name__}")
+    check_tensor("output", output)
     if not output.requires_grad:
         raise GraphError(
             "output has no graph: nothing that it was computed from requires a gradient, or it was "

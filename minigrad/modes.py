@@ -1,13 +1,13 @@
-"""What is switched on and off for a while: recording, the search for NaN and infinities, evaluation mode, the
-library of new arrays.
+"""What is switched on and off for a while: recording, the search for NaN and infinities, evaluation mode, and
+the library of new arrays.
 
-All of it is changed by *blocks*, `with mg.no_grad(): …`. An open block holds in the thread and the asyncio task
-that opened it, and nowhere else. It takes away itself alone when it is left, in whatever order blocks are
-left. A task begins with what is open where it was made, a thread with nothing.
+All of it is changed by *blocks*, `with mg.no_grad(): …`. An open block holds in the thread and the asyncio
+task that opened it, and nowhere else. It takes away itself alone when it is left, in whatever order blocks
+are left. A task begins with what is open where it was made, a thread with nothing.
 
-A generator that is suspended inside a block leaves it open for its caller: Python has no other place for it.
-Open the block in the caller, or around each `yield`-free part. A block that another thread closes, as when
-that thread collects such a generator, changes nothing there, and stays open where it was opened.
+A generator that is suspended inside a block leaves it open for its caller, because Python has no other place
+for it: leave the block before each `yield`. A block that another thread closes, as when that thread collects
+such a generator, changes nothing there, and stays open where it was opened.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Settings:
         return self if outside is self.outside else Settings(self.block, outside)
 
 
-in_force: ContextVar[Settings] = ContextVar("in_force", default=Settings())
+in_force: ContextVar[Settings] = ContextVar("in_force", default=Settings())  # noqa: B039 (never changed)
 
 
 class Setting(ContextDecorator):
@@ -104,7 +104,7 @@ def detect_nonfinite(*nothing: Any) -> Setting:
     return _block("detect_nonfinite", nothing, detecting_nonfinite=True)
 
 
-def _block(name: str, given: tuple[Any, ...], **values: bool) -> Setting:
+def _block(name: str, given: tuple[Any, ...], **values: Any) -> Setting:
     if given:
         raise ArgumentTypeError(f"{name} takes no argument, got {given[0]!r}: write @{name}() to decorate")
     return Setting(**values)

@@ -28,6 +28,7 @@ def reconcile(name: str, operands: list[Any], needs_real: Sequence[bool], joins:
     BackendError if arrays of two libraries meet.
     """
     library = None
+    given = tuple(operands)
     for position, operand in enumerate(operands):
         own = backend.find(operand)
         if own is None:
@@ -45,7 +46,7 @@ def reconcile(name: str, operands: list[Any], needs_real: Sequence[bool], joins:
         else:
             library = own
     numbers_stay = library is not None and not joins
-    library = library or backend.current()
+    library = library or backend.for_new(*given)
     dtype = _common_dtype(operands)
     for position, operand in enumerate(operands):
         if isinstance(operand, library.array_type) and type(operand) is not library.array_type:
@@ -99,6 +100,6 @@ def as_array_beside(operand: Any, other: Any) -> Any:
     if hasattr(operand, "ndim"):
         return operand
     data: Any = other if backend.find(other) else getattr(other, "data", None)
-    library = backend.find(data) or backend.current()
+    library = backend.for_new(data, other, operand)
     operand = _number_or_list("this operation", 0, operand)
     return library.asarray(operand, data.dtype if is_real(data) else np.float64)

@@ -6,6 +6,8 @@ is the one file of minigrad that imports what stands above it. No derivative is 
 
 from __future__ import annotations
 
+import opcode
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,7 +15,7 @@ import numpy as np
 
 import minigrad.operations as operations  # still loading at this moment, complete when a method runs
 from minigrad import backend
-from minigrad.errors import GraphError
+from minigrad.errors import BackendError, GraphError
 
 if TYPE_CHECKING:
     from minigrad.tensor import Tensor
@@ -25,8 +27,30 @@ class Operators:
     __slots__ = ()
     data: Any
 
-    __array_ufunc__ = None  # so that `array + tensor` is left to Tensor.__radd__
+    # ---- NumPy's functions
+
     __array_priority__ = 1000
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *arguments: Any, **options: Any) -> Any:
+        from minigrad.numpy_calls import call_ufunc
+
+        return call_ufunc(ufunc, method, arguments, options)
+
+    def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
+        from minigrad.numpy_calls import call_function
+
+        return call_function(function, arguments, options)
+
+    def __array__(self: Any, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if self.requires_grad:
+            raise GraphError(
+                "an array of a Tensor that requires a gradient would lose it: join Tensors with mg.stack or "
+                "mg.concatenate, compute with minigrad's operations, or write .numpy() for the array"
+            )
+        if not isinstance(self.data, np.ndarray):
+            raise BackendError("a Tensor on a GPU is not converted silently: use .numpy()")
+        array = np.asarray(self.data, dtype=dtype)
+        return array.copy() if copy and array is self.data else array
 
     # ---- differentiation
 
@@ -61,6 +85,17 @@ class Operators:
     def __abs__(self) -> Tensor: return operations.abs(self)
     def __getitem__(self, index: Any) -> Tensor: return operations.getitem(self, index)
     # fmt: on
+
+    def _in_place(self: Any, other: Any) -> Any:
+        if self.requires_grad and self.made_by is None:
+            raise GraphError(
+                "a leaf that requires a gradient is not changed by +=, -= and their like, which would only "
+                "give its name to a new Tensor: write x = x + y for that, and to update it use mg.optim.SGD, "
+                "or x.data += y and x.changed_in_place()"
+            )
+        return NotImplemented  # so Python makes x = x + y of it
+
+    __iadd__ = __isub__ = __imul__ = __itruediv__ = __imatmul__ = __ipow__ = _in_place
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise GraphError(
@@ -118,6 +153,19 @@ class Operators:
 
     # ---- as Python's own things
 
+    def __reduce_ex__(self: Any, protocol: Any) -> Any:
+        """Leaves are copied and pickled with what they hold."""
+        if self.made_by is not None:
+            raise GraphError(
+                f"a computed Tensor, here the result of {self.made_by.name}, cannot be copied or pickled, "
+                "for its graph cannot: take .detach(), or mg.copy(tensor) for a copy that is recorded"
+            )
+        return (
+            leaf_again,
+            (type(self), self.data, self.requires_grad, self.grad),
+            getattr(self, "__dict__", None),
+        )
+
     def __repr__(self: Any) -> str:
         library = backend.of(self.data).name
         values = np.array2string(backend.to_numpy(self.data), separator=", ", prefix="Tensor(", threshold=100)
@@ -144,6 +192,12 @@ class Operators:
         return bool(self.data)
 
     def __float__(self: Any) -> float:
+        """The one value, for Python and for C: float(t), math.exp(t), array.fill(t). It has no gradient."""
+        if self.requires_grad and _assigns_an_element():
+            raise GraphError(
+                "array[i] = t would lose the gradient of a Tensor that requires one: join Tensors with "
+                "mg.stack or mg.concatenate, or write array[i] = t.item() for the number"
+            )
         return float(self.item())
 
     def __int__(self: Any) -> int:
@@ -156,6 +210,26 @@ class Operators:
 def raw(value: Any) -> Any:
     """A Tensor's array; anything else as it is."""
     return value.data if isinstance(value, Operators) else value
+
+
+def leaf_again(cls: type[Tensor], data: Any, requires_grad: bool, gradient: Any) -> Tensor:
+    """A leaf that was copied or pickled. Ages are those of this process."""
+    from minigrad.tensor import Tensor
+
+    tensor = cls.__new__(cls)
+    Tensor.__init__(tensor, data, requires_grad)
+    tensor.grad = gradient
+    return tensor
+
+
+def _assigns_an_element() -> bool:
+    """Whether the statement that asks for a number is array[i] = t, for which NumPy asks nothing else. (The
+    frames are those of __float__ and of that statement.)"""
+    frame = sys._getframe(2)
+    return frame.f_code.co_code[frame.f_lasti] == _STORE_SUBSCR
+
+
+_STORE_SUBSCR = opcode.opmap["STORE_SUBSCR"]
 
 
 def _unpack(arguments: tuple[Any, ...]) -> Any:

@@ -8,6 +8,7 @@ from typing import Any, Concatenate, Generic, ParamSpec
 import numpy as np
 
 from minigrad import backend
+from minigrad.checks import check_rule
 from minigrad.errors import ArgumentError, ArgumentTypeError, NonFiniteError
 from minigrad.modes import in_force
 from minigrad.operands import is_real, reconcile
@@ -65,13 +66,18 @@ class Primitive(Generic[P]):
         self.vjps: Any = ()  # a tuple of rules, or EachPosition
         self.names = code.co_varnames[1 : code.co_argcount]
         self._defaults = dict(zip(self.names[len(self.names) - len(defaults) :], defaults, strict=True))
-        self.variadic = False  # whether it takes any number of arrays
+        # Whether it takes any number of arrays; whether a rule is given those of all positions.
+        self.variadic, self.sees_others = False, True
         self.__name__, self.__qualname__ = forward.__name__, forward.__qualname__
         self.__module__, self.__doc__ = forward.__module__, forward.__doc__
         self.__wrapped__ = forward
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
+
+    def __reduce__(self) -> str:
+        """Copied and pickled by name: a primitive is one object."""
+        return self.__qualname__
 
     @property
     def __signature__(self) -> Any:
@@ -92,16 +98,21 @@ class Primitive(Generic[P]):
                 f"vjps must be one for each array argument of {self.name}({', '.join(self.names)}), "
                 f"got {len(vjps)}"
             )
+        for vjp in vjps:
+            check_rule(self.name, vjp, len(vjps), self.names[len(vjps) :])
         self.vjps = vjps
         return vjps[0]
 
-    def set_vjp_of_each(self, rule_at: Callable[[int], Rule]) -> Callable[[int], Rule]:
+    def set_vjp_of_each(
+        self, rule_at: Callable[[int], Rule], sees_others: bool = True
+    ) -> Callable[[int], Rule]:
         """For a forward that takes any number of arrays: `rule_at(position)` is a position's rule.
 
-        The options of such a primitive are given by name.
+        The options of such a primitive are given by name. With sees_others=False a rule is given the array of
+        its own position alone: then n rules take a time that grows as n, and not as n².
         """
         self.vjps = EachPosition(rule_at)
-        self.variadic = True
+        self.variadic, self.sees_others = True, sees_others
         return rule_at
 
     # ---- a call
@@ -122,7 +133,11 @@ class Primitive(Generic[P]):
         output = forward(xp, *arrays, **settings)
         if backend.find(output) is None:
             output = xp.asarray(output)  # NumPy gives a scalar if there are no dimensions
-        if in_force.get().detecting_nonfinite and output.dtype.kind == "f" and not bool(xp.isfinite(output).all()):
+        if (
+            in_force.get().detecting_nonfinite
+            and output.dtype.kind == "f"
+            and not bool(xp.isfinite(output).all())
+        ):
             raise NonFiniteError(f"{self.name} made a NaN or an infinity (result of shape {output.shape})")
         return output
 
@@ -194,12 +209,13 @@ class EachPosition:
 def share_of(y: Tensor, position: int, rule: Rule, g: Any) -> Any:
     """(∂y/∂x)ᵀ g, the share of g that goes to x, the argument of y at `position`: an array if g is one,
     else a Tensor, of x's shape and dtype."""
+    seen = slice(None) if y.made_by.sees_others else slice(position, position + 1)
     try:
         if isinstance(g, Tensor):
-            given = [a if isinstance(a, Tensor) else b for a, b in zip(y.arguments, y.arrays, strict=True)]
-            share = rule(g, y, *given, **y.options)
+            both = zip(y.arguments[seen], y.arrays[seen], strict=True)
+            share = rule(g, y, *(a if isinstance(a, Tensor) else b for a, b in both), **y.options)
         else:
-            share = raw(rule(g, y.data, *y.arrays, **y.options))
+            share = raw(rule(g, y.data, *y.arrays[seen], **y.options))
     except NonFiniteError as error:
         raise NonFiniteError(f"in the derivative of {y.made_by.name}: {error}") from error
     return fitted(share, y, position, type(g))

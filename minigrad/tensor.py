@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError
+from minigrad.checks import check_grad
+from minigrad.errors import ArgumentError, ArgumentTypeError, GraphError
 from minigrad.operators import Operators
 from minigrad.operators import raw as raw
 from minigrad.writes import next_age, writes
@@ -44,11 +45,11 @@ class Tensor(Operators):
     give a wrong gradient. What is promised, and what is not, is said in `minigrad.writes`.
     """
 
-    __slots__ = ("data", "grad", "requires_grad", "made_by", "arguments", "options", "age", "arrays",
+    __slots__ = ("data", "_grad", "requires_grad", "made_by", "arguments", "options", "age", "arrays",
                  "__weakref__")  # fmt: skip
 
     data: Any
-    grad: Any
+    _grad: Any
     requires_grad: bool
     made_by: Any  # Primitive | None
     arguments: Any
@@ -63,7 +64,7 @@ class Tensor(Operators):
             )
         if isinstance(data, Tensor):
             data = data.data
-        library = backend.find(data) or backend.current()
+        library = backend.for_new(data)
         self.data = library.asarray(data, dtype)
         if self.data.dtype.kind not in "fiub":
             raise ArgumentTypeError(f"data must be real numbers, got dtype {self.data.dtype}")
@@ -72,7 +73,7 @@ class Tensor(Operators):
                 f"requires_grad=True needs floating-point data, got dtype {self.data.dtype}; "
                 "give dtype=numpy.float32"
             )
-        self.grad = None
+        self._grad = None
         self.requires_grad = bool(requires_grad)
         self.made_by = None
         self.arguments = self.arrays = ()
@@ -97,6 +98,22 @@ class Tensor(Operators):
         """Whether no recorded operation made this Tensor."""
         return self.made_by is None
 
+    @property
+    def grad(self) -> Any:
+        """Of a leaf: what `backward()` left, or None. GraphError for a computed Tensor, which has none."""
+        if self.made_by is not None:
+            raise GraphError(
+                f"only a leaf has a grad, and this is the result of {self.made_by.name}: ask for its "
+                "gradient with mg.grad(output, tensor)"
+            )
+        return self._grad
+
+    @grad.setter
+    def grad(self, gradient: Any) -> None:
+        if gradient is not None:
+            check_grad(self.data, gradient)
+        self._grad = gradient
+
     # ---- leaving the graph
 
     def detach(self) -> Tensor:
@@ -106,12 +123,6 @@ class Tensor(Operators):
     def numpy(self) -> np.ndarray:
         """The data as a NumPy array: on NumPy the array itself, from a GPU a copy."""
         return backend.to_numpy(self.data)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        if not isinstance(self.data, np.ndarray):
-            raise BackendError("a Tensor on a GPU is not converted silently: use .numpy()")
-        array = np.asarray(self.data, dtype=dtype)
-        return array.copy() if copy and array is self.data else array
 
     def item(self) -> float:
         """The one value as a Python number; ArgumentError if there is not exactly one."""
@@ -142,7 +153,7 @@ def new_tensor(
     """The result of a recorded call, or a leaf, without the constructor's checks."""
     tensor = object.__new__(Tensor)
     tensor.data = data
-    tensor.grad = None
+    tensor._grad = None
     tensor.requires_grad = made_by is not None
     tensor.made_by = made_by
     tensor.arguments = arguments

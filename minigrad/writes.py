@@ -17,6 +17,10 @@ import itertools
 import weakref
 from typing import Any
 
+from minigrad import backend
+from minigrad.errors import GraphError
+from minigrad.operators import raw
+
 # Every result, and every write, gets a number: a greater one is younger.
 next_age = itertools.count(1).__next__
 
@@ -56,3 +60,30 @@ def owner_of(array: Any) -> Any:
 
 
 writes = Writes()
+
+
+# ---- what the backward pass asks
+
+
+def refuse_written(results: list[Any]) -> None:
+    """GraphError if memory that one of the results was computed from, or lies in, was written to since."""
+    for y in results:
+        used = [("an argument", array) for array in (*map(raw, y.arguments), *y.arrays)]
+        for what, array in (("the result", y.data), *used):
+            if backend.find(array) is not None and writes.age_of(array) > y.age:
+                raise GraphError(
+                    f"{what} of {y.made_by.name} was changed in place after it was used (by an optimiser "
+                    "step, say): compute the output anew before differentiating it"
+                )
+
+
+def refuse_replaced(results: list[Any]) -> None:
+    """GraphError if an argument's data is another array than the one that a result was computed from: rules
+    that run on Tensors would take the new one."""
+    for y in results:
+        for x, array in zip(y.arguments, y.arrays, strict=True):
+            if hasattr(x, "made_by") and x.data is not array and x.ndim > 0:
+                raise GraphError(
+                    f"the data of an argument of {y.made_by.name} was replaced after it was used: compute "
+                    "the output anew before differentiating it"
+                )

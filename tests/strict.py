@@ -211,8 +211,9 @@ def _binary(name: str) -> None:
     function = getattr(operator, f"__{name}__")
 
     def forward(self: Array, other: Any) -> Any:
-        if getattr(other, "__array_ufunc__", 0) is None and not isinstance(other, Array):
-            return NotImplemented
+        if not isinstance(other, Array) and hasattr(other, "__array_function__"):
+            # As CuPy's: NumPy's function is called, which asks all operands for their own.
+            return other.__array_ufunc__(UFUNCS[name], "__call__", self, other)
         return _device(launch(name, lambda: function(self._host, _operand(other))))
 
     def reflected(self: Array, other: Any) -> Any:
@@ -230,6 +231,10 @@ def _binary(name: str) -> None:
         setattr(Array, f"__i{name}__", in_place)
 
 
+UFUNCS = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide, "pow": np.power,
+          "matmul": np.matmul, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
+          "eq": np.equal, "ne": np.not_equal, "and": np.bitwise_and, "or": np.bitwise_or,
+          "xor": np.bitwise_xor}  # fmt: skip
 COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
 for _name in (*COMPARISONS, "add", "sub", "mul", "truediv", "pow", "matmul", "and", "or", "xor"):
     _binary(_name)

@@ -98,7 +98,10 @@ class TestContract:
         model = self.model()
         model.output.eval()  # a mixture of modes
         x, y = X.astype(np.float32), CLASSES.copy()
-        grads = [None if i % 2 else rng.normal(size=p.shape) for i, p in enumerate(model.parameters())]
+        grads = [
+            None if i % 2 else rng.normal(size=p.shape).astype(p.dtype)
+            for i, p in enumerate(model.parameters())
+        ]
         for parameter, g in zip(model.parameters(), grads, strict=True):
             parameter.grad = g
         before = x.tobytes(), y.tobytes(), [None if g is None else g.tobytes() for g in grads]

@@ -30,6 +30,9 @@ def test_its_examples() -> None:
 def test_the_failure_that_it_shows(tmp_path: Path) -> None:
     """In a directory of its own, where only this package is installed, or found."""
     shutil.copy(EXAMPLE, tmp_path)
+    # A slow machine is no failure of the test that it shows.
+    quiet = "from hypothesis import settings\nsettings.register_profile('p', deadline=None)\n"
+    (tmp_path / "conftest.py").write_text(quiet + "settings.load_profile('p')\n")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "--rootdir=."],
         cwd=tmp_path, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)}, check=False,

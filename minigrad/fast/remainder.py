@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.engine import differentiate, grad_and_remainder, made_again, without
+from minigrad.engine import differentiate
 from minigrad.fast.sums import ThriftySums
 from minigrad.modes import in_force
+from minigrad.remainder import grad_and_remainder, made_again, without
 from minigrad.tensor import Tensor, new_tensor
 
 
@@ -34,7 +35,7 @@ class SumsOnTheWay(ThriftySums):
 
 
 def cut_pass(output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The fast form of `minigrad.engine.grad_and_remainder`."""
+    """The fast form of `minigrad.remainder.grad_and_remainder`."""
     if in_force.get().detecting_nonfinite:  # on Tensors, which keep no cotangents
         return grad_and_remainder.plain(output, x)
     sums = SumsOnTheWay((x,) if isinstance(x, Tensor) else ())
@@ -44,7 +45,7 @@ def cut_pass(output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     sums.way.pop(x, None)
     if any(isinstance(y.made_by, Remainder) for y in sums.way):  # its known cotangents may depend on x
         return gradient, without(output, x)
-    again = {x: x.detach()}  # the way, recorded anew with x cut off: see `minigrad.engine.without`
+    again = {x: x.detach()}  # the way, recorded anew with x cut off: see `minigrad.remainder.without`
     stops, cotangents = [], []
     for y, g in reversed(sums.way.items()):
         beside = [a.detach() if isinstance(a, Tensor) and a in again else a for a in y.arguments]
@@ -68,6 +69,7 @@ class Remainder:
     """
 
     name = "remainder"
+    sees_others = True
 
     @property
     def vjps(self) -> Remainder:

@@ -31,8 +31,10 @@ class ThriftySums(Sums):
     def hand_on(self, g: Any, y: Tensor, position: int, rule: Rule, x: Tensor) -> None:
         if id(rule) in FACTORS and self._left_as_product(FACTORS[id(rule)](g, y.arrays), x):
             return
-        options = y.options
-        share = rule(g, y.data, *y.arrays, **options) if options else rule(g, y.data, *y.arrays)
+        options, arrays = y.options, y.arrays
+        if not y.made_by.sees_others:
+            arrays = arrays[position : position + 1]
+        share = rule(g, y.data, *arrays, **options) if options else rule(g, y.data, *arrays)
         if isinstance(share, Tensor):
             share = share.data
         data = x.data
@@ -41,7 +43,8 @@ class ThriftySums(Sums):
         if x in self.sums:
             self._add_to(x, share)
         else:
-            if share.base is None and getrefcount(share) == ALONE:
+            # Read-only memory is somebody's, who made it so.
+            if share.base is None and getrefcount(share) == ALONE and is_writeable(share):
                 self._own.add(x)
             self.sums[x] = share
 
@@ -116,6 +119,10 @@ class Product:
             return transposed @ b
         memory = spare.take(of, (transposed.shape[0], b.shape[1]), b.dtype)
         return spare.keep(of, np.matmul(transposed, b, out=memory))
+
+
+def is_writeable(array: Any) -> bool:
+    return type(array) is not np.ndarray or array.flags.writeable
 
 
 def factors_of_weights(g: Any, arrays: Any) -> tuple[Any, Any] | None:

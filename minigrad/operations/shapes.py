@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -91,35 +92,37 @@ def _is_basic(index: tuple[Any, ...]) -> bool:
 # ---- joining
 
 @structural_primitive
-def _concatenate(xp: Any, *arrays: Any, axis: int) -> Any:
+def _concatenate(xp: Any, *arrays: Any, axis: int, starts: list[int]) -> Any:
     return xp.concatenate(arrays, axis)
 
-@_concatenate.set_vjp_of_each
 def _concatenate_in(position: int) -> Any:
-    def rule(g: Tensor, y: Tensor, *arrays: Any, axis: int) -> Tensor:
-        start = sum(array.shape[axis] for array in arrays[:position])
+    def rule(g: Tensor, y: Tensor, x: Any, axis: int, starts: list[int]) -> Tensor:
         part = [slice(None)] * g.ndim
-        part[axis] = slice(start, start + arrays[position].shape[axis])
+        part[axis] = slice(starts[position], starts[position] + x.shape[axis])
         return getitem(g, tuple(part))
 
     return rule
+_concatenate.set_vjp_of_each(_concatenate_in, sees_others=False)
 
 def concatenate(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     """The arrays one after the other along an axis that they have."""
-    return _concatenate(*_several(arrays), axis=operator.index(axis))
+    arrays, axis = _several(arrays), operator.index(axis)
+    shapes = [getattr(array, "shape", None) or np.shape(array) for array in arrays]
+    lengths = [shape[axis] if -len(shape) <= axis < len(shape) else 0 for shape in shapes]
+    return _concatenate(*arrays, axis=axis, starts=list(accumulate(lengths, initial=0)))
 
 @structural_primitive
 def _stack(xp: Any, *arrays: Any, axis: int) -> Any:
     return xp.stack(arrays, axis)
 
-@_stack.set_vjp_of_each
 def _stack_in(position: int) -> Any:
-    def rule(g: Tensor, y: Tensor, *arrays: Any, axis: int) -> Tensor:
+    def rule(g: Tensor, y: Tensor, x: Any, axis: int) -> Tensor:
         part: list[Any] = [slice(None)] * g.ndim
         part[axis] = position
         return getitem(g, tuple(part))
 
     return rule
+_stack.set_vjp_of_each(_stack_in, sees_others=False)
 
 def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     """The arrays, of one shape, along a new axis of the result."""

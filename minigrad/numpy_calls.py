@@ -1,0 +1,131 @@
+"""NumPy's functions on Tensors: np.exp(t), np.sum(t, axis=0), array + t.
+
+NumPy hands such a call over (NEP 13, NEP 18). What stands in the tables below runs as minigrad's operation of
+that meaning, with NumPy's names of the arguments, and is recorded. Everything else raises, and says what to
+write: an array made without a word would have lost the gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minigrad import operations
+from minigrad.errors import ArgumentTypeError
+from minigrad.tensor import Tensor, raw
+
+UFUNCS: dict[Any, Callable[..., Any]] = {
+    np.absolute: operations.abs, np.add: operations.add, np.divide: operations.divide, np.exp: operations.exp,
+    np.expm1: operations.expm1, np.log: operations.log, np.log1p: operations.log1p,
+    np.matmul: operations.matmul, np.maximum: operations.maximum, np.minimum: operations.minimum,
+    np.multiply: operations.multiply, np.negative: operations.negative, np.power: operations.power,
+    np.sign: operations.sign, np.sqrt: operations.sqrt, np.subtract: operations.subtract,
+    np.tanh: operations.tanh,
+}  # fmt: skip
+
+
+def _dot(a: Any, b: Any) -> Tensor:
+    shapes = [getattr(x, "shape", ()) for x in (a, b)]
+    if () in shapes:
+        return operations.multiply(a, b)
+    if max(map(len, shapes)) > 2:
+        raise ArgumentTypeError(f"np.dot of Tensors takes two dimensions at most, got shapes {shapes}: use @")
+    return operations.matmul(a, b)
+
+
+def _clip(a: Any, a_min: Any = None, a_max: Any = None, **by_new_names: Any) -> Tensor:
+    return operations.clip(a, by_new_names.get("min", a_min), by_new_names.get("max", a_max))
+
+
+_REDUCTION = "a axis out keepdims initial where"
+_OF_SUMS = "a axis dtype out keepdims initial where"
+
+# NumPy's function: (its parameters in order, the function of those that are supported).
+FUNCTIONS: dict[Any, tuple[str, Callable[..., Any]]] = {
+    np.sum: (_OF_SUMS, lambda a, axis=None, keepdims=False: operations.sum(a, axis, keepdims)),
+    np.mean: (
+        "a axis dtype out keepdims where",
+        lambda a, axis=None, keepdims=False: operations.mean(a, axis, keepdims),
+    ),
+    np.max: (_REDUCTION, lambda a, axis=None, keepdims=False: operations.max(a, axis, keepdims)),
+    np.min: (_REDUCTION, lambda a, axis=None, keepdims=False: operations.min(a, axis, keepdims)),
+    np.where: ("condition x y", lambda condition, x, y: operations.where(condition, x, y)),
+    np.concatenate: ("arrays axis out", lambda arrays, axis=0: operations.concatenate(arrays, axis)),
+    np.stack: ("arrays axis out", lambda arrays, axis=0: operations.stack(arrays, axis)),
+    np.reshape: ("a shape order", lambda a, shape: operations.reshape(a, shape)),
+    np.ravel: ("a order", lambda a: operations.reshape(a, -1)),
+    np.transpose: ("a axes", lambda a, axes=None: operations.transpose(a, axes)),
+    np.broadcast_to: ("array shape subok", lambda array, shape: operations.broadcast_to(array, shape)),
+    np.dot: ("a b out", _dot),
+    np.clip: ("a a_min a_max out", _clip),
+    np.copy: ("a order subok", lambda a: operations.copy(a)),
+}
+for _name in ("amax", "amin"):
+    FUNCTIONS[getattr(np, _name)] = FUNCTIONS[getattr(np, _name[1:])]
+
+# These have no derivative, and give what NumPy gives of the data.
+WITHOUT_DERIVATIVE = {
+    np.allclose, np.argmax, np.argmin, np.array2string, np.array_equal, np.array_repr, np.array_str,
+    np.empty_like, np.full_like, np.isclose, np.may_share_memory, np.ndim, np.ones_like, np.shape,
+    np.shares_memory, np.size, np.zeros_like,
+    np.equal, np.greater, np.greater_equal, np.isfinite, np.isinf, np.isnan, np.less, np.less_equal,
+    np.not_equal,
+}  # fmt: skip
+
+INSTEAD = {
+    "add.reduce": "mg.sum", "column_stack": "mg.concatenate", "einsum": "mg.matmul",
+    "hstack": "mg.concatenate", "logaddexp": "mg.logsumexp of mg.stack", "maximum.reduce": "mg.max",
+    "linalg.norm": "mg.sqrt(mg.sum(x * x))", "outer": "x[:, None] * y", "save": "mg.save", "square": "x * x",
+    "std": "mg.mean", "swapaxes": "mg.transpose", "take": "x[indices]", "tensordot": "mg.matmul",
+    "var": "mg.mean", "vstack": "mg.concatenate",
+}  # fmt: skip
+
+
+def call_ufunc(ufunc: Any, method: str, arguments: Any, options: dict[str, Any]) -> Any:
+    """np.exp(t), array * t, np.less(t, 0), and so on."""
+    name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+    if any(out is not None for out in options.pop("out", ())):
+        raise ArgumentTypeError(
+            f"np.{name} cannot write a Tensor's result into an array (`array += tensor` would lose the "
+            "gradient): write array = array + tensor"
+        )
+    if method == "__call__" and ufunc in WITHOUT_DERIVATIVE:
+        return ufunc(*map(raw, arguments), **options)
+    if method != "__call__" or ufunc not in UFUNCS:
+        raise _refusal(name)
+    if options:
+        raise ArgumentTypeError(f"np.{name} of a Tensor does not take {', '.join(options)}")
+    return UFUNCS[ufunc](*arguments)
+
+
+def call_function(function: Any, arguments: Any, options: dict[str, Any]) -> Any:
+    """np.sum(t), np.concatenate([t, t]), np.shape(t), and so on."""
+    module = function.__module__.removeprefix("numpy").removeprefix(".")
+    name = f"{module}.{function.__name__}" if module else function.__name__
+    if function in WITHOUT_DERIVATIVE:
+        return function(*map(_raw, arguments), **{key: _raw(value) for key, value in options.items()})
+    if function not in FUNCTIONS:
+        raise _refusal(name)
+    parameters, operation = FUNCTIONS[function]
+    given = {**dict(zip(parameters.split(), arguments, strict=False)), **options}
+    code = operation.__code__
+    supported = {*code.co_varnames[: code.co_argcount], *(("min", "max") if function is np.clip else ())}
+    # None is the default of NumPy's others (dtype, out, order …).
+    given = {key: value for key, value in given.items() if key in supported or value is not None}
+    if unknown := [key for key in given if key not in supported]:
+        raise ArgumentTypeError(f"np.{name} of a Tensor does not take {', '.join(unknown)}")
+    return operation(**given)
+
+
+def _refusal(name: str) -> ArgumentTypeError:
+    instead = INSTEAD.get(name)
+    advice = f"use {instead}" if instead else "use minigrad's operations, or write a primitive (mg.primitive)"
+    return ArgumentTypeError(
+        f"np.{name} does not take Tensors: {advice}; t.numpy() is the array, without a gradient"
+    )
+
+
+def _raw(value: Any) -> Any:
+    return type(value)(map(_raw, value)) if type(value) in (list, tuple) else raw(value)
