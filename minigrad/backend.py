@@ -34,6 +34,9 @@ class Backend:
     def __repr__(self) -> str:
         return f"<minigrad backend {self.name!r}>"
 
+    def __reduce__(self) -> Any:
+        return get, (self.name,)
+
     def asarray(self, data: Any, dtype: Any = None) -> Any:
         """`data` (array of either library, number, nested list) as an array of this library."""
         if type(data) is self.array_type:

@@ -23,9 +23,14 @@ R = TypeVar("R")
 class Replaceable(Generic[P, R]):
     """A function that is called in its plain form, or in the fast lane's form if there is one."""
 
+    __qualname__: str
+
     def __init__(self, plain: Callable[P, R]) -> None:
         self.forward = self.plain = plain
         update_wrapper(self, plain)
+
+    def __reduce__(self) -> str:
+        return self.__qualname__  # copies are itself, and it is pickled by name, as any function is
 
     def __call__(self, *arguments: P.args, **options: P.kwargs) -> R:
         return self.forward(*arguments, **options)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import functools
+import pickle
+import subprocess
 import sys
 from collections import OrderedDict, deque, namedtuple
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +16,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import attacks.gradients
 import minigrad as mg
-from minigrad.errors import ArgumentError
+import minigrad.errors
+import minigrad.testing.failures
+from attacks.evaluation import Evaluation
+from minigrad import backend
+from minigrad.errors import ArgumentError, ArgumentTypeError
+from minigrad.generators import mask_generator, random_generator
+from minigrad.lanes import Replaceable
+from minigrad.modes import Setting
+from minigrad.optim import SGD, exponential_decay, linear_ramp
+from models import LogisticRegression, MaxoutNetwork, RBFNetwork, SoftmaxRegression
+from tests.strict import StrictBackend
 
 
 class Holder(mg.Module):
@@ -211,3 +227,148 @@ def test_the_work_grows_as_the_structure(build: Any) -> None:
         return count
 
     assert calls(2000) < 2.1 * calls(1000)
+
+
+# ---- copies, pickles, and a second process
+
+
+def trained(library: str, steps: int = 3) -> tuple[Any, SGD]:
+    with backend.use(library):
+        model = MaxoutNetwork(4, 3, units=(3,), pieces=2, dropout=(0.8, 0.5), seed=1)
+        parameters = model.named_parameters() if library == "numpy" else model.parameters()
+        settings = {"momentum": linear_ramp(0.5, 0.7, 5), "max_norm": 0.02}
+        optimiser = SGD(parameters, lr=exponential_decay(0.1, 1.5), **settings)  # type: ignore[arg-type]
+    train(model, optimiser, steps)
+    return model, optimiser
+
+
+def train(model: Any, optimiser: SGD, steps: int = 3) -> None:
+    library = backend.of(model.parameters()[0].data)
+    x = library.asarray(np.linspace(0, 1, 20, dtype=np.float32).reshape(5, 4))
+    for _ in range(steps):
+        optimiser.zero_grad()
+        model.cost(x, library.asarray(np.array([0, 1, 2, 1, 0]))).backward()
+        optimiser.step()
+
+
+def public_objects() -> dict[str, Any]:
+    """One of every public class, in each of its states."""
+    found: dict[str, Any] = {
+        "decay": exponential_decay(0.1, 1.5, 1e-3),
+        "ramp": linear_ramp(0.5, 0.7, 3),
+        "module": Holder(d={"a": [parameter(3.0)]}),
+        "fresh optimiser": SGD([parameter(1.0)], lr=0.1),
+        "logistic": LogisticRegression(3),
+        "softmax": SoftmaxRegression(3, 2).eval(),
+        "rbf": RBFNetwork(3, 2),
+        "evaluation": Evaluation(4, 0.5, 0.25, 2, 0.5, None, 0.75, 0.0),
+        "random generator": random_generator(3),
+        "mask generator": mask_generator(3),
+        "no_grad": mg.no_grad(),
+        "enable_grad": mg.enable_grad(),
+        "detect_nonfinite": mg.detect_nonfinite(),
+        "numpy": backend.NUMPY,
+        "strict": backend.get("strict"),
+    }
+    for library in ("numpy", "strict"):
+        found[f"{library} model"], found[f"{library} optimiser"] = trained(library)
+    for name in ("random generator", "mask generator"):
+        found[f"used {name}"] = copy.deepcopy(found[name])
+        found[f"used {name}"].integers(0, 9, 3, dtype=np.uint16)
+    for module in (minigrad.errors, minigrad.testing.failures, attacks.gradients):
+        for name, kind in vars(module).items():
+            if isinstance(kind, type) and issubclass(kind, Exception):
+                found[name] = kind(f"x must be a {name}")
+                found[name].at = ("x", 3)
+    for name, module in sorted(sys.modules.items()):
+        if name.split(".")[0] in ("minigrad", "models", "attacks"):
+            functions = [f for f in vars(module).values() if isinstance(f, Replaceable)]
+            found.update({f"{f.__module__}.{f.__qualname__}": f for f in functions})
+    return found
+
+
+def observed(thing: Any) -> Any:
+    """What a user sees of it, to be compared by ==."""
+    if isinstance(thing, (mg.Module, SGD)):
+        state = {name: (str(array.dtype), array.tolist()) for name, array in thing.state_dict().items()}
+        if isinstance(thing, SGD):
+            return state, thing.max_norm, thing.lr if not callable(thing.lr) else thing.lr(7)
+        parameters = thing.parameters()
+        where = [backend.of(p.data).name for p in parameters]
+        return (
+            state,
+            where,
+            [m.training for _, m in thing.named_modules()],
+            [p.requires_grad for p in parameters],
+        )
+    if isinstance(thing, np.random.Generator):
+        return copy.deepcopy(thing).integers(0, 1 << 16, 9, dtype=np.uint16).tolist()
+    if isinstance(thing, BaseException):
+        return type(thing).__name__, thing.args, str(thing), vars(thing)
+    if isinstance(thing, functools.partial):
+        return [thing(t) for t in range(5)]
+    if isinstance(thing, Setting):
+        return thing.values
+    if isinstance(thing, (Replaceable, backend.Backend)):
+        return repr(thing).split(" at 0x")[0]
+    return thing
+
+
+class TestCopiesAndPickles:
+    def test_what_comes_back_is_what_went(self) -> None:
+        for name, thing in public_objects().items():
+            before = observed(thing)
+            for way in (copy.copy, copy.deepcopy, lambda thing: pickle.loads(pickle.dumps(thing))):
+                again = way(thing)
+                assert type(again) is type(thing), name
+                assert observed(again) == before, name
+                if isinstance(thing, (Replaceable, backend.Backend)):
+                    assert again is thing
+            assert observed(thing) == before, name
+            assert thing == thing
+            assert isinstance(hash(thing), int)
+            assert type(thing).__name__.lower() in repr(thing).lower() or name in repr(thing), name
+
+    def test_a_copy_is_trained_alone(self) -> None:
+        for way in (copy.deepcopy, lambda thing: pickle.loads(pickle.dumps(thing))):
+            model, optimiser = trained("numpy")
+            twin, its = way((model, optimiser))
+            assert [id(p) for p in its.parameters] == [id(p) for p in twin.parameters()]
+            before = observed(model)
+            train(twin, its)
+            assert observed(model) == before
+            train(model, optimiser)
+            assert observed(model) == observed(twin)
+            assert observed(optimiser) == observed(its)
+
+    def test_a_block_of_evaluation_stays_here(self) -> None:
+        model = SoftmaxRegression(3, 2)
+        for way in (copy.copy, copy.deepcopy, pickle.dumps):
+            with pytest.raises(ArgumentTypeError, match="cannot be copied or pickled"):
+                way(model.evaluating())
+
+    def test_a_second_process(self, tmp_path: Path) -> None:
+        things = public_objects()
+        runs = {library: trained(library) for library in ("numpy", "strict")}
+        (tmp_path / "things").write_bytes(pickle.dumps((things, runs)))
+        command = "import sys; from tests.test_modules import second_process; second_process(sys.argv[1])"
+        root = Path(__file__).parents[1]
+        subprocess.run([sys.executable, "-c", command, str(tmp_path)], cwd=root, check=True, timeout=100)
+        there, trained_there = pickle.loads((tmp_path / "answer").read_bytes())
+        for name, thing in things.items():
+            assert there[name] == observed(thing), name
+        for library, run in runs.items():
+            train(*run)
+            assert trained_there[library] == [observed(thing) for thing in run]
+
+
+def second_process(folder: str) -> None:
+    backend.register(StrictBackend())
+    things, runs = pickle.loads((Path(folder) / "things").read_bytes())
+    for run in runs.values():
+        train(*run)
+    answer = (
+        {name: observed(thing) for name, thing in things.items()},
+        {library: [observed(thing) for thing in run] for library, run in runs.items()},
+    )
+    (Path(folder) / "answer").write_bytes(pickle.dumps(answer))
