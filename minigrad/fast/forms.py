@@ -150,7 +150,7 @@ def update(p: Any, v: Any, g: Any, lr: float, momentum: float) -> None:
 
 # The squares of so many rows are added in W's own dtype. Those of columns that are hardly longer than the
 # least norm would round to 0.
-ROWS, LEAST_NORM = 1 << 12, 1e-10
+ROWS, LEAST_NORM = 1 << 10, 1e-10
 
 
 def limit_columns(W: Any, max_norm: float) -> None:
