@@ -9,6 +9,7 @@ each of its forms to `replace`. With MINIGRAD_PLAIN=1 in the environment it is n
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import update_wrapper
@@ -23,14 +24,14 @@ R = TypeVar("R")
 class Replaceable(Generic[P, R]):
     """A function that is called in its plain form, or in the fast lane's form if there is one."""
 
-    __qualname__: str
-
     def __init__(self, plain: Callable[P, R]) -> None:
         self.forward = self.plain = plain
         update_wrapper(self, plain)
 
     def __reduce__(self) -> str:
-        return self.__qualname__  # copies are itself, and it is pickled by name, as any function is
+        """By name, as any function is pickled; a copy is the function itself."""
+        names = (name for name, value in vars(sys.modules[self.__module__]).items() if value is self)
+        return next(names, self.plain.__qualname__)
 
     def __call__(self, *arguments: P.args, **options: P.kwargs) -> R:
         return self.forward(*arguments, **options)

@@ -332,10 +332,16 @@ class TestWhatDoesNotFit:
     @pytest.mark.parametrize(
         ("wrong", "message"),
         [
-            (lambda p: mg.Tensor(p.numpy()), r"\[1\]\.grad must be a numpy array.* got Tensor: give its data"),
+            (
+                lambda p: mg.Tensor(p.numpy()),
+                r"\[1\]\.grad must be a numpy array.* got Tensor: give its data",
+            ),
             (lambda p: p.numpy().tolist(), r"\[1\]\.grad must be a numpy array.* got list"),
             (lambda p: 1.0, r"\[1\]\.grad must be a numpy array.* got float"),
-            (lambda p: backend.get("strict").asarray(p.numpy()), r"\[1\]\.grad must be a numpy array.* got Array"),
+            (
+                lambda p: backend.get("strict").asarray(p.numpy()),
+                r"\[1\]\.grad must be a numpy array.* got Array",
+            ),
             (lambda p: p.numpy().astype(np.float32), r"\[1\]\.grad must have dtype float64,.* got float32"),
             (lambda p: np.ones(p.shape, int), r"\[1\]\.grad must have dtype float64,.* got int64"),
             (lambda p: p.numpy().T, r"\[1\]\.grad must have shape \(2, 3\), got \(3, 2\)"),
@@ -358,7 +364,10 @@ class TestWhatDoesNotFit:
         p = mg.Parameter(np.ones(2))
         optimiser = SGD({"W": p}, lr=0.1)
         p.grad = np.array([1.0, np.nan])
-        with mg.detect_nonfinite(), pytest.raises(NonFiniteError, match=r"^parameters\['W'\]\.grad holds a NaN"):
+        with (
+            mg.detect_nonfinite(),
+            pytest.raises(NonFiniteError, match=r"^parameters\['W'\]\.grad holds a NaN"),
+        ):
             optimiser.step()
         assert p.numpy().tolist() == [1, 1]
 
@@ -368,10 +377,14 @@ class TestWhatDoesNotFit:
         p.grad = np.ones(2)
         optimiser.step()
         p.data, p.grad = np.ones(3), np.ones(3)
-        with pytest.raises(ArgumentError, match=r"the velocity of parameters\[0\] must have shape \(3,\), got"):
+        with pytest.raises(
+            ArgumentError, match=r"the velocity of parameters\[0\] must have shape \(3,\), got"
+        ):
             optimiser.step()
 
-    @pytest.mark.parametrize("wrong", [float("nan"), "0.1", -0.1, np.ones(2), None, True, [0.1], float("inf")])
+    @pytest.mark.parametrize(
+        "wrong", [float("nan"), "0.1", -0.1, np.ones(2), None, True, [0.1], float("inf")]
+    )
     @pytest.mark.parametrize("setting", ["lr", "momentum"])
     def test_a_schedule_and_a_number_set_later(self, setting: str, wrong: Any) -> None:
         p = mg.Parameter(np.ones(2))
@@ -424,7 +437,9 @@ class TestWhatDoesNotFit:
 
     @pytest.mark.parametrize("data", [[1, 2], True, "abc", None, [1j], 3])
     def test_data_of_a_parameter(self, data: Any) -> None:
-        with pytest.raises(ArgumentTypeError, match=r"^data must be floating-point.*numpy\.asarray\(data, numpy"):
+        with pytest.raises(
+            ArgumentTypeError, match=r"^data must be floating-point.*numpy\.asarray\(data, numpy"
+        ):
             mg.Parameter(data)
 
     @pytest.mark.parametrize("state", [None, 5, ["W"], Pair()])
@@ -460,7 +475,10 @@ class TestTheVelocitiesGoToTheirParameters:
         assert list(state) == ["updates", "velocity.a", "velocity.b"]
         other = self.optimiser({"b": b, "a": a})
         other.load_state_dict(state)
-        assert [v.item() for v in other.velocities()] == [state["velocity.b"].item(), state["velocity.a"].item()]
+        assert [v.item() for v in other.velocities()] == [
+            state["velocity.b"].item(),
+            state["velocity.a"].item(),
+        ]
         with pytest.raises(ArgumentError, match=r"state lacks velocity\.0"):
             self.optimiser([a, b]).load_state_dict(state)
 
@@ -497,7 +515,9 @@ class TestEdges:
     @pytest.mark.parametrize("max_norm", [1e-100, 1e-30, 1e-12, 1.0, 1e25, 1e100])
     def test_columns_of_every_length(self, library: Any, dtype: Any, max_norm: float) -> None:
         info = np.finfo(dtype)
-        lengths = [x for x in (0.0, 1e-40, 1e-30, 1e-6, 1.0, 3e3, 1e20, 1e38, 1e150) if x < float(info.max) / 4]
+        lengths = [
+            x for x in (0.0, 1e-40, 1e-30, 1e-6, 1.0, 3e3, 1e20, 1e38, 1e150) if x < float(info.max) / 4
+        ]
         host = (np.array([[3.0], [4.0]]) / 5 * lengths).astype(dtype)
         W = library.xp.array(library.asarray(host))
         limit_columns(W, max_norm)
@@ -506,7 +526,9 @@ class TestEdges:
         expected = exact * np.where(norms > max_norm, max_norm / np.maximum(norms, 1e-300), 1)
         found = backend.to_numpy(W)
         assert found.dtype == dtype
-        np.testing.assert_allclose(found, expected.astype(dtype), rtol=4 * info.eps, atol=4 * info.smallest_subnormal)
+        np.testing.assert_allclose(
+            found, expected.astype(dtype), rtol=4 * info.eps, atol=4 * info.smallest_subnormal
+        )
         np.testing.assert_array_equal(found[:, norms < max_norm * 0.9], host[:, norms < max_norm * 0.9])
 
     @pytest.mark.filterwarnings("ignore:overflow")
@@ -600,7 +622,9 @@ class TestCheckpoint:
         with pytest.raises(ArgumentTypeError, match="^state must have strings for names, got"):
             mg.save(tmp_path / "state.npz", {name: np.ones(1)})
 
-    @pytest.mark.parametrize("name", ["a\0b", "\udc80", "a" * 70_000, "a\\b"], ids=["zero", "lone", "long", "back"])
+    @pytest.mark.parametrize(
+        "name", ["a\0b", "\udc80", "a" * 70_000, "a\\b"], ids=["zero", "lone", "long", "back"]
+    )
     def test_names_that_a_zip_file_does_not_hold(self, tmp_path: Path, name: str) -> None:
         with pytest.raises(ArgumentError, match="^state must have names that a zip file can hold"):
             mg.save(tmp_path / "state.npz", {name: np.ones(1)})
