@@ -84,8 +84,9 @@ class SGD:
         """Update every Parameter by its grad. An error comes before any was changed."""
         lr, momentum, max_norm = self._settings()
         trained = [position for position, p in enumerate(self.parameters) if p.grad is not None]
+        detecting_nonfinite = in_force.get().detecting_nonfinite
         for position in trained:
-            self._check_arrays(position)
+            self._check_arrays(position, detecting_nonfinite)
         for position in trained:
             parameter = self.parameters[position]
             update(parameter.data, self._velocities[position], parameter.grad, lr, momentum)
@@ -163,11 +164,14 @@ class SGD:
             self.max_norm,
         )
 
-    def _check_arrays(self, position: int) -> None:
+    def _check_arrays(self, position: int, detecting_nonfinite: bool) -> None:
         """Raise unless a Parameter's grad and velocity can be added to its data."""
-        parameter, v = self.parameters[position], self._velocity(position)
-        data, g, name = parameter.data, parameter.grad, f"parameters[{self._names[position]!r}]"
-        if type(g) is not type(data) and backend.find(g) is not backend.of(data):
+        data, g, v = self.parameters[position].data, self.parameters[position].grad, self._velocity(position)
+        fits = type(g) is type(data) and g.shape == data.shape == v.shape and g.dtype == data.dtype
+        if fits and not detecting_nonfinite:
+            return
+        name = f"parameters[{self._names[position]!r}]"
+        if backend.find(g) is not backend.of(data):
             raise ArgumentTypeError(
                 f"{name}.grad must be a {backend.of(data).name} array, as its data is, got "
                 f"{type(g).__name__}{': give its data' if isinstance(g, Tensor) else ''}"
@@ -179,7 +183,7 @@ class SGD:
             raise ArgumentTypeError(
                 f"{name}.grad must have dtype {data.dtype}, as its data has, got {g.dtype}"
             )
-        if in_force.get().detecting_nonfinite and not bool(backend.of(g).xp.isfinite(g).all()):
+        if detecting_nonfinite and not bool(backend.of(g).xp.isfinite(g).all()):
             raise NonFiniteError(f"{name}.grad holds a NaN or an infinity")
 
 

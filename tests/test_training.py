@@ -452,7 +452,7 @@ class TestWhatDoesNotFit:
 class TestTheVelocitiesGoToTheirParameters:
     def optimiser(self, parameters: Any, steps: int = 0) -> SGD:
         made = SGD(parameters, lr=0.1, momentum=0.9)
-        for step in range(steps):
+        for _ in range(steps):
             for number, p in enumerate(made.parameters):
                 p.grad = np.full(p.shape, number + 1.0)
             made.step()
@@ -604,8 +604,13 @@ class TestCheckpoint:
         assert mg.load(path)["a"].tolist() == [1, 1]
         assert [f.name for f in tmp_path.iterdir()] == ["model.npz"]
 
-    @given(st.dictionaries(st.text(max_size=8) | st.sampled_from(["a", "a.npy", "a.npy.npy", "", "/", "../a"]),
-                           st.integers(0, 9), max_size=9))  # fmt: skip
+    @given(
+        st.dictionaries(
+            st.text(max_size=8) | st.sampled_from(["a", "a.npy", "a.npy.npy", "", "/", "../a"]),
+            st.integers(0, 9),
+            max_size=9,
+        )
+    )
     @settings(max_examples=10)  # each writes a file to the disk
     def test_every_name_comes_back_or_is_refused(self, tmp_path: Path, values: dict[str, int]) -> None:
         path = tmp_path / "state.npz"

@@ -81,9 +81,10 @@ class CapturedStep:
     would go on with the old ones.
 
     The constructor replays the graph once beside an eager step, on other values than it was captured
-    with, and leaves parameters, velocities and every leaf's `grad` as it found them. If the library cannot capture the
-    step (NumPy has no graphs; CuPy so far refuses matrix products there, cupy/cupy#6290), or the two
-    differ, `captured` is False, a CaptureWarning says why, and calls run the step eagerly.
+    with, and leaves parameters, velocities and every leaf's `grad` as it found them. If the library
+    cannot capture the step (NumPy has no graphs; CuPy so far refuses matrix products there,
+    cupy/cupy#6290), or the two differ, `captured` is False, a CaptureWarning says why, and calls run the
+    step eagerly.
     """
 
     def __init__(self, optimiser: SGD, cost: Callable[[Any, Any], Tensor], x: Any, y: Any) -> None:
