@@ -27,12 +27,13 @@ class Backend:
     """An array library: its module `xp`, the type of its arrays, and how arrays come to it and leave it."""
 
     def __init__(self, name: str, xp: Any, array_type: type[Any]) -> None:
-        self.name = name
-        self.xp = xp
-        self.array_type = array_type
+        self.name, self.xp, self.array_type = name, xp, array_type
 
     def __repr__(self) -> str:
         return f"<minigrad backend {self.name!r}>"
+
+    def __reduce__(self) -> Any:
+        return get, (self.name,)
 
     def asarray(self, data: Any, dtype: Any = None) -> Any:
         """`data` (array of either library, number, nested list) as an array of this library."""

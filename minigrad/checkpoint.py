@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from minigrad import backend
-from minigrad.errors import ArgumentTypeError, DataError
+from minigrad.errors import ArgumentError, ArgumentTypeError, DataError
+from minigrad.tensor import raw
 
 
 class HasState(Protocol):
@@ -25,7 +26,7 @@ def save(path: str | os.PathLike[str], state: HasState | Mapping[str, Any]) -> N
     """Write `state` (a Module, an optimiser, or a mapping of names to arrays) to `path`, as .npz.
 
     The file is written beside its place and then renamed, so that `path` holds either what it held
-    before or all of the new state.
+    before or all of the new state. Names are strings; ArgumentError for one that a zip file cannot hold.
     """
     import zipfile
 
@@ -34,11 +35,23 @@ def save(path: str | os.PathLike[str], state: HasState | Mapping[str, Any]) -> N
         raise ArgumentTypeError(
             f"state must be a Module, an optimiser or a mapping of arrays, got {type(state).__name__}"
         )
-    arrays = state if isinstance(state, Mapping) else state.state_dict()
+    arrays = {}
+    for name, value in (state if isinstance(state, Mapping) else state.state_dict()).items():
+        if not isinstance(name, str):
+            raise ArgumentTypeError(f"state must have strings for names, got {name!r}")
+        # A zip file cuts a name at its first zero, may change a backslash, and has 65,535 bytes for a name.
+        encoded = name.encode(errors="replace")
+        if "\0" in name or "\\" in name or encoded.decode() != name or len(encoded) > 60_000:
+            raise ArgumentError(f"state must have names that a zip file can hold, got {name[:100]!r}")
+        arrays[name] = backend.to_numpy(raw(value))
+        if arrays[name].dtype.hasobject:
+            raise ArgumentTypeError(
+                f"state[{name!r}] must be an array of numbers, got {type(value).__name__}"
+            )
     with atomic_writer(path) as handle, zipfile.ZipFile(handle, "w") as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                np.lib.format.write_array(entry, backend.to_numpy(array), allow_pickle=False)
+                np.lib.format.write_array(entry, array, allow_pickle=False)
 
 
 def load(path: str | os.PathLike[str], into: HasState | None = None) -> dict[str, np.ndarray]:
@@ -52,17 +65,22 @@ def load(path: str | os.PathLike[str], into: HasState | None = None) -> dict[str
     _check_path(path)
     if into is not None and not hasattr(into, "load_state_dict"):
         raise ArgumentTypeError(f"into must be a Module or an optimiser, got {type(into).__name__}")
+    state = {}
     with open(path, "rb") as file:
         if not zipfile.is_zipfile(file):
             raise DataError(f"{os.fspath(path)} must be an .npz file, as minigrad.save writes it")
         file.seek(0)
         try:
-            with np.load(file, allow_pickle=False) as archive:
-                state = {name: archive[name] for name in archive.files}
+            # Not by numpy.load, which takes "a.npy" for "a".
+            with zipfile.ZipFile(file) as archive:
+                for entry in archive.namelist():
+                    name = entry.removesuffix(".npy")
+                    if name == entry or name in state:
+                        raise DataError(f"the entry {entry!r} is no array, or there twice")
+                    with archive.open(entry) as content:
+                        state[name] = np.lib.format.read_array(content, allow_pickle=False)
         except Exception as error:  # what zipfile and NumPy raise on damage is no closed list
             raise DataError(f"{os.fspath(path)} must be an .npz file of plain arrays: {error}") from error
-    if not all(isinstance(array, np.ndarray) for array in state.values()):
-        raise DataError(f"{os.fspath(path)} must be an .npz file of plain arrays: some entry is none")
     if into is not None:
         into.load_state_dict(state)
     return state

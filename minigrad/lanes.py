@@ -9,6 +9,7 @@ each of its forms to `replace`. With MINIGRAD_PLAIN=1 in the environment it is n
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import update_wrapper
@@ -26,6 +27,11 @@ class Replaceable(Generic[P, R]):
     def __init__(self, plain: Callable[P, R]) -> None:
         self.forward = self.plain = plain
         update_wrapper(self, plain)
+
+    def __reduce__(self) -> str:
+        """By name, as any function is pickled; a copy is the function itself."""
+        names = (name for name, value in vars(sys.modules[self.__module__]).items() if value is self)
+        return next(names, self.plain.__qualname__)
 
     def __call__(self, *arguments: P.args, **options: P.kwargs) -> R:
         return self.forward(*arguments, **options)

@@ -67,6 +67,11 @@ class Setting(ContextDecorator):
     def __exit__(self, *exception: object) -> None:
         in_force.set(in_force.get().without(self))
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if self.values[2]:  # the ids of Modules mean nothing in another process, or for a copy
+            raise ArgumentTypeError("an evaluating() block cannot be copied or pickled: ask the copy for one")
+        return super().__reduce_ex__(protocol)
+
     def __call__(self, function: Any) -> Any:
         code = getattr(function, "__code__", None)
         if code is not None and code.co_flags & _RUNS_LATER:

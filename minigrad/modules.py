@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from types import MemberDescriptorType
 from typing import Any
 
 import numpy as np
@@ -17,20 +19,34 @@ from minigrad.tensor import Tensor, raw
 class Parameter(Tensor):
     """A leaf Tensor that is trained: it owns a C-ordered copy of `data` and requires a gradient.
 
-    A host array is moved to the library that `minigrad.backend` has chosen.
+    A host array is moved to the library that `minigrad.backend` has chosen. ArgumentTypeError unless data
+    is floating-point.
     """
 
     __slots__ = ()
 
     def __init__(self, data: Any) -> None:
         library = backend.current()
-        super().__init__(library.xp.array(library.asarray(backend.to_numpy(data)), order="C"), True)
+        array = backend.to_numpy(raw(data))
+        if array.dtype.kind != "f":
+            raise ArgumentTypeError(
+                f"data must be floating-point to be trained, got dtype {array.dtype}: write 1.0 for 1, or "
+                "give numpy.asarray(data, numpy.float32)"
+            )
+        super().__init__(library.xp.array(library.asarray(array), order="C"), True)
 
 
 class Module:
     """Something with Parameters: its own attributes, and those of the Modules among its attributes.
-    Either may also stand in a list or a tuple. Subclasses say in `forward` what calling one
-    computes.
+    Either may also stand in a list, a tuple or a dict, nested in any way. Subclasses say in `forward` what
+    calling one computes.
+
+    Names are dotted: "W", "layers.0.W" of a list, "layers.first.W" of a dict. What is reached in several
+    ways has the first name. Nothing is searched but Modules and these three: not other objects, nor arrays
+    of objects. Where a Parameter or Module could not be told apart or would be shared unseen, asking for
+    Parameters raises ArgumentError: in a set, which has no order; as an attribute of the class; two under
+    one name; under a key that is neither a string nor an integer. So does a leaf Tensor that requires a
+    gradient and is no Parameter, for it would not be trained.
     """
 
     _training = True
@@ -45,22 +61,22 @@ class Module:
     # ---- what it is made of
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """(dotted name, Module) of this one, named `prefix`, and of every Module within."""
-        yield prefix, self
-        for name, value in _attributes(self):
-            if isinstance(value, Module):
-                yield from value.named_modules(f"{prefix}.{name}" if prefix else name)
+        """(dotted name, Module) of this one, named `prefix`, and of every Module within, each once."""
+        return _search(self, prefix)
 
     def named_parameters(self) -> dict[str, Parameter]:
-        """Parameters by dotted name, in the order of definition; a shared one appears once."""
-        found: dict[str, Parameter] = {}
-        seen: set[int] = set()
-        for prefix, module in self.named_modules():
-            for name, value in _attributes(module):
-                if isinstance(value, Parameter) and id(value) not in seen:
-                    seen.add(id(value))
-                    found[f"{prefix}.{name}" if prefix else name] = value
-        return found
+        """Parameters by dotted name: a Module's own in the order of definition, then those of the Modules
+        within. A shared one appears once."""
+        parameters: dict[str, Parameter] = {}
+        for name, found in _search(self, tensors=True):
+            if isinstance(found, Parameter):
+                parameters[name] = found
+            elif isinstance(found, Tensor) and found.requires_grad and found.is_leaf:
+                raise ArgumentError(
+                    f"{name} must be a Parameter, or it would not be trained, got a Tensor that requires a "
+                    "gradient: make it a Parameter, or detach() it"
+                )
+        return parameters
 
     def parameters(self) -> list[Parameter]:
         return list(self.named_parameters().values())
@@ -107,7 +123,7 @@ class Module:
             raise ArgumentTypeError(f"dtype must be a floating-point type, got {np.dtype(dtype)}")
         for parameter in self.parameters():
             target = library or backend.of(parameter.data)
-            parameter.data = target.asarray(parameter.data, dtype)
+            parameter.data = _in_c_order(target.asarray(parameter.data, dtype))
             if parameter.grad is not None:
                 parameter.grad = target.asarray(parameter.grad, dtype)
             parameter.changed_in_place()
@@ -123,32 +139,130 @@ class Module:
         parameters = self.named_parameters()
         arrays = check_state(state, {name: p.data for name, p in parameters.items()})
         for name, parameter in parameters.items():
-            library = backend.of(parameter.data)
-            parameter.data = library.xp.array(library.asarray(arrays[name]))
+            parameter.data = arrays[name]
             parameter.changed_in_place()
 
 
-def _attributes(module: Module) -> Iterator[tuple[str, Any]]:
-    """(name, value) of each attribute, and of each item of those that are lists or tuples."""
-    for name, value in vars(module).items():
-        yield name, value
-        if isinstance(value, (list, tuple)):
-            for position, item in enumerate(value):
-                yield f"{name}.{position}", item
+Found = tuple[str, Any, str]  # dotted name, object, why it must not be a Parameter or Module: "" if it may
+WITHIN = {Module, list, tuple, dict, set, frozenset}  # what Modules and Parameters are looked for in
 
 
-def check_state(state: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """`state` as NumPy arrays; ArgumentError unless its names, shapes and dtypes are those of `own`."""
+def _search(root: Module, prefix: str = "", tensors: bool = False) -> Iterator[tuple[str, Any]]:
+    """(dotted name, Module) of every Module in `root`, each once, `root` itself first. With `tensors` a
+    Module is followed by its Tensors; then the classes of the Modules are searched too."""
+    kinds = {Tensor, *WITHIN} if tensors else WITHIN
+    seen: set[int] = set()
+    names: set[str] = set()
+    modules: list[tuple[str, Any]] = [(prefix, root)]
+    while modules:  # lists of what is to come, for a chain of Modules may be longer than Python recurs
+        path, module = modules.pop()
+        if id(module) in seen:
+            continue
+        seen.add(id(module))
+        yield _only(path, names), module
+        within = []
+        found = _attributes(module, path, kinds)
+        while found:
+            path, value, problem = found.pop()
+            kind = _kind(type(value))
+            if problem and (kind is Module or isinstance(value, Parameter)):
+                raise ArgumentError(
+                    f"{path} must stand in an attribute of its own, a list or a dict: {problem}"
+                )
+            if kind is Module:
+                within.append((path, value))
+            elif id(value) not in seen:
+                seen.add(id(value))
+                if kind is Tensor:
+                    yield _only(path, names), value
+                else:
+                    found += _items(f"{path}.", value, problem, kinds)
+        modules += within[::-1]
+
+
+def _kind_of(cls: Any) -> Any:
+    """As what an object of this class is searched; None if it is not."""
+    return next((kind for kind in (Tensor, Module, *WITHIN) if issubclass(cls, kind)), None)
+
+
+def _slots_of(cls: Any) -> tuple[str, ...]:
+    members = {name: member for owner in cls.__mro__ for name, member in vars(owner).items()}
+    return tuple(name for name, member in members.items() if isinstance(member, MemberDescriptorType))
+
+
+_kind: Callable[[Any], Any] = lru_cache(256)(_kind_of)
+_slots: Callable[[Any], tuple[str, ...]] = lru_cache(256)(_slots_of)
+
+
+def _attributes(module: Module, path: str, kinds: set[Any]) -> list[Found]:
+    """The attributes to be searched, the last first."""
+    start, own = f"{path}." if path else "", vars(module)
+    found = [(start + name, value, "") for name, value in own.items() if _kind(type(value)) in kinds]
+    for name in _slots(type(module)):
+        if _kind(type(value := getattr(module, name, None))) in kinds:
+            found.append((start + name, value, ""))
+    if Tensor in kinds:
+        owners = [owner for owner in type(module).__mro__[::-1] if owner not in (Module, object)]
+        shared = {name: (value, owner) for owner in owners for name, value in vars(owner).items()}
+        for name, (value, owner) in shared.items():
+            if _kind(type(value)) in kinds and name not in own:
+                problem = f"all instances of the class {owner.__name__} share it, so set it in __init__"
+                found.append((start + name, value, problem))
+    found.reverse()
+    if isinstance(module, (list, tuple, dict, set, frozenset)):  # a class of both
+        found += _items(start, module, "", kinds)
+    return found
+
+
+def _items(start: str, container: Any, problem: str, kinds: set[Any]) -> list[Found]:
+    """The items to be searched, the last first; their names begin with `start`."""
+    pairs = container.items() if isinstance(container, dict) else enumerate(container)
+    found = [
+        (f"{start}{key}", item, problem or _problem(container, key))
+        for key, item in pairs
+        if _kind(type(item)) in kinds
+    ]
+    found.reverse()
+    return found
+
+
+def _problem(container: Any, key: Any) -> str:
+    """Why an item cannot have a name; "" if it can."""
+    if isinstance(container, (set, frozenset)):
+        return "a set has no order"
+    return "" if isinstance(key, (str, int)) else f"its key {key!r} is neither a string nor an integer"
+
+
+def _only(name: str, names: set[str]) -> str:
+    """`name`, if nothing else was found under it before."""
+    if name in names:
+        raise ArgumentError(f"{name} must be the name of one thing, but two have it here: rename one")
+    names.add(name)
+    return name
+
+
+def _in_c_order(array: Any) -> Any:
+    return array if array.flags.c_contiguous else backend.of(array).xp.array(array, order="C")
+
+
+def check_state(state: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """`state` as new C-ordered arrays, each of the library of its namesake in `own`; ArgumentError unless its
+    names, shapes and dtypes are those of `own`."""
+    if not isinstance(state, Mapping):
+        raise ArgumentTypeError(
+            f"state must be a mapping of names to arrays, such as a state_dict(), got {type(state).__name__}"
+        )
     if missing := sorted(own.keys() - state.keys()):
         raise ArgumentError(f"state lacks {', '.join(missing)}")
-    if unknown := sorted(state.keys() - own.keys()):
+    if unknown := sorted(map(str, state.keys() - own.keys())):
         raise ArgumentError(f"state has {', '.join(unknown)}, which belong nowhere here")
-    arrays = {name: backend.to_numpy(raw(state[name])) for name in own}
+    arrays = {}
     for name, array in own.items():
-        given = arrays[name]
+        given, library = backend.to_numpy(raw(state[name])), backend.of(array)
         if given.shape != array.shape or given.dtype != array.dtype:
             raise ArgumentError(
                 f"state[{name!r}] must have shape {array.shape} and dtype {array.dtype}, "
                 f"got {given.shape} and {given.dtype}"
             )
+        arrays[name] = library.xp.array(library.asarray(given), order="C")
     return arrays

@@ -118,10 +118,11 @@ class ReductionKernel:
     def __init__(self, in_params: str, out_params: str, map_: str, reduce: str, post: str, identity: str,
                  name: str) -> None:  # fmt: skip
         assert (reduce, post, identity) == ("a + b", "s = a", "0")
-        self.name, self.mapped = name, ElementwiseKernel(in_params, "T mapped", f"mapped = {map_};", name)
+        self.name, self.kind = name, out_params.split()[0]
+        self.mapped = ElementwiseKernel(in_params, f"{self.kind} mapped", f"mapped = {map_};", name)
 
     def __call__(self, w: Array, axis: int) -> Array:
-        mapped = Array(np.empty(w.shape, w.dtype))
+        mapped = Array(np.empty(w.shape, w.dtype if self.kind == "T" else self.kind))
         self.mapped(w, mapped)
         return Array(launch(self.name, lambda: mapped._host.sum(axis), counted=False))
 

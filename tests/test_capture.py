@@ -173,6 +173,85 @@ def test_making_it_changes_nothing() -> None:
     assert all(p.grad is None for p in model.parameters())
 
 
+class WithLeaf:
+    """A cost that uses a leaf outside the optimiser."""
+
+    def __init__(self, model: MaxoutNetwork) -> None:
+        self.model = model
+        self.scale = mg.Tensor(backend.current().asarray(np.float32(2.0)), requires_grad=True)
+
+    def __call__(self, x: Any, y: Any) -> mg.Tensor:
+        return self.model.cost(x, y) * self.scale
+
+
+@pytest.mark.parametrize("settings", [{}, {"lr": exponential_decay(0.5, 1.5)}], ids=["captured", "refused"])
+def test_making_it_leaves_every_gradient(settings: Any) -> None:
+    model, optimiser, cost = training(WithLeaf, **settings)
+    library = backend.current()
+    held = [library.asarray(np.full(t.shape, 5.0, np.float32)) for t in (*model.parameters(), cost.scale)]
+    for leaf, gradient in zip((*model.parameters(), cost.scale), held, strict=True):
+        leaf.grad = gradient
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CaptureWarning)
+        step = CapturedStep(optimiser, cost, *batches()[0])
+    assert step.captured is not bool(settings)
+    for leaf, gradient in zip((*model.parameters(), cost.scale), held, strict=True):
+        assert leaf.grad is gradient
+        assert (gradient.get() == 5.0).all()
+
+
+def test_making_it_leaves_no_gradient_where_none_was_also_after_an_error() -> None:
+    _, optimiser, cost = training(WithLeaf)
+    CapturedStep(optimiser, cost, *batches()[0])
+    assert cost.scale.grad is None
+    runs = iter(range(9))
+
+    def fails(x: Any, y: Any) -> mg.Tensor:
+        return cost(x, y) * (1.0 if next(runs) < 2 else 1 / 0)
+
+    with pytest.raises(ZeroDivisionError):
+        CapturedStep(optimiser, fails, *batches()[0])
+    assert cost.scale.grad is None
+    assert all(p.grad is None for p in optimiser.parameters)
+
+
+def freeze(tensor: mg.Tensor) -> None:
+    tensor.requires_grad = False
+
+
+def replace_data(tensor: mg.Tensor) -> None:
+    tensor.data = tensor.data * 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda model, cost: freeze(cost.scale), "requires_grad was changed"),
+        (lambda model, cost: freeze(model.hidden[0].W), "requires_grad was changed"),
+        (lambda model, cost: replace_data(cost.scale), "data of a leaf was replaced"),
+    ],
+)
+def test_leaves_that_were_changed(change: Any, message: str) -> None:
+    model, optimiser, cost = training(WithLeaf)
+    step = CapturedStep(optimiser, cost, *batches()[0])
+    step(*batches()[0])
+    change(model, cost)
+    with pytest.raises(GraphError, match=f"{message}: make the CapturedStep anew"):
+        step(*batches()[0])
+
+
+def test_a_parameter_that_was_frozen_before_and_is_not_any_more() -> None:
+    model, optimiser, cost = training()
+    freeze(model.output.b)
+    before = model.output.b.numpy()
+    step = CapturedStep(optimiser, cost, *batches()[0])
+    step(*batches()[0])
+    np.testing.assert_array_equal(model.output.b.numpy(), before)
+    model.output.b.requires_grad = True
+    with pytest.raises(GraphError, match="requires_grad was changed"):
+        step(*batches()[0])
+
+
 class TestWhereItIsNotCaptured:
     def assert_runs_eagerly(self, why: str, *arguments: Any, **settings: Any) -> None:
         one, other = training(*arguments, **settings), training(*arguments, **settings)

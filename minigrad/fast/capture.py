@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from minigrad import backend
+from minigrad.engine import order
 from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, GraphError
 from minigrad.optim import SGD
 from minigrad.tensor import Tensor, raw
@@ -31,6 +33,30 @@ class CaptureWarning(UserWarning):
     """A step was not captured, and runs eagerly instead."""
 
 
+class _Leaf:
+    """A leaf, and how it was before the trial runs. One that the cost made for itself may be gone."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._tensor = weakref.ref(tensor)
+        self._data, self._requires_grad, self._grad = tensor.data, tensor.requires_grad, tensor.grad
+
+    def put_back(self) -> None:
+        tensor = self._tensor()
+        if tensor is None:
+            self._data = None
+        else:
+            tensor.grad, self._grad = self._grad, None
+
+    def changed(self) -> str:
+        """What is no longer so; "" for nothing."""
+        tensor = self._tensor()
+        if tensor is None:
+            return ""
+        if tensor.data is not self._data:
+            return "the data of a leaf was replaced"
+        return "requires_grad was changed" if tensor.requires_grad != self._requires_grad else ""
+
+
 class CapturedStep:
     """zero_grad, J = cost(x, y), backward, update: captured once, and replayed on each batch.
 
@@ -43,19 +69,22 @@ class CapturedStep:
 
     optimiser  with a constant lr and momentum: their values are part of the graph
     cost       of a batch, a scalar Tensor. All that the host decides in it is part of the graph as it was
-               at the capture: α, ε, the model's mode. Dropout is refused. It is run a few times here.
+               at the capture: α, ε, the model's mode, what a random generator of the host drew. Dropout is
+               refused. It is run up to four times here, and such a generator goes on by as many draws.
     x, y       a batch on the device of the parameters: every other has its shapes and dtypes. Batches are
                copied to the device before the cost sees them, so their values are not checked.
 
     Calling it returns J before the update, an array without dimensions that the next call overwrites.
-    Gradients are the graph's own: after a replay `p.grad` is None, of leaves outside the optimiser too.
-    GraphError if a parameter or a velocity is no longer the array that it was (`load_state_dict`,
-    `Module.to`), or lr, momentum or max_norm another number: the graph would go on with the old ones.
+    Gradients are the graph's own: a replay leaves every leaf's `grad` as it is. GraphError if a parameter, a
+    velocity or a leaf that the cost differentiates is no longer the array that it was (`load_state_dict`,
+    `Module.to`), its `requires_grad` was changed, or lr, momentum or max_norm is another number: the graph
+    would go on with the old ones.
 
     The constructor replays the graph once beside an eager step, on other values than it was captured
-    with, and leaves parameters and velocities as it found them. If the library cannot capture the
-    step (NumPy has no graphs; CuPy so far refuses matrix products there, cupy/cupy#6290), or the two
-    differ, `captured` is False, a CaptureWarning says why, and calls run the step eagerly.
+    with, and leaves parameters, velocities and every leaf's `grad` as it found them. If the library
+    cannot capture the step (NumPy has no graphs; CuPy so far refuses matrix products there,
+    cupy/cupy#6290), or the two differ, `captured` is False, a CaptureWarning says why, and calls run the
+    step eagerly.
     """
 
     def __init__(self, optimiser: SGD, cost: Callable[[Any, Any], Tensor], x: Any, y: Any) -> None:
@@ -72,6 +101,7 @@ class CapturedStep:
         self._x, self._y = (library.xp.array(library.asarray(raw(batch))) for batch in (x, y))
         self._J: Any = None
         self._written = self._arrays()
+        self._leaves: dict[int, _Leaf] = {}
         self._captured_settings = self._settings()
         self._replay: Callable[[], None] | None = None
         try:
@@ -114,6 +144,9 @@ class CapturedStep:
     def _check_what_is_captured(self) -> None:
         if any(now is not then for now, then in zip(self._arrays(), self._written, strict=True)):
             raise GraphError("parameters or velocities were replaced: make the CapturedStep anew")
+        for leaf in self._leaves.values():
+            if problem := leaf.changed():
+                raise GraphError(f"{problem}: make the CapturedStep anew")
         if self._settings() != self._captured_settings:
             raise GraphError(
                 f"lr, momentum, max_norm must be what they were at the capture, {self._captured_settings}, "
@@ -133,9 +166,17 @@ class CapturedStep:
         J = self._cost(self._x, self._y)
         if not isinstance(J, Tensor) or J.size != 1:
             raise ArgumentTypeError(f"cost must return a scalar Tensor, got {J!r}")
+        if _thread.capturing:
+            self._remember(x for y in order(J) for x in y.arguments if isinstance(x, Tensor) and x.is_leaf)
         J.backward()
         self._optimiser.step()
         self._J = J.data
+
+    def _remember(self, leaves: Iterable[Tensor]) -> None:
+        """How leaves are before a trial run differentiates in them."""
+        for x in leaves:
+            if id(x) not in self._leaves:
+                self._leaves[id(x)] = _Leaf(x)
 
     def _captured(self, library: backend.Backend) -> Callable[[], None]:
         """The replay, once it has done what the eager step does."""
@@ -146,6 +187,7 @@ class CapturedStep:
             raise BackendError("a schedule of lr or momentum has another value at every step")
         arrays = self._written
         before, updates = [array.copy() for array in arrays], optimiser.updates
+        self._remember(optimiser.parameters)
 
         def begin_again() -> None:
             for array, value in zip(arrays, before, strict=True):
@@ -173,7 +215,8 @@ class CapturedStep:
         finally:
             _thread.capturing = False
             begin_again()
-            optimiser.zero_grad()
+            for leaf in self._leaves.values():
+                leaf.put_back()
         return replay
 
 

@@ -148,15 +148,25 @@ def update(p: Any, v: Any, g: Any, lr: float, momentum: float) -> None:
         optim.update.plain(p, v, g, lr, momentum)
 
 
+# The squares of so many rows are added in W's own dtype. Those of columns that are hardly longer than the
+# least norm would round to 0.
+ROWS, LEAST_NORM = 1 << 10, 1e-10
+
+
 def limit_columns(W: Any, max_norm: float) -> None:
     if kernels := kernels_for(W):
         kernels.limit_columns(W, max_norm)
-    elif not isinstance(W, np.ndarray):
+    elif not isinstance(W, np.ndarray) or W.dtype.char not in "fd" or max_norm < LEAST_NORM:
         optim.limit_columns.plain(W, max_norm)
     else:
-        squares = np.einsum("ij,ij->j", W, W)
-        if (squares > max_norm**2).any():
-            W *= optim.column_factors(squares, max_norm)
+        squares = np.zeros(W.shape[1])
+        for start in range(0, len(W), ROWS):
+            part = W[start : start + ROWS]
+            squares += np.einsum("ij,ij->j", part, part)
+        if not np.isfinite(squares).all():
+            optim.limit_columns.plain(W, max_norm)
+        elif (squares > max_norm**2).any():
+            W *= optim.column_factors(squares, max_norm).astype(W.dtype)
 
 
 replace(optim.update, update)

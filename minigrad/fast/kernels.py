@@ -38,8 +38,10 @@ class Kernels:
             "dropout",
         )
         self._update = kernel("T g, float64 lr, float64 momentum", "T v, T p", UPDATE, "momentum_update")
-        self._limit = kernel("T squares, float64 limit", "T w", LIMIT, "max_norm")
-        self._squares = xp.ReductionKernel("T w", "T s", "w * w", "a + b", "s = a", "0", "column_squares")
+        self._limit = kernel("float64 squares, float64 limit", "T w", LIMIT, "max_norm")
+        self._squares = xp.ReductionKernel(
+            "T w", "float64 s", "(double)w * (double)w", "a + b", "s = a", "0", "column_squares"
+        )
 
     def maxout(self, z: Any, pieces: int) -> Any:
         """(…, pieces · units) → (…, units): each unit's greatest piece."""
@@ -181,5 +183,5 @@ UPDATE = """
 """
 
 LIMIT = """
-    if (squares > (T)(limit * limit)) w *= (T)limit / sqrt(squares);
+    if (squares > limit * limit) w = (T)(squares - squares == 0 ? w * (limit / sqrt(squares)) : nan(""));
 """
