@@ -665,15 +665,15 @@ class TestObjective:
     def test_another_attack_may_make_the_example(self, name: str) -> None:
         make, y = MODELS[name]
         model = randomised(make())
-        attack = partial(basic_iterative, step=0.1, steps=3)
-        J = adversarial_objective(model, X, y, alpha=0.3, epsilon=0.2, attack=attack)
-        fixed = attack(model, X, y, epsilon=0.2)
+        attack = partial(basic_iterative, epsilon=0.2, step=0.1, steps=3)
+        J = adversarial_objective(model, X, y, alpha=0.3, attack=attack)
+        fixed = attack(model, X, y)
         parameters = model.parameters()
         found = mg.grad(J, parameters)
         expected = mg.grad(0.3 * model.cost(X, y) + 0.7 * model.cost(fixed, y), parameters)
         for one, other in zip(found, expected, strict=True):
             np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-9, atol=1e-14)
-        with pytest.raises(ArgumentTypeError, match="attack must be a function or None"):
+        with pytest.raises(ArgumentTypeError, match="attack must be a function .* or None"):
             adversarial_objective(model, X, y, attack="pgd")  # type: ignore[arg-type]
 
     def test_its_gradient_has_a_gradient(self, name: str) -> None:
@@ -706,6 +706,10 @@ class TestObjective:
             ({"alpha": 1.1}, r"alpha must be a finite number in \[0.0, 1.0\], got 1.1"),
             ({"alpha": float("nan")}, "alpha"),
             ({"epsilon": -1.0}, "epsilon"),
+            (
+                {"epsilon": 0.1, "attack": partial(fgsm, epsilon=0.2)},
+                r"epsilon must be None beside an attack, .* got 0.1: write attack=.*partial\(.*epsilon=0.1",
+            ),
             ({"x": np.full((4, 6), np.nan)}, "x must be finite"),
             ({"y": None}, "y must be given"),
             ({"x": X[:0], "y": CLASSES[:0]}, "at least one example"),
