@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.checks import is_number
+from minigrad.checks import is_number, shown
 from minigrad.errors import ArgumentError
 
 INFINITY = math.inf
@@ -20,7 +20,7 @@ def check_norm(norm: Any, known: tuple[float, ...] = (INFINITY, 2, 1)) -> float:
     if is_number(norm) and norm in known:
         return float(norm)
     names = " or ".join("inf" if p == INFINITY else f"{p:g}" for p in known)
-    raise ArgumentError(f"norm must be {names}, got {norm!r}")
+    raise ArgumentError(f"norm must be {names}, got {shown(norm)}")
 
 
 def steepest(gradient: Any, norm: float) -> Any:
@@ -47,9 +47,8 @@ def into_ball(x: Any, centre: Any, norm: float, epsilon: float) -> Any:
         return xp.clip(x, centre - epsilon, centre + epsilon)
     difference = _rows(x - centre)
     shares, greatest = _scaled(difference)
-    length = _length(shares)
-    outside = greatest * length > epsilon
-    back = xp.where(outside, shares * (epsilon / xp.maximum(length, 1)), difference)
+    reach = epsilon / xp.maximum(_length(shares), 1)  # the greatest |element| inside
+    back = xp.where(greatest > reach, shares * reach, difference)
     return centre + back.reshape(x.shape)
 
 

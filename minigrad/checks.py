@@ -25,7 +25,7 @@ def check_number(
     shape.
     """
     if not is_number(value):
-        raise ArgumentTypeError(f"{name} must be a number, an int or a float, got {_shown(value)}")
+        raise ArgumentTypeError(f"{name} must be a number, an int or a float, got {shown(value)}")
     try:
         number = float(value)
     except OverflowError:  # an int beyond every float
@@ -35,23 +35,23 @@ def check_number(
         left = "(" if low_open or low == -math.inf else "["
         right = ")" if high_open or high == math.inf else "]"
         bounds = f"{left}{low}, {high}{right}"
-        raise ArgumentError(f"{name} must be a finite number in {bounds}, got {_shown(value)}")
+        raise ArgumentError(f"{name} must be a finite number in {bounds}, got {shown(value)}")
     return number
 
 
 def check_count(name: str, value: Any, *, low: int = 1) -> int:
     """`value` as an int of at least `low`, or an error."""
     if not is_number(value) or isinstance(value, (float, np.floating)):
-        raise ArgumentTypeError(f"{name} must be an integer, got {_shown(value)}")
+        raise ArgumentTypeError(f"{name} must be an integer, got {shown(value)}")
     if value < low:
-        raise ArgumentError(f"{name} must be at least {low}, got {_shown(value)}")
+        raise ArgumentError(f"{name} must be at least {low}, got {shown(value)}")
     return int(value)
 
 
 def check_flag(name: str, value: Any) -> bool:
     """`value` as a bool, or an error: a word such as "no" is true to Python."""
     if not isinstance(value, (bool, np.bool_)):
-        raise ArgumentTypeError(f"{name} must be True or False, got {_shown(value)}")
+        raise ArgumentTypeError(f"{name} must be True or False, got {shown(value)}")
     return bool(value)
 
 
@@ -61,7 +61,7 @@ def is_number(value: Any) -> bool:
     return isinstance(value, kinds) and not isinstance(value, (bool, np.timedelta64))
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value as an error shows it, in one short line."""
     if hasattr(value, "shape") and hasattr(value, "item") and not isinstance(value, np.generic):
         return f"an array of shape {value.shape}{': give .item()' if value.shape == () else ''}"
@@ -142,5 +142,5 @@ def _check_label_shape(name: str, labels: Any, shape: tuple[int, ...]) -> None:
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     """`value` if it is one of `choices`, or an error that lists them."""
     if not isinstance(value, str) or value not in choices:
-        raise ArgumentError(f"{name} must be one of {', '.join(choices)}, got {_shown(value)}")
+        raise ArgumentError(f"{name} must be one of {', '.join(choices)}, got {shown(value)}")
     return str(value)
