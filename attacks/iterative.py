@@ -73,7 +73,7 @@ def pgd(
                   from call to call, as training needs it
     restarts      as many runs, each from another start; of an example's results the one with the
                   greatest cost is kept (targeted: the least). More than one needs random_start, and a
-                  model whose cost has reduction="none".
+                  model whose cost has reduction="none" (one forward pass sees to that first).
 
     The other arguments are as for `fgsm`; its warning looks at the gradients of the first step.
     """
