@@ -12,9 +12,10 @@ import numpy as np
 from attacks.foreign import Attack, examples_of, predicted_labels, predicted_probabilities
 from attacks.gradients import (
     ZeroGradientWarning,
+    check_gradient,
     gradient_at,
     prepare,
-    zero_gradient_share,
+    share_of_zeros,
     zero_gradients_uncounted,
 )
 from minigrad import backend
@@ -98,7 +99,8 @@ def evaluate(
         wrong_before = clean.add(model, x_part, y_part)
         if warn_above is not None:
             gradient = backend.to_numpy(gradient_at(model, x_part, y_part))
-            without_gradient += len(gradient) * zero_gradient_share(gradient)
+            check_gradient(model, gradient)  # one from a GPU was not looked at before
+            without_gradient += len(gradient) * share_of_zeros(gradient)
         with zero_gradients_uncounted():  # the attack's own warning would come once a batch
             adversarial = examples_of(attack, model, x_part, y_part)
         wrong_after = attacked.add(model, adversarial, y_part)

@@ -100,9 +100,19 @@ def check_bounds(bounds: Any) -> tuple[float, float] | None:
 def zero_gradient_share(gradient: Any) -> float:
     """The share of examples (first axis) whose gradient is zero in every element; 0 if there are none.
 
-    A Python number: from a GPU, it waits for the device.
+    A Python number: from a GPU, it waits for the device. NaN is no gradient and no zero: on the host it is
+    an error.
     """
-    if len(gradient) == 0:
+    gradient = as_array(gradient)
+    if gradient.ndim == 0:
+        raise ArgumentError("gradient must have a first axis, of the examples, got shape ()")
+    check_finite("gradient", gradient)
+    return share_of_zeros(gradient)
+
+
+def share_of_zeros(gradient: Any) -> float:
+    """`zero_gradient_share` of an array that was checked before."""
+    if gradient.size == 0:
         return 0.0
     rows = gradient.reshape(len(gradient), -1)
     zero = rows[:, 0] == 0  # few rows of a sound gradient pass, and only those are read through
@@ -127,7 +137,7 @@ def warn_of_zero_gradients(gradient: Any, warn_above: float, stacklevel: int) ->
     """ZeroGradientWarning if more than the share `warn_above` of a host array's examples have no
     gradient. One on a GPU passes uncounted: counting would make the device wait."""
     if isinstance(gradient, np.ndarray) and warn_above < 1.0 and not _counted_elsewhere.get():
-        share = zero_gradient_share(gradient)
+        share = share_of_zeros(gradient)
         if share > warn_above:
             warnings.warn(
                 f"{share:.1%} of {len(gradient)} examples have an all-zero input gradient: the attack "

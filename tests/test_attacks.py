@@ -228,6 +228,12 @@ class TestZeroGradients:
         assert zero_gradient_share(input_gradient(self.Flat(), x, None)) == 0.5
         assert zero_gradient_share(np.zeros((0, 3))) == 0.0
         assert zero_gradient_share(np.ones((2, 3))) == 0.0
+        assert zero_gradient_share([[0.0], [1.0]]) == 0.5
+        assert zero_gradient_share(np.zeros((3, 0))) == 0.0
+        with pytest.raises(ArgumentError, match="gradient must be finite, got 1 NaN or infinite values of 4"):
+            zero_gradient_share(np.array([[0.0, np.nan], [0.0, 0.0]]))
+        with pytest.raises(ArgumentError, match="gradient must have a first axis"):
+            zero_gradient_share(0.0)
 
     @given(st.integers(0, 1000))
     def test_the_share_is_the_plain_count(self, seed: int) -> None:
@@ -754,6 +760,14 @@ class TestNonFinite:
                 use(model, X, CLASSES)
         with pytest.raises(NonFiniteError, match="got 3 NaN or infinite values of 24"):
             fgsm(model, X, CLASSES, epsilon=0.1)
+
+    def test_evaluate_sees_those_of_a_device_that_it_counts(self) -> None:
+        strict = mg.backend.get("strict")
+        with mg.backend.use("strict"):
+            model, x = Spoilt(np.nan), strict.asarray(X.astype(np.float32))
+            fgsm(model, x, CLASSES, epsilon=0.1)
+            with pytest.raises(NonFiniteError, match="got 3 NaN or infinite values of 24"):
+                evaluate(model, x, CLASSES, lambda model, x, y: x)
 
     def test_a_great_gradient_is_none_of_these(self) -> None:
         """Its squares overflow, it does not."""

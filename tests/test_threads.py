@@ -22,7 +22,7 @@ from models import MaxoutNetwork, SoftmaxRegression
 
 WORKERS = 8
 random = np.random.default_rng(5)
-X, Y = random.random((60, 12), dtype=np.float32), random.integers(0, 4, 60)
+X, Y = random.standard_normal((60, 12), dtype=np.float32), random.integers(0, 4, 60)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def equal(found: Any, expected: Any) -> bool:
 def network(seed: int) -> MaxoutNetwork:
     model = MaxoutNetwork(12, 4, units=(9, 7), pieces=3, dropout=(0.8, 0.5), seed=seed)
     for parameter in model.parameters():
-        parameter.data *= 30.0
+        parameter.data *= 200.0
     return model
 
 
