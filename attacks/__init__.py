@@ -3,7 +3,8 @@
 An attack is a function attack(model, x, y, *, epsilon, …) that returns a new array like x. It takes
 any object with a method cost(x, y, reduction) that returns a scalar Tensor, where reduction is "sum",
 or "mean" for the objective; and, if no labels are given, a method predict(x). Everything about
-the model is afterwards as it was.
+the model is afterwards as it was. A gradient or a result that is NaN or infinite on the host is a
+NonFiniteError.
 """
 
 from attacks.evaluation import Evaluation, evaluate

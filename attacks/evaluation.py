@@ -9,13 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from attacks.gradients import ZeroGradientWarning, gradient_at, prepare, zero_gradient_share
+from attacks.foreign import Attack, examples_of, predicted_labels, predicted_probabilities
+from attacks.gradients import (
+    ZeroGradientWarning,
+    check_gradient,
+    gradient_at,
+    prepare,
+    share_of_zeros,
+    zero_gradients_uncounted,
+)
 from minigrad import backend
-from minigrad.checks import check_count, check_number
+from minigrad.checks import check_count, check_finite, check_number
 from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.operands import as_array
-
-Attack = Callable[[Any, Any, Any], Any]
 
 
 @dataclass(frozen=True)
@@ -45,45 +51,65 @@ def evaluate(
     """Predict x, and what the attack makes of it, against the labels y.
 
     model       with predict(x), predict_proba(x) and cost(x, y, reduction)
-    attack      attack(model, x, y) → adversarial x: `functools.partial(fgsm, epsilon=.25)`, say
+    y           a number an example: the labels
+    attack      attack(model, x, y) → adversarial x: `functools.partial(fgsm, epsilon=.25)`, say. It
+                gets copies, and the model's modes and grads are put back after it
     warn_above  ZeroGradientWarning, once, if a greater share of the examples has an all-zero
                 gradient at x, so that an attack on the gradient proves nothing. None: neither counts
                 nor warns, which saves a gradient.
     progress    True for a bar on a terminal (needs the `benchmarks` extra), or a function that wraps
                 the batches, such as tqdm.tqdm
+
+    What attack and model return is checked. NonFiniteError if it holds NaN or infinities: the argmax of
+    NaN is class 0, and no robustness.
     """
     batch_size = check_count("batch_size", batch_size)
     if warn_above is not None:
         warn_above = check_number("warn_above", warn_above, low=0.0, high=1.0)
     if not callable(attack):
         raise ArgumentTypeError(f"attack must be a function attack(model, x, y), got {attack!r}")
-    for method in ("predict", "predict_proba"):
-        if not callable(getattr(model, method, None)):
-            raise ArgumentTypeError(f"model must have a method {method}(x), got {type(model).__name__}")
+    if not isinstance(progress, (bool, np.bool_)) and not callable(progress):
+        raise ArgumentTypeError(
+            f"progress must be True, False or a function that wraps the batches, got {progress!r}"
+        )
+    needed = {"predict": "x", "predict_proba": "x", "cost": "x, y, reduction"}
+    for method, arguments in needed.items():
+        if not callable(getattr(model, method, None)) and (method != "cost" or warn_above is not None):
+            raise ArgumentTypeError(
+                f"model must have a method {method}({arguments}), got {type(model).__name__}"
+            )
     if y is None:
         raise ArgumentError("y must be given: the labels to count against")
     x, y, _ = prepare(model, x, y, None, targeted=False)
     y = as_array(y)
     if len(x) == 0:
         raise ArgumentError("x must have at least one example, got none")
-    if y.shape[:1] != (len(x),):
+    if y.shape != (len(x),):
         raise ArgumentError(f"y must hold {len(x)} labels, one an example, got shape {y.shape}")
-    batches: Iterable[slice] = [slice(i, i + batch_size) for i in range(0, len(x), batch_size)]
+    if y.dtype.kind not in "iuf":
+        raise ArgumentTypeError(f"y must be numbers, got dtype {y.dtype}")
+    check_finite("y", y)
+    predicted_probabilities(model, x[:1])  # otherwise first needed after the attack
+    batches = [slice(i, i + batch_size) for i in range(0, len(x), batch_size)]
     clean, attacked = Mistakes(), Mistakes()
     initially_correct = turned = 0
     without_gradient = 0.0
-    for part in _wrapped(batches, progress):
+    for _, part in zip(_wrapped(batches, progress), batches, strict=False):
         x_part, y_part = x[part], y[part]
-        with warnings.catch_warnings():  # the attack's own would come once a batch
-            warnings.simplefilter("ignore", ZeroGradientWarning)
-            adversarial = attack(model, x_part, y_part)
         wrong_before = clean.add(model, x_part, y_part)
+        if warn_above is not None:
+            gradient = backend.to_numpy(gradient_at(model, x_part, y_part))
+            check_gradient(model, gradient)  # one from a GPU was not looked at before
+            without_gradient += len(gradient) * share_of_zeros(gradient)
+        with zero_gradients_uncounted():  # the attack's own warning would come once a batch
+            adversarial = examples_of(attack, model, x_part, y_part)
         wrong_after = attacked.add(model, adversarial, y_part)
         initially_correct += int((~wrong_before).sum())
         turned += int((wrong_after & ~wrong_before).sum())
-        if warn_above is not None:
-            gradient = backend.to_numpy(gradient_at(model, x_part, y_part))
-            without_gradient += len(gradient) * zero_gradient_share(gradient)
+    if clean.examples != len(x):
+        raise ArgumentError(
+            f"progress must give back every batch, got those of {clean.examples} of {len(x)} examples"
+        )
     share = None if warn_above is None else without_gradient / len(x)
     if share is not None and warn_above is not None and share > warn_above:
         warnings.warn(
@@ -113,13 +139,11 @@ class Mistakes:
 
     def add(self, model: Any, x: Any, y: Any) -> np.ndarray:
         """Count a batch; returns which of its examples are mistakes, on the host."""
-        wrong = backend.to_numpy(model.predict(x)) != backend.to_numpy(y)
+        wrong = backend.to_numpy(predicted_labels(model, x)) != backend.to_numpy(y)
         self.examples += len(wrong)
         self.mistakes += int(wrong.sum())
         if wrong.any():
-            probabilities = backend.to_numpy(model.predict_proba(x[backend.of(x).asarray(wrong)]))
-            if probabilities.ndim == 1:  # a model of two classes gives P(y = 1)
-                probabilities = np.stack([1.0 - probabilities, probabilities], axis=1)
+            probabilities = predicted_probabilities(model, x[backend.of(x).asarray(wrong)])
             self._sure += float(probabilities.max(axis=1).sum(dtype=np.float64))
         return wrong
 
@@ -129,11 +153,14 @@ class Mistakes:
         return self._sure / self.mistakes if self.mistakes else None
 
 
-def _wrapped(batches: Iterable[Any], progress: Any) -> Iterable[Any]:
-    if progress is False:
+def _wrapped(batches: list[slice], progress: Any) -> Iterable[Any]:
+    if callable(progress):
+        wrapped = progress(batches)
+        if not isinstance(wrapped, Iterable):
+            raise ArgumentTypeError(f"progress must return what it wraps, got {type(wrapped).__name__}")
+        return wrapped
+    if not progress:
         return batches
-    if progress is not True:
-        return progress(batches)
     try:
         from rich.console import Console
         from rich.progress import track

@@ -8,7 +8,7 @@ from typing import Any
 from attacks.gradients import gradient_at, prepare, warn_of_zero_gradients
 from attacks.norms import INFINITY, check_norm, steepest
 from minigrad import backend
-from minigrad.checks import check_number
+from minigrad.checks import check_number, check_result
 from minigrad.lanes import replaceable
 
 
@@ -31,6 +31,8 @@ def fgsm(
     targeted    y are labels to reach, and their cost is descended: x − ε sign(∇ₓJ(θ, x, y))
     warn_above  ZeroGradientWarning if a greater share of the examples has an all-zero gradient
                 (on the host only: counting them would make a GPU wait)
+
+    NonFiniteError, on the host, if the gradient or the result holds NaN or infinities.
     """
     return _one_step(model, x, y, epsilon, INFINITY, bounds, targeted, warn_above)
 
@@ -65,7 +67,9 @@ def _one_step(
     x, y, bounds = prepare(model, x, y, bounds, targeted)
     gradient = gradient_at(model, x, y)
     warn_of_zero_gradients(gradient, warn_above, stacklevel=3)
-    return step_along(x, gradient, -epsilon if targeted else epsilon, norm, bounds)
+    adversarial = step_along(x, gradient, -epsilon if targeted else epsilon, norm, bounds)
+    check_result("the adversarial x", adversarial)
+    return adversarial
 
 
 @replaceable

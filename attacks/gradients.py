@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 import minigrad as mg
-from minigrad.checks import check_finite, check_number
+from attacks.foreign import predicted_labels
+from minigrad.checks import check_finite, check_flag, check_number, check_result
 from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.operands import as_array
 
@@ -28,6 +31,8 @@ def input_gradient(model: Any, x: Any, y: Any) -> Any:
     The cost is summed, not averaged, over the examples: an example's gradient is then its own,
     whatever stands beside it in the batch. The model is run in evaluation mode, and works within
     `no_grad` too; no weight gradient is computed and no `grad` is touched.
+
+    NonFiniteError if a host array of gradients holds NaN or infinities: it says nothing of the model.
     """
     x = _real_array(x)
     check_finite("x", x)
@@ -40,19 +45,24 @@ def gradient_at(model: Any, x: Any, y: Any) -> Any:
     with evaluating(), mg.enable_grad():
         leaf = mg.Tensor(x, requires_grad=True)
         (gradient,) = mg.grad(cost_of(model, leaf, y, "sum"), leaf)
+    check_gradient(model, gradient.data)
     return gradient.data
 
 
-def cost_of(model: Any, x: Any, y: Any, reduction: str) -> mg.Tensor:
-    """model.cost(x, y, reduction), or an error if it is not what an attack needs."""
+def check_gradient(model: Any, gradient: Any) -> None:
+    """NonFiniteError if a host array of input gradients holds NaN or infinities."""
+    check_result(f"the input gradient of {type(model).__name__}", gradient)
+
+
+def cost_of(model: Any, x: Any, y: Any, reduction: str, shape: tuple[int, ...] | None = None) -> mg.Tensor:
+    """model.cost(x, y, reduction), or an error if it is no Tensor of `shape`, or of one element if None."""
     if not callable(getattr(model, "cost", None)):
         raise ArgumentTypeError(f"model must have a method cost(x, y, reduction), got {type(model).__name__}")
     cost = model.cost(x, y, reduction=reduction)
-    if not isinstance(cost, mg.Tensor) or cost.size != 1:
+    if not isinstance(cost, mg.Tensor) or (cost.size != 1 if shape is None else cost.shape != shape):
         what = f"a Tensor of shape {cost.shape}" if isinstance(cost, mg.Tensor) else type(cost).__name__
-        raise ArgumentTypeError(
-            f"model.cost with reduction={reduction!r} must be a scalar Tensor, got {what}"
-        )
+        expected = "scalar Tensor" if shape is None else f"Tensor of shape {shape}, a cost an example"
+        raise ArgumentTypeError(f"model.cost with reduction={reduction!r} must be a {expected}, got {what}")
     return cost
 
 
@@ -61,14 +71,15 @@ def prepare(
 ) -> tuple[Any, Any, tuple[float, float] | None]:
     """Check what every attack is given; returns x as an array, y (predicted if None), bounds."""
     bounds = check_bounds(bounds)
+    targeted = check_flag("targeted", targeted)
     x = _real_array(x)
     check_finite("x", x, bounds)
     if y is None:
         if targeted:
             raise ArgumentError("y must be given for a targeted attack: the labels to reach")
-        if not hasattr(model, "predict"):
+        if not callable(getattr(model, "predict", None)):
             raise ArgumentError(f"y must be given: {type(model).__name__} has no predict(x)")
-        y = model.predict(x)
+        y = predicted_labels(model, x)
     return x, y, bounds
 
 
@@ -89,9 +100,19 @@ def check_bounds(bounds: Any) -> tuple[float, float] | None:
 def zero_gradient_share(gradient: Any) -> float:
     """The share of examples (first axis) whose gradient is zero in every element; 0 if there are none.
 
-    A Python number: from a GPU, it waits for the device.
+    A Python number: from a GPU, it waits for the device. NaN is no gradient and no zero: on the host it is
+    an error.
     """
-    if len(gradient) == 0:
+    gradient = as_array(gradient)
+    if gradient.ndim == 0:
+        raise ArgumentError("gradient must have a first axis, of the examples, got shape ()")
+    check_finite("gradient", gradient)
+    return share_of_zeros(gradient)
+
+
+def share_of_zeros(gradient: Any) -> float:
+    """`zero_gradient_share` of an array that was checked before."""
+    if gradient.size == 0:
         return 0.0
     rows = gradient.reshape(len(gradient), -1)
     zero = rows[:, 0] == 0  # few rows of a sound gradient pass, and only those are read through
@@ -99,11 +120,24 @@ def zero_gradient_share(gradient: Any) -> float:
     return float((~suspects.any(axis=1)).sum()) / len(rows)
 
 
+_counted_elsewhere: ContextVar[bool] = ContextVar("zero gradients are counted elsewhere", default=False)
+
+
+@contextmanager
+def zero_gradients_uncounted() -> Iterator[None]:
+    """Attacks neither count nor warn, for a `with` block of this thread or task: whoever runs them does."""
+    before = _counted_elsewhere.set(True)
+    try:
+        yield
+    finally:
+        _counted_elsewhere.reset(before)
+
+
 def warn_of_zero_gradients(gradient: Any, warn_above: float, stacklevel: int) -> None:
     """ZeroGradientWarning if more than the share `warn_above` of a host array's examples have no
     gradient. One on a GPU passes uncounted: counting would make the device wait."""
-    if isinstance(gradient, np.ndarray) and warn_above < 1.0:
-        share = zero_gradient_share(gradient)
+    if isinstance(gradient, np.ndarray) and warn_above < 1.0 and not _counted_elsewhere.get():
+        share = share_of_zeros(gradient)
         if share > warn_above:
             warnings.warn(
                 f"{share:.1%} of {len(gradient)} examples have an all-zero input gradient: the attack "
@@ -115,6 +149,8 @@ def warn_of_zero_gradients(gradient: Any, warn_above: float, stacklevel: int) ->
 
 def _real_array(x: Any) -> Any:
     x = as_array(x)
+    if x.ndim == 0:
+        raise ArgumentError("x must have a first axis, of the examples, got shape ()")
     if x.dtype.kind != "f":
         raise ArgumentTypeError(
             f"x must be floating-point, got dtype {x.dtype}: convert it, and scale pixels to [0, 1]"

@@ -19,13 +19,12 @@ import numpy as np
 
 import minigrad as mg
 from attacks.fast_gradient import step_along
-from attacks.gradients import gradient_at, prepare, warn_of_zero_gradients
-from attacks.norms import INFINITY, check_norm, into_ball, l1_norm, random_in_ball
+from attacks.gradients import cost_of, gradient_at, prepare, warn_of_zero_gradients
+from attacks.norms import INFINITY, check_norm, into_ball, l1_shares, random_in_ball
 from minigrad import backend
-from minigrad.checks import check_count, check_number
+from minigrad.checks import check_count, check_flag, check_number, check_result
 from minigrad.errors import ArgumentError
 from minigrad.generators import random_generator
-from minigrad.tensor import raw
 
 Bounds = tuple[float, float] | None
 
@@ -74,10 +73,11 @@ def pgd(
                   from call to call, as training needs it
     restarts      as many runs, each from another start; of an example's results the one with the
                   greatest cost is kept (targeted: the least). More than one needs random_start, and a
-                  model whose cost has reduction="none".
+                  model whose cost has reduction="none" (one forward pass sees to that first).
 
     The other arguments are as for `fgsm`; its warning looks at the gradients of the first step.
     """
+    random_start = check_flag("random_start", random_start)
     restarts = check_count("restarts", restarts)
     if restarts > 1 and not random_start:
         raise ArgumentError(f"restarts must be 1 without a random start, got {restarts}")
@@ -164,6 +164,8 @@ def _iterate(
         # x lies in the bounds, so clipping only brings an example nearer to it.
         return inside if bounds is None else xp.clip(inside, *bounds, out=inside)
 
+    if restarts > 1:
+        _costs(model, x, y)  # refused now, and not after a run, if the model does not give each its own
     best = costs = None
     for run in range(restarts):
         result = x if generator is None else back(x + random_in_ball(x, norm, epsilon, generator))
@@ -173,8 +175,9 @@ def _iterate(
             if run == number == 0:
                 warn_of_zero_gradients(gradient, warn_above, stacklevel=3)
             if decay:
-                gathered = gradient = decay * gathered + _of_length_one(gradient)
+                gathered = gradient = decay * gathered + l1_shares(gradient)
             result = back(step_along(result, gradient, signed_step, norm))
+        check_result("the adversarial x", result)
         if restarts == 1:
             return result
         reached = _costs(model, result, y)
@@ -191,18 +194,10 @@ def _generator(seed: int | np.random.Generator) -> np.random.Generator:
     return seed if isinstance(seed, np.random.Generator) else random_generator(seed)
 
 
-def _of_length_one(gradient: Any) -> Any:
-    length = l1_norm(gradient)
-    return gradient / backend.of(gradient).xp.where(length > 0, length, 1)
-
-
 def _costs(model: Any, x: Any, y: Any) -> Any:
     """Each example's own cost."""
     evaluating = getattr(model, "evaluating", nullcontext)
     with evaluating(), mg.no_grad():
-        costs = raw(model.cost(mg.Tensor(x), y, reduction="none"))
-    if costs.shape != (len(x),):
-        raise ArgumentError(
-            f'model.cost with reduction="none" must have shape ({len(x)},), got {costs.shape}'
-        )
+        costs = cost_of(model, mg.Tensor(x), y, "none", (len(x),)).data
+    check_result("the examples' costs", costs)
     return costs

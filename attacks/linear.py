@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from attacks.gradients import prepare
+from attacks.gradients import check_gradient, prepare
 from attacks.norms import INFINITY, check_norm, steepest
 from minigrad import backend
-from minigrad.checks import check_class_labels, check_number, check_sign_labels
-from minigrad.errors import ArgumentError
+from minigrad.checks import check_class_labels, check_number, check_result, check_sign_labels
+from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.operands import as_array
 
 
@@ -43,12 +43,16 @@ def linear_worst_case(
     x, y, bounds = prepare(model, x, y, bounds, targeted=False)
     if x.ndim != 2:
         raise ArgumentError(f"x must have shape (examples, features), got {x.shape}")
+    if not callable(model):
+        raise ArgumentTypeError(
+            f"model must be a function from x to logits, a Tensor, got {type(model).__name__}"
+        )
     library = backend.of(x)
     y = as_array(y)
     evaluating = getattr(model, "evaluating", nullcontext)
     with evaluating():
         with mg.no_grad():
-            z = model(mg.Tensor(x)).data
+            z = _logits(model, x)
         if z.ndim == 1:
             check_sign_labels("y", y, (len(x),))
         else:
@@ -56,10 +60,24 @@ def linear_worst_case(
         if len(x) == 0:
             return x.copy()
         W = _weights(model, x[:1])
+        check_gradient(model, W)
         result = _worst(x, library.asarray(y), z, W, epsilon, norm, bounds)
+        check_result("the adversarial x", result)
         with mg.no_grad():
-            _check_linear(model, x, z, W, result, model(mg.Tensor(result)).data)
+            _check_linear(model, x, z, W, result, _logits(model, result))
     return result
+
+
+def _logits(model: Any, x: Any) -> Any:
+    """The array of the model's logits, (examples,) or (examples, classes), or an error."""
+    z = model(mg.Tensor(x))
+    if not isinstance(z, mg.Tensor) or z.ndim not in (1, 2) or z.shape[0] != len(x):
+        what = f"a Tensor of shape {z.shape}" if isinstance(z, mg.Tensor) else type(z).__name__
+        raise ArgumentTypeError(
+            f"model must return logits, a Tensor of shape ({len(x)}, classes) or ({len(x)},), got {what}"
+        )
+    check_result(f"the logits of {type(model).__name__}", z.data)
+    return z.data
 
 
 def _worst(
@@ -106,11 +124,14 @@ def _check_linear(model: Any, x: Any, z: Any, W: Any, moved: Any, z_moved: Any) 
     """Raise if logits differ otherwise than W says, between examples or by η (host arrays alone)."""
     if backend.of(x) is not backend.NUMPY:
         return
+    limits = np.finfo(z.dtype)
     for found, difference in ((z - z[:1], x - x[:1]), (z_moved - z, moved - x)):
         expected = difference @ W.T
         expected = expected[:, 0] if z.ndim == 1 else expected
-        rounding = 1e3 * np.finfo(z.dtype).eps * abs(z).max()
-        if abs(found - expected).max() > 1e-3 * abs(expected).max() + rounding:
+        rounding = 1e3 * limits.eps * abs(z).max()
+        # Below the least normal number a product is rounded to a multiple of the least number, or to 0.
+        rounding += limits.tiny * x.shape[1] * (1.0 + abs(difference).max())
+        if not abs(found - expected).max() <= 1e-3 * abs(expected).max() + rounding:
             raise ArgumentError(
                 f"model must have logits linear in x, got {type(model).__name__} whose logits are not"
             )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
+from minigrad.checks import is_number, shown
 from minigrad.errors import ArgumentError
 
 INFINITY = math.inf
@@ -16,10 +17,10 @@ INFINITY = math.inf
 
 def check_norm(norm: Any, known: tuple[float, ...] = (INFINITY, 2, 1)) -> float:
     """`norm` if it is one of those known, or an error."""
-    if isinstance(norm, (int, float, np.number)) and not isinstance(norm, bool) and norm in known:
+    if is_number(norm) and norm in known:
         return float(norm)
     names = " or ".join("inf" if p == INFINITY else f"{p:g}" for p in known)
-    raise ArgumentError(f"norm must be {names}, got {norm!r}")
+    raise ArgumentError(f"norm must be {names}, got {shown(norm)}")
 
 
 def steepest(gradient: Any, norm: float) -> Any:
@@ -32,10 +33,8 @@ def steepest(gradient: Any, norm: float) -> Any:
         return xp.sign(gradient)
     rows = _rows(gradient)
     if norm == 2:
-        # The squares of a gradient of 1e-30 are 0 in float32; those of its shares are not.
-        greatest = xp.abs(rows).max(1, keepdims=True)
-        rows = rows / xp.where(greatest > 0, greatest, 1)
-        return (rows / xp.maximum(_length(rows), 1)).reshape(gradient.shape)
+        shares, _ = _scaled(rows)
+        return (shares / xp.maximum(_length(shares), 1)).reshape(gradient.shape)
     place = xp.abs(rows).argmax(1)
     chosen = xp.arange(rows.shape[1]) == place[:, None]
     return xp.where(chosen, xp.sign(rows), 0).astype(gradient.dtype, copy=False).reshape(gradient.shape)
@@ -47,34 +46,49 @@ def into_ball(x: Any, centre: Any, norm: float, epsilon: float) -> Any:
     if norm == INFINITY or x.size == 0:
         return xp.clip(x, centre - epsilon, centre + epsilon)
     difference = _rows(x - centre)
-    length = _length(difference)
-    difference *= epsilon / xp.maximum(length, max(epsilon, np.finfo(x.dtype).tiny))
-    return centre + difference.reshape(x.shape)
+    shares, greatest = _scaled(difference)
+    reach = epsilon / xp.maximum(_length(shares), 1)  # the greatest |element| inside
+    back = xp.where(greatest > reach, shares * reach, difference)
+    return centre + back.reshape(x.shape)
 
 
 def random_in_ball(like: Any, norm: float, epsilon: float, generator: np.random.Generator) -> Any:
     """For each example a point drawn uniformly from the ball of radius epsilon around 0 (L∞ or L2);
     an array of the shape, dtype and library of `like`, drawn on the host."""
-    if norm == INFINITY:
-        noise = generator.uniform(-epsilon, epsilon, like.shape)
+    if norm == INFINITY or like.size == 0:
+        noise = epsilon * generator.uniform(-1.0, 1.0, like.shape)
     else:
         # A normal vector has a uniform direction; the volume within radius r grows as r to the
         # number of dimensions.
         noise = generator.normal(size=like.shape)
         rows = _rows(noise)
-        radius = epsilon * generator.random((len(rows), 1)) ** (1 / max(rows.shape[1], 1))
+        radius = epsilon * generator.random((len(rows), 1)) ** (1 / rows.shape[1])
         noise = (rows * (radius / _length(rows))).reshape(like.shape)
     return backend.of(like).asarray(noise.astype(like.dtype))
 
 
-def l1_norm(x: Any) -> Any:
-    """Each example's ‖x‖₁, in a shape that broadcasts against x."""
-    length = backend.of(x).xp.abs(_rows(x)).sum(1)
-    return length.reshape(-1, *(1,) * (x.ndim - 1))
+def l1_shares(x: Any) -> Any:
+    """Each example over its own ‖x‖₁, in new memory; 0 where x is 0."""
+    xp = backend.of(x).xp
+    if x.size == 0:
+        return x.copy()
+    shares, _ = _scaled(_rows(x))
+    return (shares / xp.maximum(xp.abs(shares).sum(1, keepdims=True), 1)).reshape(x.shape)
 
 
 def _rows(x: Any) -> Any:
     return x.reshape(len(x), math.prod(x.shape[1:]))
+
+
+def _scaled(rows: Any) -> tuple[Any, Any]:
+    """(shares, greatest) of each row: its greatest |element|, and the row over it, or over 1 if that is 0.
+
+    Squares and sums of shares are near 1. Those of the rows themselves leave the range of float32 where
+    elements are above 1e19 or below 1e-20.
+    """
+    xp = backend.of(rows).xp
+    greatest = xp.abs(rows).max(1, keepdims=True)
+    return rows / xp.where(greatest > 0, greatest, 1), greatest
 
 
 def _length(rows: Any) -> Any:

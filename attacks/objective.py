@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import minigrad as mg
 from attacks.fast_gradient import step_along
-from attacks.gradients import cost_of, prepare
+from attacks.foreign import Attack, examples_of
+from attacks.gradients import check_gradient, cost_of, prepare
 from attacks.norms import INFINITY
 from minigrad.checks import check_number
 from minigrad.errors import ArgumentError, ArgumentTypeError
+from minigrad.operands import as_array
 
+EPSILON = 0.25
 LEAST_WEIGHT = 0.25
 
 
@@ -21,16 +23,17 @@ def adversarial_objective(
     y: Any,
     *,
     alpha: float = 0.5,
-    epsilon: float = 0.25,
-    attack: Callable[..., Any] | None = None,
+    epsilon: float | None = None,
+    attack: Attack | None = None,
 ) -> mg.Tensor:
     """J̃ = α J(θ, x, y) + (1 − α) J(θ, x + ε sign(∇ₓJ(θ, x, y)), y), a scalar Tensor to train on.
 
     alpha    in [0, 1], the weight of the clean cost; the paper has .5 throughout
-    epsilon  ≥ 0, in the units of x; the paper has .25 for MNIST
-    attack   another maker of the example: attack(model, x, y, epsilon=epsilon), an array, such as
-             `functools.partial(pgd, step=.1, steps=5, seed=generator)`. The attacks of this package
-             work in evaluation mode, without dropout.
+    epsilon  ≥ 0, in the units of x; None is .25, the paper's for MNIST
+    attack   another maker of the example: attack(model, x, y), an array like x, as for `evaluate`. It
+             brings an ε of its own: `functools.partial(pgd, epsilon=.25, step=.1, steps=5, seed=generator)`.
+             It gets copies, and the model's modes and grads are put back after it. The attacks of this
+             package work in evaluation mode, without dropout.
 
     The example is made with the true labels and the parameters of the moment, and taken as data: no
     gradient flows through the sign. J is the mean over the batch, and the model stays in the mode it
@@ -40,11 +43,18 @@ def adversarial_objective(
     The clean pass serves twice. Its backward pass is begun here, for ∇ₓJ, and ended when the
     objective is differentiated: two forward and two backward passes in all, and one product more
     for the first layer's input gradient.
+
+    NonFiniteError, on the host, if the input gradient or what the attack returns is not finite.
     """
     alpha = check_number("alpha", alpha, low=0.0, high=1.0)
-    epsilon = check_number("epsilon", epsilon, low=0.0)
     if attack is not None and not callable(attack):
-        raise ArgumentTypeError(f"attack must be a function or None, got {attack!r}")
+        raise ArgumentTypeError(f"attack must be a function attack(model, x, y) or None, got {attack!r}")
+    if attack is not None and epsilon is not None:
+        raise ArgumentError(
+            f"epsilon must be None beside an attack, which brings its own, got {epsilon!r}: write "
+            f"attack=functools.partial(fgsm, epsilon={epsilon!r}), say"
+        )
+    epsilon = EPSILON if epsilon is None else check_number("epsilon", epsilon, low=0.0)
     if y is None:
         raise ArgumentError("y must be given: the labels to train on")
     x, y, _ = prepare(model, x, y, None, targeted=False)
@@ -53,7 +63,7 @@ def adversarial_objective(
             return cost_of(model, x, y, "mean")
         if attack is not None:
             clean = cost_of(model, x, y, "mean")
-            adversarial = cost_of(model, attack(model, x, y, epsilon=epsilon), y, "mean")
+            adversarial = cost_of(model, examples_of(attack, model, x, as_array(y)), y, "mean")
             return alpha * clean + (1.0 - alpha) * adversarial
         leaf = mg.Tensor(x, requires_grad=True)
         J = cost_of(model, leaf, y, "mean")
@@ -61,5 +71,6 @@ def adversarial_objective(
         # every cotangent; but a small α would round a small gradient to 0.
         weighted = alpha >= LEAST_WEIGHT
         gradient, clean = mg.grad_and_remainder(alpha * J if weighted else J, leaf)
+        check_gradient(model, gradient.data)
         adversarial = cost_of(model, step_along(x, gradient.data, epsilon, INFINITY), y, "mean")
         return (clean if weighted else alpha * clean) + (1.0 - alpha) * adversarial

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, DataError
+from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, DataError, NonFiniteError
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         options.run(options)
-    except (ArgumentError, ArgumentTypeError, BackendError, DataError, OSError) as error:
+    except (ArgumentError, ArgumentTypeError, BackendError, DataError, NonFiniteError, OSError) as error:
         parser.exit(2, f"error: {error}\n")
     except KeyboardInterrupt:
         parser.exit(130, "stopped\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -11,9 +10,11 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from attacks import ZeroGradientWarning, fgsm, input_gradient, pgd
+from attacks import fgsm, input_gradient, pgd
 from attacks.evaluation import Mistakes
 from attacks.fast_gradient import step_along
+from attacks.foreign import Attack
+from attacks.gradients import zero_gradients_uncounted
 from attacks.norms import INFINITY
 from benchmarks.mnist import Digits
 from minigrad import backend
@@ -106,11 +107,10 @@ def batches(digits: Digits, size: int = 1000) -> Iterator[Digits]:
 
 def measure_fgsm(model: Any, digits: Digits, variants: bool = True) -> Measurement:
     """Error under FGSM with ε = .25, made on the model itself from the true labels."""
-    found = measure_attack(model, digits, fgsm, variants)
+    found = measure_attack(model, digits, partial(fgsm, epsilon=EPSILON), variants)
     if variants and getattr(model, "outputs", None) == "softmax" and model.n_classes > 2:
-        found = replace(
-            found, rounded=measure_attack(model, digits, fgsm_from_rounded_gradient, clip_too=False)
-        )
+        rounded = partial(fgsm_from_rounded_gradient, epsilon=EPSILON)
+        found = replace(found, rounded=measure_attack(model, digits, rounded, clip_too=False))
     return found
 
 
@@ -134,24 +134,19 @@ def fgsm_from_rounded_gradient(
 
 def measure_pgd(model: Any, digits: Digits, clip_too: bool = True, steps: int = 10) -> Measurement:
     """Error under PGD from a random start within the same ε = .25, its steps ε · 2.5/steps long."""
-    return measure_attack(model, digits, partial(pgd, step=2.5 * EPSILON / steps, steps=steps), clip_too)
+    attack = partial(pgd, epsilon=EPSILON, step=2.5 * EPSILON / steps, steps=steps)
+    return measure_attack(model, digits, attack, clip_too)
 
 
-def measure_attack(
-    model: Any, digits: Digits, attack: Callable[..., Any], clip_too: bool = True, epsilon: float = EPSILON
-) -> Measurement:
-    """Error under an attack, unclipped and, if asked, clipped to valid pixels."""
-
-    def attacked(bounds: tuple[float, float] | None) -> Measurement:
-        found = Mistakes()
-        for part in batches(digits):
-            with warnings.catch_warnings():  # a network at chance may have no gradient; its error shows it
-                warnings.simplefilter("ignore", ZeroGradientWarning)
-                adversarial = attack(model, part.x, part.y, epsilon=epsilon, bounds=bounds)
-            found.add(model, adversarial, part.y)
-        return in_percent(found)
-
-    return replace(attacked(None), clipped=attacked(PIXELS) if clip_too else None)
+def measure_attack(model: Any, digits: Digits, attack: Attack, clip_too: bool = True) -> Measurement:
+    """Error under an attack as it is and, if asked, with its bounds set to those of valid pixels."""
+    found = Mistakes()
+    for part in batches(digits):
+        with zero_gradients_uncounted():  # a network at chance may have no gradient; its error shows it
+            adversarial = attack(model, part.x, part.y)
+        found.add(model, adversarial, part.y)
+    clipped = measure_attack(model, digits, partial(attack, bounds=PIXELS), False) if clip_too else None
+    return replace(in_percent(found), clipped=clipped)
 
 
 def error_against_epsilon(model: Any, digits: Digits) -> list[float]:

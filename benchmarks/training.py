@@ -15,7 +15,8 @@ from benchmarks.mnist import Digits
 from benchmarks.recipe import Recipe, Stage
 from benchmarks.task import BATCH, batches, measure, measure_fgsm, measure_pgd
 from minigrad import backend
-from minigrad.errors import DataError
+from minigrad.checks import check_result
+from minigrad.errors import DataError, NonFiniteError
 from minigrad.generators import mask_generator, random_generator
 
 WATCHED_BY_FGSM = 1000
@@ -101,7 +102,10 @@ class Training:
     # ---- an epoch
 
     def epoch(self, after_step: Callable[[], None] = lambda: None) -> None:
-        """Go once over the training digits in shuffled batches, measure, and end the stage if due."""
+        """Go once over the training digits in shuffled batches, measure, and end the stage if due.
+
+        NonFiniteError, with epoch and update, if the training diverges.
+        """
         x, y = self.training_digits.x, self.training_digits.y
         # Whatever the epoch draws, the order, masks, noise, follows from its number alone.
         seed = np.random.SeedSequence((self.seed, ORDER, self.number, self.done))
@@ -110,22 +114,38 @@ class Training:
             self.model.dropout_generator = mask_generator(seed.spawn(1)[0])
         order = generator.permutation(len(y))[: self.updates * BATCH].reshape(self.updates, BATCH)
         order = backend.of(x).asarray(order)
-        total = 0.0
+        costs = backend.of(x).xp.empty(self.updates, np.float64)  # on the device until the epoch ends
         self.model.train()
         for step in range(self.updates):
             chosen = order[step]
             self.optimiser.zero_grad()
-            J = self.recipe.cost(self.model, x[chosen], y[chosen], generator)
+            try:
+                J = self.recipe.cost(self.model, x[chosen], y[chosen], generator)
+            except NonFiniteError as error:
+                raise self._diverged(step, str(error)) from error
             J.backward()
             self.optimiser.step()
-            total = total + J.data  # on the device until the epoch ends
+            costs[step] = J.data
             after_step()
         self.model.eval()
+        costs = backend.to_numpy(costs)
+        if bad := np.flatnonzero(~np.isfinite(costs)).tolist():
+            raise self._diverged(bad[0], f"the cost is {costs[bad[0]]}")
+        try:
+            watched = self._watch()
+        except NonFiniteError as error:
+            raise self._diverged(self.updates - 1, str(error)) from error
         self.done += 1
-        record = {"stage": self.number + 1, "training_cost": float(total) / self.updates, **self._watch()}
+        record = {"stage": self.number + 1, "training_cost": float(costs.mean()), **watched}
         for name, value in record.items():
             self.history.setdefault(name, []).append(float(value))
         self._judge(record)
+
+    def _diverged(self, step: int, how: str) -> NonFiniteError:
+        return NonFiniteError(
+            f"the training of {self.recipe.what} diverged in stage {self.number + 1}, epoch {self.done + 1}, "
+            f"update {step + 1} of {self.updates}: {how}; lower its learning rate"
+        )
 
     def _watch(self) -> dict[str, float]:
         """Error in percent on the last digits: clean, under FGSM, and under ten steps of PGD."""
@@ -154,7 +174,10 @@ class Training:
     # ---- checkpoints
 
     def save(self, path: Path) -> None:
-        """Write all of it to `path`, in one atomic step; of a finished training the model alone."""
+        """Write all of it to `path`, in one atomic step; of a finished training the model alone.
+
+        NonFiniteError, and nothing is written, if a weight is NaN or infinite.
+        """
         state: dict[str, Any] = {f"model.{name}": p for name, p in self.model.state_dict().items()}
         state |= {f"history.{name}": np.array(values) for name, values in self.history.items()}
         state["progress"] = np.array(
@@ -164,6 +187,11 @@ class Training:
             state["epochs"] = np.array(self.epochs)
             state |= {f"optimiser.{name}": v for name, v in self.optimiser.state_dict().items()}
             state |= {f"best.{name}": p for name, p in self.best.items()}
+        for name, array in state.items():
+            if name != "progress":  # where infinity says that there is no score yet
+                check_result(
+                    f"{name} of {self.recipe.what}, after {len(self.history['stage'])} epochs,", array
+                )
         mg.save(path, state)
 
     def resume(self, path: Path) -> None:

@@ -94,24 +94,17 @@ def _check_path(path: Any) -> None:
 @contextmanager
 def atomic_writer(path: str | os.PathLike[str]) -> Iterator[Any]:
     """A binary file for a `with` block that takes its place at `path` only if the block succeeds."""
-    import tempfile
-
     directory, name = os.path.split(os.path.abspath(path))
     if not os.path.isdir(directory):
         raise FileNotFoundError(f"path must lie in a directory that exists, got {os.fspath(path)!r}")
-    with tempfile.NamedTemporaryFile(prefix=f".{name}.", dir=directory, delete=False) as file:
-        try:
+    beside = os.path.join(directory, f".{name}.{os.urandom(8).hex()}")
+    file = open(beside, "xb")  # noqa: SIM115 (with the mode that this process gives new files)
+    try:
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            os.chmod(file.name, 0o666 & ~_umask())
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        os.replace(beside, path)
+    except BaseException:
+        os.unlink(beside)
+        raise

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.errors import ArgumentError, ArgumentTypeError
+from minigrad.errors import ArgumentError, ArgumentTypeError, NonFiniteError
 
 
 def check_number(
@@ -20,49 +20,87 @@ def check_number(
     low_open: bool = False,
     high_open: bool = False,
 ) -> float:
-    """`value` as a finite float in [low, high], without the ends that are open, or an error."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise ArgumentTypeError(f"{name} must be a number, got {value!r}")
-    inside = low <= value <= high and not (low_open and value == low) and not (high_open and value == high)
-    if not (math.isfinite(value) and inside):
+    """`value` as a finite float in [low, high], without the ends that are open, or an error.
+
+    Numbers are Python's int and float and NumPy's scalars of these kinds; an array is none, whatever its
+    shape.
+    """
+    if not is_number(value):
+        raise ArgumentTypeError(f"{name} must be a number, an int or a float, got {shown(value)}")
+    try:
+        number = float(value)
+    except OverflowError:  # an int beyond every float
+        number = math.inf
+    inside = low <= number <= high and not (low_open and number == low) and not (high_open and number == high)
+    if not (math.isfinite(number) and inside):
         left = "(" if low_open or low == -math.inf else "["
         right = ")" if high_open or high == math.inf else "]"
         bounds = f"{left}{low}, {high}{right}"
-        raise ArgumentError(f"{name} must be a finite number in {bounds}, got {value!r}")
-    return float(value)
-
-
-def check_flag(name: str, value: Any) -> bool:
-    """`value` as True or False, or an error: a word such as "no" is true to Python."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise ArgumentTypeError(f"{name} must be True or False, got {value!r}")
-    return bool(value)
+        raise ArgumentError(f"{name} must be a finite number in {bounds}, got {shown(value)}")
+    return number
 
 
 def check_count(name: str, value: Any, *, low: int = 1) -> int:
     """`value` as an int of at least `low`, or an error."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise ArgumentTypeError(f"{name} must be an integer, got {value!r}")
+    if not is_number(value) or isinstance(value, (float, np.floating)):
+        raise ArgumentTypeError(f"{name} must be an integer, got {shown(value)}")
     if value < low:
-        raise ArgumentError(f"{name} must be at least {low}, got {value}")
+        raise ArgumentError(f"{name} must be at least {low}, got {shown(value)}")
     return int(value)
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """`value` as a bool, or an error: a word such as "no" is true to Python."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ArgumentTypeError(f"{name} must be True or False, got {shown(value)}")
+    return bool(value)
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` is an int or a float, of Python or NumPy; a bool or an array is none."""
+    kinds = (int, float, np.integer, np.floating)
+    return isinstance(value, kinds) and not isinstance(value, (bool, np.timedelta64))
+
+
+def shown(value: Any) -> str:
+    """A value as an error shows it, in one short line."""
+    if hasattr(value, "shape") and hasattr(value, "item") and not isinstance(value, np.generic):
+        return f"an array of shape {value.shape}{': give .item()' if value.shape == () else ''}"
+    try:
+        text = str(value) if isinstance(value, np.generic) else repr(value)
+    except ValueError:  # an int of more digits than Python prints
+        return f"an int of {value.bit_length()} bits"
+    return text if len(text) <= 100 else f"{text[:80]} … ({type(value).__name__})"
+
+
+def count_nonfinite(array: Any) -> int:
+    """How many elements of a *host* array are NaN or infinite.
+
+    0 for an array on a GPU: looking at its values would stop the device (see `minigrad.backend`).
+    """
+    if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.size == 0:
+        return 0
+    flat = np.asarray(array).ravel(order="K")
+    # One fast pass: a sum of squares is finite only if every element is. (If it is not, they may still be
+    # finite: squares overflow.)
+    with np.errstate(all="ignore"):
+        if math.isfinite(flat.dot(flat)):
+            return 0
+    return int(np.count_nonzero(~np.isfinite(flat)))
 
 
 def check_finite(name: str, array: Any, bounds: tuple[float, float] | None = None) -> None:
     """Raise if a *host* array holds NaN or Inf, or leaves `bounds`.
 
-    An array on a GPU passes unseen: looking at its values would stop the device (see
-    `minigrad.backend`). Check the data before it is uploaded.
+    An array on a GPU passes unseen, as in `count_nonfinite`. Check the data before it is uploaded.
     """
-    if not isinstance(array, np.ndarray) or array.size == 0:
+    if bad := count_nonfinite(array):
+        raise ArgumentError(f"{name} must be finite, got {bad} NaN or infinite values of {array.size}")
+    if bounds is None or not isinstance(array, np.ndarray) or array.size == 0:
         return
-    # Both extremes are NaN as soon as one element is: two passes, no temporary array.
     least, greatest = array.min(), array.max()
-    if not (math.isfinite(least) and math.isfinite(greatest)):
-        bad = int(np.count_nonzero(~np.isfinite(array)))
-        raise ArgumentError(f"{name} must be finite, got {bad} NaN or infinite values")
     # In the array's own dtype: the bounds that a clipped array was clipped to.
-    if bounds is not None and (least < array.dtype.type(bounds[0]) or greatest > array.dtype.type(bounds[1])):
+    if least < array.dtype.type(bounds[0]) or greatest > array.dtype.type(bounds[1]):
         raise ArgumentError(f"{name} must lie within bounds {bounds}, got values from {least} to {greatest}")
 
 
@@ -103,6 +141,12 @@ def check_rule(name: str, rule: Any, arrays: int, options: Sequence[str]) -> Non
         raise ArgumentTypeError(f"the rules of {name} must take ({wanted}), got one of ({', '.join(taken)})")
 
 
+def check_result(what: str, array: Any) -> None:
+    """NonFiniteError if a *host* array that was computed holds NaN or Inf."""
+    if bad := count_nonfinite(array):
+        raise NonFiniteError(f"{what} must be finite, got {bad} NaN or infinite values of {array.size}")
+
+
 def check_class_labels(name: str, labels: Any, shape: tuple[int, ...], n_classes: int) -> None:
     """Raise unless `labels` are integers of `shape`, in 0 … n_classes − 1.
 
@@ -135,6 +179,6 @@ def _check_label_shape(name: str, labels: Any, shape: tuple[int, ...]) -> None:
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     """`value` if it is one of `choices`, or an error that lists them."""
-    if value not in choices:
-        raise ArgumentError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+    if not isinstance(value, str) or value not in choices:
+        raise ArgumentError(f"{name} must be one of {', '.join(choices)}, got {shown(value)}")
     return str(value)

@@ -24,7 +24,8 @@ class BackendError(RuntimeError):
 
 
 class NonFiniteError(ArithmeticError):
-    """A NaN or an infinity appeared while `detect_nonfinite` was on."""
+    """A computed value is NaN or infinite: found while `detect_nonfinite` was on, or in what an attack or
+    a prediction would build on."""
 
 
 class DataError(ValueError):

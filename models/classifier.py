@@ -8,7 +8,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import backend
-from minigrad.checks import check_choice, check_class_labels, check_count
+from minigrad.checks import check_choice, check_class_labels, check_count, check_result
 from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.operands import as_array
 
@@ -66,14 +66,26 @@ class Classifier(mg.Module):
         return self._cost_of_logits(self.logits(x), y, reduction)
 
     def predict(self, x: Any) -> Any:
-        """The most probable label of each example: an integer array (examples,) of x's library."""
-        with self.evaluating(), mg.no_grad():
-            return self._label_of_logits(self(x).data)
+        """The most probable label of each example: an integer array (examples,) of x's library.
+
+        NonFiniteError if the logits hold NaN or infinities (seen on the host): their argmax means nothing.
+        """
+        return self._label_of_logits(self._finite_logits(x).data)
 
     def predict_proba(self, x: Any) -> Any:
-        """The probabilities of the labels: an array (examples, classes) of x's library."""
+        """The probabilities of the labels: an array (examples, classes) of x's library.
+
+        NonFiniteError as for `predict`.
+        """
+        with mg.no_grad():
+            return (mg.softmax if self.outputs == "softmax" else mg.sigmoid)(self._finite_logits(x)).data
+
+    def _finite_logits(self, x: Any) -> mg.Tensor:
+        """The logits for a prediction: in evaluation mode, without a graph."""
         with self.evaluating(), mg.no_grad():
-            return (mg.softmax if self.outputs == "softmax" else mg.sigmoid)(self(x)).data
+            z = self(x)
+        check_result(f"the logits of {type(self).__name__}", z.data)
+        return z
 
     def check_labels(self, y: Any, examples: int) -> None:
         """Raise unless y holds one label for each of so many examples."""

@@ -38,7 +38,7 @@ class LogisticRegression(Classifier):
         The paper (section 5) prints E ζ(y(ε‖w‖₁ − wᵀx − b)), which is the same for y = 1 but for
         y = −1 *lowers* the cost with ε: a slip of the sign, so the worst case stands here.
         """
-        check_number("epsilon", epsilon, low=0.0)
+        epsilon = check_number("epsilon", epsilon, low=0.0)
         x, y = self._batch(x), as_array(y)
         self.check_labels(y, x.shape[0])
         z = self.logits(x)
@@ -49,8 +49,8 @@ class LogisticRegression(Classifier):
 
     def predict_proba(self, x: Any) -> Any:
         """P(y = 1 | x): an array (examples,) of x's library."""
-        with self.evaluating(), mg.no_grad():
-            return mg.sigmoid(self(x)).data
+        with mg.no_grad():
+            return mg.sigmoid(self._finite_logits(x)).data
 
     def check_labels(self, y: Any, examples: int) -> None:
         check_sign_labels("y", y, (examples,))

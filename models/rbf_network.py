@@ -40,9 +40,11 @@ class RBFNetwork(Classifier):
         centres = backend.to_numpy(centres)
         if centres.shape != shape:
             raise ArgumentError(f"centres must have shape {shape}, got {centres.shape}")
+        with np.errstate(over="ignore"):  # what float32 cannot hold is told next
+            centres, w = centres.astype(np.float32), np.full(shape, 1.0 / width).astype(np.float32)
         check_finite("centres", centres)
-        self.mu = mg.Parameter(centres.astype(np.float32))
-        self.w = mg.Parameter(np.full(shape, 1.0 / width, np.float32))
+        check_finite("1 / width", w)
+        self.mu, self.w = mg.Parameter(centres), mg.Parameter(w)
 
     def logits(self, x: mg.Tensor) -> mg.Tensor:
         scaled = (mg.reshape(x, (x.shape[0], 1, x.shape[1])) - self.mu) * self.w

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import warnings
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -28,9 +30,10 @@ from attacks import (
     pgd,
     zero_gradient_share,
 )
-from minigrad.errors import ArgumentError, ArgumentTypeError
+from minigrad.errors import ArgumentError, ArgumentTypeError, NonFiniteError
 from minigrad.testing import check_gradients
 from models import LogisticRegression, MaxoutNetwork, SoftmaxRegression
+from tests.strict import counter
 from tests.test_engine import count_products
 from tests.test_models import CLASSES, MODELS, SIGNS, X, randomised
 
@@ -228,6 +231,12 @@ class TestZeroGradients:
         assert zero_gradient_share(input_gradient(self.Flat(), x, None)) == 0.5
         assert zero_gradient_share(np.zeros((0, 3))) == 0.0
         assert zero_gradient_share(np.ones((2, 3))) == 0.0
+        assert zero_gradient_share([[0.0], [1.0]]) == 0.5
+        assert zero_gradient_share(np.zeros((3, 0))) == 0.0
+        with pytest.raises(ArgumentError, match="gradient must be finite, got 1 NaN or infinite values of 4"):
+            zero_gradient_share(np.array([[0.0, np.nan], [0.0, 0.0]]))
+        with pytest.raises(ArgumentError, match="gradient must have a first axis"):
+            zero_gradient_share(0.0)
 
     @given(st.integers(0, 1000))
     def test_the_share_is_the_plain_count(self, seed: int) -> None:
@@ -638,6 +647,463 @@ class TestEvaluate:
         assert evaluate(model, x, CLASSES.tolist(), attack) == expected
 
 
+class Untouched:
+    """Whoever asks it for anything was too early."""
+
+    training = False
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"{name} was asked for before the arguments were checked")
+
+
+def attack_options() -> list[tuple[Any, str, Any]]:
+    """(attack, option, its default) for every option of every attack."""
+    functions = (fgsm, fast_gradient, basic_iterative, pgd, momentum_iterative, fgsm_random_start,
+                 linear_worst_case, adversarial_objective)  # fmt: skip
+    return [
+        (function, name, parameter.default)
+        for function in functions
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    ]
+
+
+REQUIRED = {"epsilon": 0.1, "step": 0.1, "steps": 2, "norm": 2}
+
+
+class TestOptions:
+    """Every option of every attack: refused with its name, before the model is touched."""
+
+    def refused(self, attack: Any, name: str, value: Any, error: Any) -> None:
+        needed = {n for n, p in inspect.signature(attack).parameters.items() if p.default is p.empty}
+        settings = {n: v for n, v in REQUIRED.items() if n in needed} | {name: value}
+        with pytest.raises(error, match=rf"^{name}") as caught:
+            attack(Untouched(), X, CLASSES, **settings)
+        assert len(str(caught.value)) < 250
+
+    @pytest.mark.parametrize("value", ["no", 1, 0, None, np.array(True)], ids=repr)
+    def test_flags(self, value: Any) -> None:
+        found = [(attack, name) for attack, name, default in attack_options() if isinstance(default, bool)]
+        assert {name for _, name in found} == {"targeted", "random_start"}
+        for attack, name in found:
+            self.refused(attack, name, value, ArgumentTypeError)
+
+    def test_a_flag_of_numpy_is_one(self) -> None:
+        model = randomised(MODELS["softmax"][0]())
+        for flag in (True, False):
+            np.testing.assert_array_equal(
+                fgsm(model, X, CLASSES, epsilon=0.1, targeted=np.bool_(flag)),  # type: ignore[arg-type]
+                fgsm(model, X, CLASSES, epsilon=0.1, targeted=flag),
+            )
+
+    @pytest.mark.parametrize("value", ["1", True, 1j, np.array(0.1), Decimal("0.1"), [0.1]], ids=repr)
+    def test_no_numbers(self, value: Any) -> None:
+        for attack, name, _ in attack_options():
+            if name in ("epsilon", "step", "alpha", "decay", "warn_above", "steps", "restarts"):
+                self.refused(attack, name, value, ArgumentTypeError)
+            elif name == "norm":
+                self.refused(attack, name, value, ArgumentError)
+
+    @pytest.mark.parametrize("value", [10**400, -(10**400), float("nan"), np.float32("inf")], ids=type)
+    def test_numbers_that_do_not_fit(self, value: Any) -> None:
+        for attack, name, _ in attack_options():
+            if name in ("epsilon", "step", "alpha", "decay", "warn_above") or (
+                name == "norm" and value != np.inf
+            ):
+                self.refused(attack, name, value, ArgumentError)
+
+    def test_a_scalar_of_numpy_is_the_number(self) -> None:
+        model, epsilon = randomised(MODELS["maxout"][0]()).to(dtype=np.float32), 0.125
+        x = X.astype(np.float32)
+        for attack in ATTACKS.values():
+            expected = attack(model, x, CLASSES, epsilon=epsilon)
+            for kind in (np.float32, np.float64, np.longdouble):
+                np.testing.assert_array_equal(attack(model, x, CLASSES, epsilon=kind(epsilon)), expected)
+
+
+@mg.primitive
+def spoilt(xp: Any, x: Any, value: Any = None) -> Any:
+    return x + 0.0
+
+
+@spoilt.set_vjps
+def _(g: Any, z: Any, x: Any, value: Any) -> Any:
+    share = g + 0.0
+    share.reshape(-1)[1:4] = value
+    return share
+
+
+class Spoilt(SoftmaxRegression):
+    """Its cost and its logits are fine, and three elements of its input gradient are not."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__(6, 3)
+        self.value = value
+
+    def logits(self, x: mg.Tensor) -> mg.Tensor:
+        return super().logits(spoilt(x, value=self.value))
+
+
+class TestNonFinite:
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+    def test_an_input_gradient(self, value: float) -> None:
+        model = Spoilt(value)
+        uses: dict[str, Any] = {
+            **{name: partial(attack, epsilon=0.1) for name, attack in ATTACKS.items()},
+            "input_gradient": input_gradient,
+            "objective": adversarial_objective,
+            "linear": partial(linear_worst_case, epsilon=0.1),
+            "evaluate": partial(evaluate, attack=lambda model, x, y: x),
+        }
+        assert np.isfinite(model.cost(X, CLASSES).item())
+        for use in uses.values():
+            with pytest.raises(
+                NonFiniteError, match=r"gradient of Spoilt must be finite, got \d+ NaN or inf"
+            ):
+                use(model, X, CLASSES)
+        with pytest.raises(NonFiniteError, match="got 3 NaN or infinite values of 24"):
+            fgsm(model, X, CLASSES, epsilon=0.1)
+
+    def test_evaluate_sees_those_of_a_device_that_it_counts(self) -> None:
+        strict = mg.backend.get("strict")
+        with mg.backend.use("strict"):
+            model, x = Spoilt(np.nan), strict.asarray(X.astype(np.float32))
+            fgsm(model, x, CLASSES, epsilon=0.1)
+            with pytest.raises(NonFiniteError, match="got 3 NaN or infinite values of 24"):
+                evaluate(model, x, CLASSES, lambda model, x, y: x)
+
+    def test_a_great_gradient_is_none_of_these(self) -> None:
+        """Its squares overflow, it does not."""
+        model = Spoilt(1e30)
+        x = X.astype(np.float32)
+        np.testing.assert_allclose(abs(fgsm(model, x, CLASSES, epsilon=0.1) - x), 0.1, rtol=1e-4)
+        adversarial_objective(model, x, CLASSES)
+
+    @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+    def test_a_result_that_leaves_the_dtype(self, attack: Any) -> None:
+        model = randomised(MODELS["softmax"][0]()).to(dtype=np.float32)
+        x = np.full((2, 6), 3e38, np.float32)
+        x[:, ::2] *= -1
+        with np.errstate(all="ignore"), pytest.raises((NonFiniteError, ArgumentError)):
+            attack(model, x, [0, 1], epsilon=1e38, **({"step": 1e38} if attack in STEPS else {}))
+
+    @pytest.mark.parametrize("name", MODELS)
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_logits(self, name: str, value: float) -> None:
+        make, y = MODELS[name]
+        model = make()
+        model.parameters()[-1].data[...] = value
+        for use in (model.predict, model.predict_proba, lambda x: evaluate(model, x, y, lambda m, x, y: x)):
+            with (
+                np.errstate(all="ignore"),
+                pytest.raises(NonFiniteError, match="the logits of .* NaN or inf"),
+            ):
+                use(X)
+
+    def test_the_costs_that_restarts_are_compared_by(self) -> None:
+        class Unsure(SoftmaxRegression):
+            def cost(self, x: Any, y: Any, reduction: str = "mean") -> mg.Tensor:
+                cost = super().cost(x, y, reduction)
+                return cost * np.array([1, np.nan, 1, 1]) if reduction == "none" else cost
+
+        with pytest.raises(NonFiniteError, match="examples' costs must be finite, got 1 NaN"):
+            pgd(Unsure(6, 3), X, CLASSES, epsilon=0.1, step=0.1, steps=1, restarts=2)
+
+    def test_nothing_of_a_device_is_looked_at(self) -> None:
+        strict = mg.backend.get("strict")
+        with mg.backend.use("strict"):
+            model = SoftmaxRegression(6, 3)
+            x = strict.asarray(X.astype(np.float32))
+            counter.reset()
+            model.predict(x)
+            model.predict_proba(x)
+            adversarial_objective(model, x, CLASSES).backward()
+            for attack in ATTACKS.values():
+                attack(model, x, CLASSES, epsilon=0.1, bounds=(-9.0, 9.0))
+        assert counter.synchronisations == []
+
+
+STEPS = [ATTACKS["pgd_l2"], *(INFINITY_NORM[name] for name in ("basic", "pgd", "pgd_restarted", "momentum"))]
+
+
+class TestForeignFunctions:
+    """What an attack or a model of the user's returns is checked, and what it does on the side undone."""
+
+    def model(self) -> Any:
+        return randomised(MaxoutNetwork(6, 3, units=(5,), pieces=2, dropout=(0.8, 0.5), seed=1))
+
+    def in_place(self, model: Any, x: Any, y: Any) -> Any:
+        g = input_gradient(model, x, y)
+        y[:] = 0
+        x += 0.5 * np.sign(g)
+        return x
+
+    def test_an_attack_that_works_in_place(self) -> None:
+        model, x, y = self.model(), X.copy(), CLASSES.copy()
+        attack = partial(fgsm, epsilon=0.5)
+        assert evaluate(model, x, y, self.in_place) == evaluate(model, x, y, attack)
+        model.eval()
+        J = adversarial_objective(model, x, y, attack=self.in_place)
+        assert J.item() == adversarial_objective(model, x, y, attack=attack).item()
+        np.testing.assert_array_equal(x, X)
+        np.testing.assert_array_equal(y, CLASSES)
+
+    def test_an_attack_that_leaves_modes_and_gradients_changed(self) -> None:
+        def careless(model: Any, x: Any, y: Any) -> Any:
+            (model.eval if model.training else model.train)()
+            leaf = mg.Tensor(x, requires_grad=True)
+            model.cost(leaf, y).backward()
+            return x + 0.1 * np.sign(leaf.grad)
+
+        for training in (True, False):
+            model = self.model().train(training)
+            model.output.eval()
+            grads = [np.ones(p.shape) for p in model.parameters()]
+            for parameter, grad in zip(model.parameters(), grads, strict=True):
+                parameter.grad = grad
+            evaluate(model, X, CLASSES, careless)
+            adversarial_objective(model, X, CLASSES, attack=careless)
+            assert [m.training for _, m in model.named_modules()] == [training, training, False]
+            assert all(p.grad is grad for p, grad in zip(model.parameters(), grads, strict=True))
+            assert all((grad == 1).all() for grad in grads)
+
+    def test_the_modes_come_back_after_an_exception(self) -> None:
+        def broken(model: Any, x: Any, y: Any) -> Any:
+            model.eval()
+            raise ZeroDivisionError
+
+        model = self.model()
+        for use in (evaluate, lambda *given: adversarial_objective(*given[:3], attack=given[3])):
+            with pytest.raises(ZeroDivisionError):
+                use(model, X, CLASSES, broken)
+            assert model.training
+
+    def test_no_gradient_flows_through_what_it_returns(self) -> None:
+        model = self.model().eval()
+        fixed = fgsm(model, X, CLASSES, epsilon=0.2)
+        W = model.parameters()[0]
+        attached = lambda model, x, y: mg.Tensor(fixed) + 0.0 * mg.sum(W * W)  # noqa: E731
+        found = mg.grad(adversarial_objective(model, X, CLASSES, attack=attached), W)[0].numpy()
+        expected = mg.grad(0.5 * model.cost(X, CLASSES) + 0.5 * model.cost(fixed, CLASSES), W)[0].numpy()
+        np.testing.assert_allclose(found, expected)
+
+    @pytest.mark.parametrize(
+        ("made", "error", "message"),
+        [
+            (lambda x: None, ArgumentTypeError, "attack must return a numpy array, as x is, got NoneType"),
+            (lambda x: x.tolist(), ArgumentTypeError, "attack must return .* got list"),
+            (lambda x: mg.backend.get("strict").asarray(x), ArgumentTypeError, "got a strict array"),
+            (lambda x: x[:, :5], ArgumentError, r"attack must return x's shape \(4, 6\).*\(4, 5\)"),
+            (lambda x: x[:1], ArgumentError, "attack must return x's shape"),
+            (lambda x: x.astype(np.float32), ArgumentError, "dtype float64, got .* float32"),
+            (lambda x: x * np.nan, NonFiniteError, "what the attack returns must be finite, got 24 NaN"),
+        ],
+    )
+    def test_what_an_attack_returns(self, made: Any, error: Any, message: str) -> None:
+        model = self.model()
+
+        def attack(model: Any, x: Any, y: Any) -> Any:
+            return made(x)
+
+        with pytest.raises(error, match=message):
+            evaluate(model, X, CLASSES, attack)
+        with pytest.raises(error, match=message):
+            adversarial_objective(model, X, CLASSES, attack=attack)
+
+    @pytest.mark.parametrize(
+        ("method", "result", "error", "message"),
+        [
+            ("predict", np.zeros((4, 3)), ArgumentError, r"predict must return labels of shape \(4,\), got"),
+            (
+                "predict",
+                np.zeros(4),
+                ArgumentTypeError,
+                "predict must return integer labels, got dtype float",
+            ),
+            ("predict", np.zeros(4, bool), ArgumentTypeError, "integer labels, got dtype bool"),
+            ("predict", 1, ArgumentError, "predict must return labels"),
+            ("predict", None, ArgumentError, "predict must return labels"),
+            ("predict_proba", np.zeros((4, 3), int), ArgumentError, "predict_proba must return real numbers"),
+            ("predict_proba", np.zeros((2, 2, 2)), ArgumentError, "predict_proba must return real numbers"),
+            ("predict_proba", np.zeros((9, 3)), ArgumentError, "predict_proba must return .*shape"),
+            ("predict_proba", None, ArgumentError, "predict_proba must return real numbers"),
+            ("predict_proba", np.full((4, 3), 7.0), ArgumentError, "numbers from 0 to 1, got 7.0 to 7.0"),
+            ("predict_proba", np.full((4, 3), np.nan), NonFiniteError, "what model.predict_proba returns"),
+        ],
+    )
+    def test_what_a_model_returns(self, method: str, result: Any, error: Any, message: str) -> None:
+        """It is refused before the attack has run."""
+        model = self.model()
+        attack = Untouched()
+        attack.__class__ = type("Attack", (Untouched,), {"__call__": lambda *_: pytest.fail("it ran")})
+        scaled = result[:1] if isinstance(result, np.ndarray) and len(result) == 4 else result
+        setattr(model, method, lambda x: result if len(x) == 4 else scaled)
+        with pytest.raises(error, match=message):
+            evaluate(model, X, CLASSES, attack)
+        if method == "predict":
+            with pytest.raises(error, match=message):
+                fgsm(model, X, epsilon=0.1)
+
+    def test_restarts_need_each_examples_cost_before_the_first_run(self) -> None:
+        class Together(SoftmaxRegression):
+            def cost(self, x: Any, y: Any, reduction: str = "mean") -> mg.Tensor:
+                assert not mg.Tensor(x).requires_grad, "a run began"
+                return super().cost(x, y, "sum")
+
+        with pytest.raises(ArgumentTypeError, match=r"reduction='none' must be a Tensor of shape \(4,\)"):
+            pgd(Together(6, 3), X, CLASSES, epsilon=0.1, step=0.1, steps=1, restarts=2)
+
+    def test_progress_that_is_none(self) -> None:
+        model, attack = self.model(), partial(fgsm, epsilon=0.1)
+        for progress in (5, "yes", None, np.array(True)):
+            with pytest.raises(ArgumentTypeError, match="progress must be True, False or a function"):
+                evaluate(Untouched(), X, CLASSES, attack, progress=progress)
+        with pytest.raises(ArgumentTypeError, match="progress must return what it wraps, got NoneType"):
+            evaluate(model, X, CLASSES, attack, progress=lambda batches: None)  # type: ignore[arg-type, return-value]
+        with pytest.raises(ArgumentError, match="progress must give back every batch, got those of 2 of 4"):
+            evaluate(model, X, CLASSES, attack, batch_size=2, progress=lambda batches: list(batches)[:1])
+        expected = evaluate(model, X, CLASSES, attack, batch_size=2)
+        for progress in (lambda batches: batches[::-1], lambda batches: map(str, batches)):
+            assert evaluate(model, X, CLASSES, attack, batch_size=2, progress=progress) == expected
+
+    @pytest.mark.parametrize("method", ["predict", "predict_proba", "cost"])
+    def test_what_a_model_lacks(self, method: str) -> None:
+        class Lacking:
+            def __getattr__(self, name: str) -> Any:
+                if name == method:
+                    raise AttributeError(name)
+                return lambda *_, **__: pytest.fail("it was used")
+
+        with pytest.raises(ArgumentTypeError, match=rf"model must have a method {method}\(x"):
+            evaluate(Lacking(), X, CLASSES, partial(fgsm, epsilon=0.1))
+
+    def test_inputs_that_cannot_be_evaluated(self) -> None:
+        model, attack = self.model(), partial(fgsm, epsilon=0.1)
+        for use in (lambda x: evaluate(model, x, [0], attack), lambda x: attack(model, x, [0]),
+                    lambda x: linear_worst_case(model, x, [0], epsilon=0.1),
+                    lambda x: input_gradient(model, x, [0])):  # fmt: skip
+            with pytest.raises(
+                ArgumentError, match=r"x must have a first axis, of the examples, got shape \(\)"
+            ):
+                use(np.float64(0.5))
+        for y, message in (
+            (np.array(["a", "b", "c", "d"]), "y must be numbers, got dtype <U1"),
+            (np.eye(4), r"y must hold 4 labels, one an example, got shape \(4, 4\)"),
+            (np.array([0, np.nan, 1, 2]), "y must be finite"),
+        ):
+            with pytest.raises((ArgumentError, ArgumentTypeError), match=message):
+                evaluate(model, X, y, attack)
+
+    def test_attacks_are_not_warned_of_zero_gradients_and_warnings_stay_on(self) -> None:
+        model = SoftmaxRegression(6, 3)
+        model.output.W.data[:] = 0
+        filters = []
+
+        def attack(model: Any, x: Any, y: Any) -> Any:
+            filters.append(list(warnings.filters))
+            with pytest.warns(UserWarning, match="of the user's"):
+                warnings.warn("of the user's", UserWarning, stacklevel=1)
+            return fgsm(model, x, y, epsilon=0.1)
+
+        evaluate(model, X, CLASSES, attack, warn_above=1.0, batch_size=2)
+        assert filters == [list(warnings.filters)] * 2
+        with pytest.warns(ZeroGradientWarning):
+            fgsm(model, X, CLASSES, epsilon=0.1)
+
+
+class TestScale:
+    """The geometry does not depend on the unit: what is done to x · 2ᵏ is 2ᵏ times what is done to x."""
+
+    @given(
+        seed=st.integers(0, 1000), k=st.integers(-110, 110), dtype=st.sampled_from([np.float32, np.float64])
+    )
+    def test_norms(self, seed: int, k: int, dtype: Any) -> None:
+        k = k if dtype == np.float32 else 8 * k
+        random = np.random.default_rng(seed)
+        x, centre = random.normal(size=(2, 5, 3, 2)).astype(dtype)
+        x[0] = centre[0]
+        factor = dtype(2.0) ** dtype(k)
+        for norm in (np.inf, 2):
+            for epsilon in (0.0, 0.1, 2.0):
+                back = attacks.norms.into_ball(x, centre, norm, epsilon)
+                scaled = attacks.norms.into_ball(x * factor, centre * factor, norm, epsilon * float(factor))
+                np.testing.assert_array_equal(scaled, back * factor)
+                assert scaled.dtype == dtype
+            points = [
+                attacks.norms.random_in_ball(x, norm, epsilon, np.random.default_rng(seed))
+                for epsilon in (0.5, 0.5 * float(factor))
+            ]
+            np.testing.assert_array_equal(points[1], points[0] * factor)
+        for norm in (np.inf, 2, 1):
+            np.testing.assert_array_equal(
+                attacks.norms.steepest(x * factor, norm), attacks.norms.steepest(x, norm)
+            )
+        shares = attacks.norms.l1_shares(x)
+        np.testing.assert_array_equal(attacks.norms.l1_shares(x * factor), shares)
+        np.testing.assert_allclose(np.abs(shares).sum((1, 2)), 1, rtol=1e-6)
+
+    @pytest.mark.parametrize("size", [1e-44, 1e-40, 1e-30, 1e30, 3e38])
+    def test_the_ends_of_float32(self, size: float) -> None:
+        """Subnormal numbers, and those whose length and sum overflow."""
+        x = np.full((2, 9), size, np.float32)
+        x[1] = 0
+        for norm in (np.inf, 2, 1):
+            direction = attacks.norms.steepest(x, norm)
+            np.testing.assert_allclose(lengths(direction, norm), [1, 0], rtol=1e-6)
+        np.testing.assert_allclose(attacks.norms.l1_shares(x), [[1 / 9] * 9, [0] * 9], rtol=1e-6)
+        back = attacks.norms.into_ball(x, np.zeros_like(x), 2, size / 2)
+        np.testing.assert_allclose(back[0], size / 6, rtol=1e-5, atol=2e-45)
+        np.testing.assert_array_equal(
+            attacks.norms.into_ball(x[:, :1], np.zeros((2, 1), np.float32), 2, 1.1 * size), x[:, :1]
+        )
+
+    def test_examples_without_elements(self) -> None:
+        none = np.zeros((3, 0), np.float32)
+        for norm in (np.inf, 2):
+            assert attacks.norms.random_in_ball(none, norm, 0.1, rng).shape == (3, 0)
+            assert attacks.norms.into_ball(none, none, norm, 0.1).shape == (3, 0)
+            assert attacks.norms.steepest(none, norm).shape == (3, 0)
+        assert attacks.norms.l1_shares(none).shape == (3, 0)
+
+    @given(
+        seed=st.integers(0, 100),
+        of_x=st.integers(-148, -130) | st.integers(-148, 40),
+        of_W=st.integers(-10, 0) | st.integers(-140, 40),
+    )
+    def test_a_linear_model_is_one_at_every_scale(self, seed: int, of_x: int, of_W: int) -> None:
+        random = np.random.default_rng(seed)
+        model = SoftmaxRegression(30, 3)
+        with np.errstate(all="ignore"):
+            model.output.W.data = (random.normal(size=(30, 3)) * 2.0**of_W).astype(np.float32)
+            x = (random.normal(size=(9, 30)) * 2.0**of_x).astype(np.float32)
+            for epsilon in (0.0, 0.5 * 2.0**of_x, 0.25):
+                linear_worst_case(model, x, random.integers(0, 3, 9), epsilon=epsilon)
+
+    @pytest.mark.parametrize("size", [1e-8, 1e-3, 1.0, 1e8])
+    def test_and_another_is_refused_at_every_scale(self, size: float) -> None:
+        model = MaxoutNetwork(20, 3, units=(8, 8), pieces=5, seed=1)
+        x = (size * np.random.default_rng(0).uniform(-1, 1, size=(50, 20))).astype(np.float32)
+        with pytest.raises(ArgumentError, match="model must have logits linear in x"):
+            linear_worst_case(model, x, np.zeros(50, int), epsilon=0.5 * size)
+
+    @pytest.mark.parametrize(
+        ("model", "message"),
+        [
+            (object(), "model must be a function from x to logits, a Tensor, got object"),
+            (
+                lambda x: 1.0,
+                r"model must return logits, a Tensor of shape \(4, classes\) or \(4,\), got float",
+            ),
+            (lambda x: mg.sum(x), r"got a Tensor of shape \(\)"),
+            (lambda x: mg.reshape(x, (4, 2, 3)), r"got a Tensor of shape \(4, 2, 3\)"),
+            (lambda x: x[:2], r"got a Tensor of shape \(2, 6\)"),
+        ],
+    )
+    def test_what_has_no_logits(self, model: Any, message: str) -> None:
+        with pytest.raises(ArgumentTypeError, match=message):
+            linear_worst_case(model, X, CLASSES, epsilon=0.1)
+
+
 @pytest.mark.parametrize("name", MODELS)
 class TestObjective:
     def test_it_is_the_weighted_sum(self, name: str, library: Any) -> None:
@@ -668,15 +1134,15 @@ class TestObjective:
     def test_another_attack_may_make_the_example(self, name: str) -> None:
         make, y = MODELS[name]
         model = randomised(make())
-        attack = partial(basic_iterative, step=0.1, steps=3)
-        J = adversarial_objective(model, X, y, alpha=0.3, epsilon=0.2, attack=attack)
-        fixed = attack(model, X, y, epsilon=0.2)
+        attack = partial(basic_iterative, epsilon=0.2, step=0.1, steps=3)
+        J = adversarial_objective(model, X, y, alpha=0.3, attack=attack)
+        fixed = attack(model, X, y)
         parameters = model.parameters()
         found = mg.grad(J, parameters)
         expected = mg.grad(0.3 * model.cost(X, y) + 0.7 * model.cost(fixed, y), parameters)
         for one, other in zip(found, expected, strict=True):
             np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-9, atol=1e-14)
-        with pytest.raises(ArgumentTypeError, match="attack must be a function or None"):
+        with pytest.raises(ArgumentTypeError, match="attack must be a function .* or None"):
             adversarial_objective(model, X, y, attack="pgd")  # type: ignore[arg-type]
 
     def test_its_gradient_has_a_gradient(self, name: str) -> None:
@@ -709,6 +1175,10 @@ class TestObjective:
             ({"alpha": 1.1}, r"alpha must be a finite number in \[0.0, 1.0\], got 1.1"),
             ({"alpha": float("nan")}, "alpha"),
             ({"epsilon": -1.0}, "epsilon"),
+            (
+                {"epsilon": 0.1, "attack": partial(fgsm, epsilon=0.2)},
+                r"epsilon must be None beside an attack, .* got 0.1: write attack=.*partial\(.*epsilon=0.1",
+            ),
             ({"x": np.full((4, 6), np.nan)}, "x must be finite"),
             ({"y": None}, "y must be given"),
             ({"x": X[:0], "y": CLASSES[:0]}, "at least one example"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import hashlib
 import json
@@ -20,7 +21,7 @@ import pytest
 
 import minigrad as mg
 from attacks import fgsm
-from benchmarks import mnist
+from benchmarks import mnist, paper
 from benchmarks.__main__ import main
 from benchmarks.experiments import EXPERIMENTS, RECIPES
 from benchmarks.experiments.adversarially_trained_maxout import objective
@@ -41,9 +42,11 @@ from benchmarks.task import (
     share,
 )
 from benchmarks.training import Training, epochs_done, history, trained
-from minigrad.errors import DataError
+from minigrad.errors import DataError, NonFiniteError
 from minigrad.testing import check_gradients
 from models import MaxoutNetwork, SoftmaxRegression
+from tests.strict import counter
+from tests.test_attacks import spoilt
 
 FILES = {"train-images-idx3-ubyte": (60, 28, 28), "train-labels-idx1-ubyte": (60,),
          "t10k-images-idx3-ubyte": (20, 28, 28), "t10k-labels-idx1-ubyte": (20,)}  # fmt: skip
@@ -296,6 +299,82 @@ class TestTraining:
         trained(recipe, "quick", 0, digits, tmp_path / "model.npz")
         assert len(np.concatenate(seen)) == 400
         assert not np.isin(digits.x[-150:].sum(1), np.concatenate(seen)).any()
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::attacks.ZeroGradientWarning")
+class TestDivergence:
+    """A training whose cost or weights are no numbers stops, and its checkpoint stays the last good one."""
+
+    def recipe(self, cost: Any = None, lr: float = 0.1) -> Recipe:
+        stages = {"quick": (Stage(descent(lr), 3, held_out=100),)}
+        made = Recipe("a small network", lambda scale, seed, digits: SoftmaxRegression(784, 10), stages)
+        return made if cost is None else dataclasses.replace(made, cost=cost)
+
+    def spoilt_at(self, update: int, value: float, of_cost: bool = False) -> Any:
+        """A cost whose value or whose gradient is spoilt at an update, counted over the epochs."""
+        count = 0
+
+        def cost(model: Any, x: Any, y: Any, generator: Any) -> mg.Tensor:
+            nonlocal count
+            count += 1
+            if count != update:
+                return model.cost(x, y)
+            return model.cost(x, y) + (value if of_cost else mg.sum(spoilt(model.output.W, value=value)))
+
+        return cost
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_a_cost(self, value: float, tmp_path: Path) -> None:
+        recipe = self.recipe(self.spoilt_at(5, value, of_cost=True))  # three updates an epoch
+        with pytest.raises(NonFiniteError, match="diverged in stage 1, epoch 2, update 2 of 3: the cost is"):
+            trained(recipe, "quick", 1, small_digits(), tmp_path / "model.npz")
+        assert epochs_done(tmp_path / "model.npz") == (1, False)
+        assert all(
+            np.isfinite(a).all() for n, a in mg.load(tmp_path / "model.npz").items() if n != "progress"
+        )
+
+    def test_weights_after_the_last_update(self, tmp_path: Path) -> None:
+        recipe = self.recipe(self.spoilt_at(3, np.nan))
+        with pytest.raises(NonFiniteError, match="epoch 1, update 3 of 3: .* must be finite, got"):
+            trained(recipe, "quick", 1, small_digits(), tmp_path / "model.npz")
+        assert not (tmp_path / "model.npz").exists()
+
+    def test_an_input_gradient_on_the_way(self, tmp_path: Path) -> None:
+        recipe = self.recipe(objective, lr=1e38)
+        with pytest.raises(NonFiniteError, match=r"epoch 1, update \d of 3: .*must be finite|the cost is"):
+            trained(recipe, "quick", 1, small_digits(), tmp_path / "model.npz")
+        assert not (tmp_path / "model.npz").exists()
+
+    def test_on_a_device_where_no_value_is_looked_at(self, tmp_path: Path) -> None:
+        """The weights are seen when they are brought to the host for the checkpoint."""
+        with mg.backend.use("strict"):
+            digits = small_digits().to("strict")
+            for update, value, message in (
+                (2, np.nan, "update 3 of 3: the cost is nan"),
+                (3, np.nan, "model."),
+            ):
+                recipe = self.recipe(self.spoilt_at(update, value))
+                with pytest.raises(NonFiniteError, match=message):
+                    trained(recipe, "quick", 1, digits, tmp_path / "model.npz")
+        assert not (tmp_path / "model.npz").exists()
+
+    def test_the_device_waits_once_an_epoch_for_the_costs(self) -> None:
+        with mg.backend.use("strict"):
+            digits = small_digits().to("strict")
+            training = Training(self.recipe(), "quick", 1, digits, None)
+            training._watch = lambda: {}  # type: ignore[method-assign]
+            counter.reset()
+            training.epoch()
+        assert counter.synchronisations == ["get"]
+
+    def test_the_command_ends_with_a_line(self, monkeypatch: Any, capsys: Any) -> None:
+        def diverged(options: Any) -> None:
+            raise NonFiniteError("the training of maxout diverged")
+
+        monkeypatch.setattr(paper, "run", diverged)
+        with pytest.raises(SystemExit, match="2"):
+            main(["paper"])
+        assert capsys.readouterr().err == "error: the training of maxout diverged\n"
 
 
 class TestMeasuring:

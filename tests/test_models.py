@@ -243,6 +243,8 @@ class TestRBFNetwork:
             ({"width": 0.0}, "width"),
             ({"centres": np.zeros((3, 5))}, r"centres must have shape \(3, 6\), got \(3, 5\)"),
             ({"centres": np.full((3, 6), np.nan)}, "centres must be finite"),
+            ({"centres": np.full((3, 6), 1e300)}, "centres must be finite, got 18"),
+            ({"width": 1e-300}, "1 / width must be finite"),
             ({"n_classes": 1}, "n_classes"),
         ],
     )

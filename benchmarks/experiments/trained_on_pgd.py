@@ -42,45 +42,40 @@ CHOICES = (
 
 
 def objective(model: Any, x: Any, y: Any, generator: np.random.Generator) -> mg.Tensor:
-    attack = partial(pgd, step=0.1, steps=STEPS, seed=generator)
-    return adversarial_objective(model, x, y, alpha=0.5, epsilon=EPSILON, attack=attack)
+    attack = partial(pgd, epsilon=EPSILON, step=0.1, steps=STEPS, seed=generator)
+    return adversarial_objective(model, x, y, alpha=0.5, attack=attack)
 
 
 MODELS = {"pgd": maxout("maxout on the objective with PGD", objective, epochs=EPOCHS, effort=6)}
 USES = ("maxout", "adversarial", "pgd")
 
-# What, the attack, its ε.
-ATTACKS = (
-    ("FGSM", fgsm, EPSILON),
-    ("FGSM, clipped", partial(fgsm, bounds=PIXELS), EPSILON),
-    ("one step from a random start", fgsm_random_start, EPSILON),
-    ("basic iterative, 10 steps", partial(basic_iterative, step=0.05, steps=10), EPSILON),
-    ("momentum iterative, 10 steps", partial(momentum_iterative, step=0.05, steps=10), EPSILON),
-    ("PGD, 20 steps, 2 starts", partial(pgd, step=0.03, steps=20, restarts=2), EPSILON),
-    ("PGD, clipped", partial(pgd, step=0.03, steps=20, bounds=PIXELS), EPSILON),
-    ("fast gradient, L2 of 2", partial(fast_gradient, norm=2), 2.0),
-    ("PGD, L2 of 2", partial(pgd, step=0.25, steps=20, norm=2), 2.0),
-    ("fast gradient, L1 of 20", partial(fast_gradient, norm=1), 20.0),
-)
+ATTACKS = {
+    "FGSM": partial(fgsm, epsilon=EPSILON),
+    "FGSM, clipped": partial(fgsm, epsilon=EPSILON, bounds=PIXELS),
+    "one step from a random start": partial(fgsm_random_start, epsilon=EPSILON),
+    "basic iterative, 10 steps": partial(basic_iterative, epsilon=EPSILON, step=0.05, steps=10),
+    "momentum iterative, 10 steps": partial(momentum_iterative, epsilon=EPSILON, step=0.05, steps=10),
+    "PGD, 20 steps, 2 starts": partial(pgd, epsilon=EPSILON, step=0.03, steps=20, restarts=2),
+    "PGD, clipped": partial(pgd, epsilon=EPSILON, step=0.03, steps=20, bounds=PIXELS),
+    "fast gradient, L2 of 2": partial(fast_gradient, epsilon=2.0, norm=2),
+    "PGD, L2 of 2": partial(pgd, epsilon=2.0, step=0.25, steps=20, norm=2),
+    "fast gradient, L1 of 20": partial(fast_gradient, epsilon=20.0, norm=1),
+}
 
 
 def run(task: Task) -> dict[str, Measurement]:
     model, some = task.model("pgd"), task.test[:EXAMPLES]
     task.data["attacks"] = {
         "models": list(USES),
-        "attacks": [what for what, _, _ in ATTACKS],
+        "attacks": list(ATTACKS),
         "examples": EXAMPLES,
-        "errors": [[under(task.model(n), some, attack, e) for n in USES] for _, attack, e in ATTACKS],
+        "errors": [
+            [measure_attack(task.model(name), some, attack, clip_too=False).error for name in USES]
+            for attack in ATTACKS.values()
+        ],
     }
     return {
         "pgd.clean": measure(model, task.test.x, task.test.y),
         "pgd.fgsm": task.fgsm("pgd"),
         "pgd.pgd": measure_pgd(model, some),
     }
-
-
-def under(model: Any, digits: Any, attack: Any, epsilon: float) -> float:
-    def unclipped(*arguments: Any, bounds: Any, **settings: Any) -> Any:
-        return attack(*arguments, **settings)
-
-    return measure_attack(model, digits, unclipped, clip_too=False, epsilon=epsilon).error

@@ -1,0 +1,88 @@
+"""What users' functions return and do on the side: an attack's examples, a model's labels and
+probabilities. Nothing of it is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+from minigrad import backend
+from minigrad.checks import check_result
+from minigrad.errors import ArgumentError, ArgumentTypeError
+from minigrad.operands import as_array
+
+Attack = Callable[[Any, Any, Any], Any]  # attack(model, x, y) → adversarial x
+
+
+def examples_of(attack: Attack, model: Any, x: Any, y: Any) -> Any:
+    """attack(model, x, y), an array of x's shape, dtype and library, or an error.
+
+    The attack gets copies of the arrays x and y, and may write into them. Modes and grads of the model are
+    afterwards as they were.
+    """
+    with _as_it_was(model):
+        made = mg.tensor.raw(attack(model, x.copy(), y.copy()))
+    library = backend.of(x)
+    if backend.find(made) is not library:
+        raise ArgumentTypeError(f"attack must return a {library.name} array, as x is, got {_kind(made)}")
+    if made.shape != x.shape or made.dtype != x.dtype:
+        raise ArgumentError(
+            f"attack must return x's shape {x.shape} and dtype {x.dtype}, got {made.shape} and {made.dtype}"
+        )
+    check_result("what the attack returns", made)
+    return made
+
+
+@contextmanager
+def _as_it_was(model: Any) -> Iterator[None]:
+    """Puts back the modes and the grads of a Module, for those who call train, eval or backward."""
+    own = isinstance(model, mg.Module)
+    modes = [(module, module.training) for _, module in model.named_modules()] if own else []
+    grads = [(parameter, parameter.grad) for parameter in model.parameters()] if own else []
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            if module.training is not training:
+                module.training = training
+        for parameter, grad in grads:
+            parameter.grad = grad
+
+
+def predicted_labels(model: Any, x: Any) -> Any:
+    """model.predict(x), one integer an example, or an error."""
+    labels = as_array(model.predict(x))
+    if labels.shape != (len(x),):
+        raise ArgumentError(f"model.predict must return labels of shape ({len(x)},), got {labels.shape}")
+    if labels.dtype.kind not in "iu":
+        raise ArgumentTypeError(f"model.predict must return integer labels, got dtype {labels.dtype}")
+    return labels
+
+
+def predicted_probabilities(model: Any, x: Any) -> np.ndarray:
+    """model.predict_proba(x) on the host, one row an example, or an error. A model of two classes may give
+    P(y = 1) alone, and gets two columns."""
+    p = backend.to_numpy(as_array(model.predict_proba(x)))
+    if p.ndim not in (1, 2) or len(p) != len(x) or p.size == 0 or p.dtype.kind != "f":
+        raise ArgumentError(
+            f"model.predict_proba must return real numbers of shape ({len(x)}, classes) or ({len(x)},), "
+            f"got dtype {p.dtype} and shape {p.shape}"
+        )
+    check_result("what model.predict_proba returns", p)
+    if p.min() < -SLACK or p.max() > 1 + SLACK:
+        raise ArgumentError(
+            f"model.predict_proba must return numbers from 0 to 1, got {p.min()} to {p.max()}"
+        )
+    return p if p.ndim == 2 else np.stack([1.0 - p, p], axis=1)
+
+
+SLACK = 1e-3  # probabilities may be rounded
+
+
+def _kind(made: Any) -> str:
+    own = backend.find(made)
+    return type(made).__name__ if own is None else f"a {own.name} array"
