@@ -82,12 +82,20 @@ class Array:
 
     __slots__ = ("_host", "base", "__weakref__")
     __array_priority__ = 100
-    __array_ufunc__ = None  # NumPy's operators leave it alone, and NumPy's functions refuse it
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, host: Any, base: Any = None) -> None:
         self._host = np.asarray(host)
         self.base = base
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """NumPy's function of arrays of this library and of numbers alone, as CuPy's."""
+        if not all(isinstance(x, (Array, np.ndarray, np.generic, int, float)) for x in inputs):
+            return NotImplemented
+        if ufunc in (UFUNCS[name] for name in COMPARISONS):  # to which NumPy gives scalars as arrays
+            inputs = tuple(x.item() if isinstance(x, np.ndarray) and x.ndim == 0 else x for x in inputs)
+        plain = [_operand(x) for x in inputs]
+        return _device(launch(ufunc.__name__, lambda: getattr(ufunc, method)(*plain, **options)))
 
     def __array__(self, *_: Any, **__: Any) -> Any:
         raise TypeError("Implicit conversion to a NumPy array is not allowed.")
@@ -211,9 +219,8 @@ def _binary(name: str) -> None:
     function = getattr(operator, f"__{name}__")
 
     def forward(self: Array, other: Any) -> Any:
-        if not isinstance(other, Array) and hasattr(other, "__array_function__"):
-            # As CuPy's: NumPy's function is called, which asks all operands for their own.
-            return other.__array_ufunc__(UFUNCS[name], "__call__", self, other)
+        if not isinstance(other, (Array, np.ndarray, np.generic)) and hasattr(other, "__array_ufunc__"):
+            return UFUNCS[name](self, other)  # which asks all operands for their own, as in CuPy
         return _device(launch(name, lambda: function(self._host, _operand(other))))
 
     def reflected(self: Array, other: Any) -> Any:
