@@ -34,6 +34,9 @@ def spread(xp: Any, u: Any, of: tuple[Any, Any], pieces: int) -> Any:
         return kernels.spread(u, of[0], pieces)
     if xp is not np:
         return maxout_units._spread.plain(xp, u, of, pieces)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not np.isfinite(u.sum()):  # ∞ · 0 would be NaN
+            return maxout_units._spread.plain(xp, u, of, pieces)
     units = u.shape[-1]
     wins = maxout_units.winners(*of, pieces).reshape(-1, pieces, units)
     numbers = u.reshape(-1, 1, units)
@@ -115,7 +118,7 @@ def dropped_at(xp: Any, x: Any, key: Any, counter: Any, threshold: int, scale: f
     if kernels := kernels_for(x):
         return kernels.dropout(x, key, counter, threshold, scale)
     generator = np.random.Generator(np.random.Philox(key=np.uint64(key), counter=np.uint64(counter)))
-    return x * xp.asarray(mask(generator, x, threshold, scale))
+    return xp.where(xp.asarray(mask(generator, x, threshold)), x * scale, 0.0)
 
 
 # The same place in the sequence gives the same mask once more: none is kept.

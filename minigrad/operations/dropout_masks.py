@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.checks import check_number
+from minigrad.checks import check_number, check_real
 from minigrad.errors import ArgumentTypeError
 from minigrad.lanes import replaceable
-from minigrad.operations.elementwise import multiply
+from minigrad.operations.elementwise import where
 from minigrad.tensor import Tensor
 
 __all__ = ["dropout"]
@@ -35,8 +35,7 @@ def dropout(
     if not isinstance(generator, np.random.Generator):
         raise ArgumentTypeError(f"generator must be a numpy.random.Generator, got {generator!r}")
     x = x if isinstance(x, Tensor) else Tensor(x)
-    if x.dtype.kind != "f":
-        raise ArgumentTypeError(f"x must be real (floating point), got dtype {x.dtype}")
+    check_real("x", x.dtype)
     threshold = max(1, round(keep * RESOLUTION))
     factor = RESOLUTION / threshold if scale is None else check_number("scale", scale)
     return dropped(x, generator, threshold, factor)
@@ -44,15 +43,12 @@ def dropout(
 @replaceable
 def dropped(x: Tensor, generator: np.random.Generator, threshold: int, factor: float) -> Tensor:
     """x times the factor where sixteen random bits are below the threshold, and 0 elsewhere."""
-    return multiply(x, backend.of(x.data).asarray(mask(generator, x, threshold, factor)))
+    kept = backend.of(x.data).asarray(mask(generator, x, threshold))
+    return where(kept, x if factor == 1.0 else x * factor, 0.0)
 
-def mask(generator: np.random.Generator, x: Any, threshold: int, factor: float) -> np.ndarray:
-    """The factor where an element is kept, 0 elsewhere, on the host."""
-    kept = sixteen_bits(generator, x.size).reshape(x.shape) < threshold
-    mask = kept.astype(x.dtype)
-    if factor != 1.0:
-        mask *= factor
-    return mask
+def mask(generator: np.random.Generator, x: Any, threshold: int) -> np.ndarray:
+    """Whether an element is kept, on the host."""
+    return sixteen_bits(generator, x.size).reshape(x.shape) < threshold
 
 def sixteen_bits(generator: np.random.Generator, count: int) -> Any:
     """So many numbers from 0 to 2¹⁶ − 1, in whole blocks of four words, as Philox makes them: a float a
