@@ -239,7 +239,9 @@ def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
     repeated = tuple(i for i, n in enumerate(g.shape) if i < new or n != shape[i - new])
     summed = g
     if repeated:
-        summed = g.sum(repeated, keepdims=True) if isinstance(g, Tensor) else total(g, repeated, keepdims=True)
+        summed = (
+            g.sum(repeated, keepdims=True) if isinstance(g, Tensor) else total(g, repeated, keepdims=True)
+        )
     return summed if summed.shape == shape else summed.reshape(shape)
 
 

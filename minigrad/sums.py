@@ -6,6 +6,7 @@ Along a strided axis NumPy adds one term after the other. In float32 such a sum 
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,13 @@ MANY = 1024  # terms; fewer lose no more than their dtype's last digits, and are
 def reduced_axes(axis: Any, ndim: int) -> tuple[int, ...]:
     """The axes that `axis` (None, an integer or a tuple) stands for, none of them negative, in ascending
     order. An array without dimensions has none, and takes axis 0 or −1 as NumPy does."""
-    if axis is None or ndim == 0:
+    if axis is None:
         return tuple(range(ndim))
-    return tuple(sorted(int(a) % ndim for a in (axis if isinstance(axis, tuple) else (axis,))))
+    axes = [operator.index(a) for a in (axis if isinstance(axis, tuple) else (axis,))]
+    for a in axes:
+        if not -max(ndim, 1) <= a < max(ndim, 1):
+            raise np.exceptions.AxisError(a, ndim)
+    return tuple(sorted(a % ndim for a in axes)) if ndim else ()
 
 
 def total(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
@@ -30,6 +35,7 @@ def total(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 def average(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """(1/n) Σ x over the axes, summed as `total` does."""
+    axis = axis if x.ndim else reduced_axes(axis, 0)
     if _are_many(x, axis):
         return x.mean(axis=axis, keepdims=keepdims, dtype=np.float64).astype(x.dtype)
     return x.mean(axis=axis, keepdims=keepdims)

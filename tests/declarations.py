@@ -363,8 +363,12 @@ OPERATIONS = [
     Operation("sqrt", mg.sqrt, np.sqrt, unary(low=0.2)),
     Operation("tanh", mg.tanh, np.tanh, unary(low=-20.0, high=20.0)),
     Operation("_tanh_slope", elementwise._tanh_slope, lambda x: np.cosh(x) ** -2.0, unary(-20.0, 20.0)),
-    Operation("_power_times_log", lambda x, n: elementwise._power_times_log(x, n, 1),
-              lambda x, n: x**n * np.log(x), powers()),  # fmt: skip
+    Operation(
+        "_power_times_log",
+        lambda x, n: elementwise._power_times_log(x, n, 1),
+        lambda x, n: x**n * np.log(x),
+        powers(),
+    ),  # fmt: skip
     Operation("sigmoid", mg.sigmoid, _sigmoid, unary(low=-40.0, high=40.0)),
     Operation("softplus", mg.softplus, lambda x: np.logaddexp(x, 0.0), unary(low=-40.0, high=40.0)),
     Operation("abs", mg.abs, np.abs, unary(kinks=(0.0,))),
@@ -391,8 +395,14 @@ OPERATIONS = [
     Operation("max", mg.max, np.max, reductions(distinct=True)),
     Operation("min", mg.min, np.min, reductions(distinct=True)),
     Operation("logsumexp", mg.logsumexp, _logsumexp, reductions(), like_numpy=False),
-    Operation("softmax", mg.softmax, lambda x, axis: np.exp(_log_softmax(x, axis)), along_one_axis()),
-    Operation("log_softmax", mg.log_softmax, _log_softmax, along_one_axis()),
+    Operation(
+        "softmax",
+        mg.softmax,
+        lambda x, axis: np.exp(_log_softmax(x, axis)),
+        along_one_axis(),
+        like_numpy=False,
+    ),  # fmt: skip
+    Operation("log_softmax", mg.log_softmax, _log_softmax, along_one_axis(), like_numpy=False),
     Operation("reshape", mg.reshape, lambda x, shape: np.reshape(x, shape), reshapes()),
     Operation("transpose", mg.transpose, np.transpose, transposes()),
     Operation("broadcast_to", mg.broadcast_to, np.broadcast_to, broadcasts()),

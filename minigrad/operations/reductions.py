@@ -130,6 +130,7 @@ def _log_softmax_in_x(g: Tensor, y: Tensor, x: Tensor, axis: Axis) -> Tensor:
     # ∂yᵢ/∂xⱼ = δᵢⱼ − softmax(x)ⱼ. The shares sum to 0, which gives the greatest one's where its
     # probability rounds to 1.
     axes = reduced_axes(axis, x.ndim)
-    share = g - exp(y) * sum(g, axes, keepdims=True)
+    with np.errstate(under="ignore"):
+        share = g - exp(y) * sum(g, axes, keepdims=True)
     greatest = _first_greatest(raw(y), axes)
     return where(greatest, -sum(where(greatest, 0.0, share), axes, keepdims=True), share)
