@@ -105,14 +105,15 @@ def test_nearly_certain_classes_keep_their_digits(name: str, order: int, margin:
 
 
 def test_mixed_derivatives_of_a_power_at_zero() -> None:
-    for n in (0.5, 1.0, 1.5, 2.0, 3.0):
+    # Below 1 the slope itself is infinite.
+    for n in (1.0, 1.5, 2.0, 3.0):
         mixed = []
         for first in (0, 1):
             leaves = [mg.Tensor(v, requires_grad=True) for v in (0.0, n)]
             with np.errstate(all="ignore"):
                 (s,) = mg.grad(leaves[0] ** leaves[1], leaves[first], create_graph=True)
                 mixed.append(mg.grad(s, leaves[1 - first])[0].item())
-        assert mixed == [-np.inf if n <= 1 else 0.0] * 2
+        assert mixed == [-np.inf if n == 1 else 0.0] * 2
 
 
 # ---- long sums
@@ -176,7 +177,8 @@ def test_underflow_is_meant(function: Any, dtype: Any) -> None:
 
 SELECTORS = [
     ("maximum", mg.maximum, 2), ("minimum", mg.minimum, 2), ("max", lambda *x: mg.max(mg.stack(x), 0), 3),
-    ("min", lambda *x: mg.min(mg.stack(x), 0), 3), ("maxout", lambda *x: mg.maxout(mg.stack(x, 1), 3)[:, 0], 3),
+    ("min", lambda *x: mg.min(mg.stack(x), 0), 3),
+    ("maxout", lambda *x: mg.maxout(mg.stack(x, 1), 3)[:, 0], 3),
     ("relu", mg.relu, 1), ("clip", lambda x: mg.clip(x, -1.0, 1.0), 1),
 ]  # fmt: skip
 
