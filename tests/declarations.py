@@ -368,7 +368,7 @@ OPERATIONS = [
         lambda x, n: elementwise._power_times_log(x, n, 1),
         lambda x, n: x**n * np.log(x),
         powers(),
-    ),  # fmt: skip
+    ),
     Operation("sigmoid", mg.sigmoid, _sigmoid, unary(low=-40.0, high=40.0)),
     Operation("softplus", mg.softplus, lambda x: np.logaddexp(x, 0.0), unary(low=-40.0, high=40.0)),
     Operation("abs", mg.abs, np.abs, unary(kinks=(0.0,))),
@@ -401,7 +401,7 @@ OPERATIONS = [
         lambda x, axis: np.exp(_log_softmax(x, axis)),
         along_one_axis(),
         like_numpy=False,
-    ),  # fmt: skip
+    ),
     Operation("log_softmax", mg.log_softmax, _log_softmax, along_one_axis(), like_numpy=False),
     Operation("reshape", mg.reshape, lambda x, shape: np.reshape(x, shape), reshapes()),
     Operation("transpose", mg.transpose, np.transpose, transposes()),

@@ -146,7 +146,6 @@ sqrt.set_vjps(lambda g, y, x: g / (2.0 * y))
 def tanh(xp: Any, x: Any) -> Any:
     """tanh x."""
     return xp.tanh(x)
-tanh.set_vjps(lambda g, y, x: g * _tanh_slope(x))
 
 @primitive
 def _tanh_slope(xp: Any, x: Any) -> Any:
@@ -154,6 +153,7 @@ def _tanh_slope(xp: Any, x: Any) -> Any:
     with np.errstate(under="ignore"):
         e = xp.exp(-2.0 * xp.abs(x))
         return 4.0 * e / (1.0 + e) ** 2
+tanh.set_vjps(lambda g, y, x: g * _tanh_slope(x))
 _tanh_slope.set_vjps(lambda g, y, x: g * (-2.0 * tanh(x) * y))
 
 @primitive

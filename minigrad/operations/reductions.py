@@ -86,8 +86,6 @@ def logsumexp(xp: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any
     with np.errstate(divide="ignore", under="ignore"):  # ln 0 = −∞ is right where every x is −∞
         result = greatest + xp.log(total(xp.exp(x - greatest), axes, keepdims=True))
     return result if keepdims else result.squeeze(axes)
-# ∂y/∂xᵢ = e^xᵢ / Σ eˣ; not e^(xᵢ − y), which loses digits with a large y.
-logsumexp.set_vjps(lambda g, y, x, axis, keepdims: _with_axes(g, x, axis) * softmax(x, axis))
 
 def difference(xp: Any, x: Any, y: Any) -> Any:
     """x − y; 0 where both are the same infinity, so that equal scores are equally probable."""
@@ -105,6 +103,8 @@ def softmax(xp: Any, x: Any, axis: Axis = -1) -> Any:
         e = xp.exp(difference(xp, x, x.max(axis=axes, keepdims=True)))
         return e / total(e, axes, keepdims=True)
 softmax.set_vjps(lambda g, y, x, axis: softmax_share(g, y, axis))
+# ∂y/∂xᵢ = e^xᵢ / Σ eˣ; not e^(xᵢ − y), which loses digits with a large y.
+logsumexp.set_vjps(lambda g, y, x, axis, keepdims: _with_axes(g, x, axis) * softmax(x, axis))
 
 def softmax_share(g: Any, y: Any, axis: Axis = -1) -> Any:
     """The share of x in y = softmax(x). ∂yᵢ/∂xⱼ = yᵢ(δᵢⱼ − yⱼ), so it is y ∘ (g − Σ g∘y).
