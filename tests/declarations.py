@@ -329,7 +329,7 @@ def _on_device(function: Callable[..., mg.Tensor], name: str) -> Callable[..., m
 def _dropout(x: Any, keep: float, seed: int, scale: float | None) -> Any:
     threshold = round(keep * 2**16)
     factor = 2**16 / threshold if scale is None else scale
-    return np.where(_sixteen_bits(np.random.default_rng(seed), x) < threshold, x * factor, 0.0)
+    return x * factor * (_sixteen_bits(np.random.default_rng(seed), x) < threshold)
 
 
 def _sixteen_bits(generator: np.random.Generator, x: Any) -> Any:
@@ -340,7 +340,7 @@ def _sixteen_bits(generator: np.random.Generator, x: Any) -> Any:
 
 def _dropped(x: Any, key: Any, counter: Any, threshold: int, scale: float) -> Any:
     philox = np.random.Philox(key=np.array(key, np.uint64), counter=np.array(counter, np.uint64))
-    return np.where(_sixteen_bits(np.random.Generator(philox), x) < threshold, x * scale, 0.0)
+    return x * scale * (_sixteen_bits(np.random.Generator(philox), x) < threshold)
 
 
 # ---- the table

@@ -118,7 +118,7 @@ def dropped_at(xp: Any, x: Any, key: Any, counter: Any, threshold: int, scale: f
     if kernels := kernels_for(x):
         return kernels.dropout(x, key, counter, threshold, scale)
     generator = np.random.Generator(np.random.Philox(key=np.uint64(key), counter=np.uint64(counter)))
-    return xp.where(xp.asarray(mask(generator, x, threshold)), x * scale, 0.0)
+    return x * xp.asarray(mask(generator, x, threshold, scale))
 
 
 # The same place in the sequence gives the same mask once more: none is kept.

@@ -179,7 +179,7 @@ DROPOUT = """
     }
     int word = i / 4 % 4;
     unsigned long long bits = word == 0 ? a : word == 1 ? b : word == 2 ? c : d;
-    y = ((bits >> (16 * (i % 4))) & 0xFFFF) < threshold ? x * (T)scale : (T)0;
+    y = x * (((bits >> (16 * (i % 4))) & 0xFFFF) < threshold ? (T)scale : (T)0);
 """
 
 UPDATE = """

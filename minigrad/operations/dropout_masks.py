@@ -11,7 +11,7 @@ from minigrad import backend
 from minigrad.checks import check_number, check_real
 from minigrad.errors import ArgumentTypeError
 from minigrad.lanes import replaceable
-from minigrad.operations.elementwise import where
+from minigrad.operations.elementwise import multiply
 from minigrad.tensor import Tensor
 
 __all__ = ["dropout"]
@@ -43,12 +43,15 @@ def dropout(
 @replaceable
 def dropped(x: Tensor, generator: np.random.Generator, threshold: int, factor: float) -> Tensor:
     """x times the factor where sixteen random bits are below the threshold, and 0 elsewhere."""
-    kept = backend.of(x.data).asarray(mask(generator, x, threshold))
-    return where(kept, x if factor == 1.0 else x * factor, 0.0)
+    return multiply(x, backend.of(x.data).asarray(mask(generator, x, threshold, factor)))
 
-def mask(generator: np.random.Generator, x: Any, threshold: int) -> np.ndarray:
-    """Whether an element is kept, on the host."""
-    return sixteen_bits(generator, x.size).reshape(x.shape) < threshold
+def mask(generator: np.random.Generator, x: Any, threshold: int, factor: float) -> np.ndarray:
+    """The factor where an element is kept, 0 elsewhere, on the host."""
+    kept = sixteen_bits(generator, x.size).reshape(x.shape) < threshold
+    mask = kept.astype(x.dtype)
+    if factor != 1.0:
+        mask *= factor
+    return mask
 
 def sixteen_bits(generator: np.random.Generator, count: int) -> Any:
     """So many numbers from 0 to 2¹⁶ − 1, in whole blocks of four words, as Philox makes them: a float a
