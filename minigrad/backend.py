@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.checks import check_choice
+from minigrad.checks import check_choice, check_unmasked
 from minigrad.errors import ArgumentError, BackendError
 from minigrad.modes import Setting, Settings, in_force
 
@@ -116,6 +116,7 @@ def of(array: Any) -> Backend:
 def to_numpy(data: Any) -> np.ndarray:
     """`data` as a NumPy array, copied from the device if it lies on one."""
     backend = find(data)
+    check_unmasked("data", data)
     return np.asarray(data) if backend is None else backend.to_numpy(data)
 
 

@@ -89,6 +89,19 @@ def count_nonfinite(array: Any) -> int:
     return int(np.count_nonzero(~np.isfinite(flat)))
 
 
+def check_real(name: str, dtype: Any) -> None:
+    """Raise unless `dtype` is float32 or float64, which operations compute in."""
+    if dtype.char not in "fd":
+        expected = "float32 or float64, got" if dtype.kind == "f" else "real (floating point), got dtype"
+        raise ArgumentTypeError(f"{name} must be {expected} {dtype}; convert it with .astype(numpy.float32)")
+
+
+def check_unmasked(name: str, array: Any) -> None:
+    """Raise if `array` is a masked array of NumPy: no operation here leaves elements out."""
+    if isinstance(array, np.ma.MaskedArray):
+        raise ArgumentTypeError(f"{name} must not be a masked array; fill it first: x.filled(0)")
+
+
 def check_finite(name: str, array: Any, bounds: tuple[float, float] | None = None) -> None:
     """Raise if a *host* array holds NaN or Inf, or leaves `bounds`.
 

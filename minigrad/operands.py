@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
+from minigrad.checks import check_real, check_unmasked
 from minigrad.errors import ArgumentTypeError, BackendError
 from minigrad.tensor import raw
 
@@ -24,7 +25,8 @@ def reconcile(name: str, operands: list[Any], needs_real: Sequence[bool], joins:
     joins       whether the operation joins its operands. If not, Python numbers stay numbers beside an
                 array, whose dtype they then take.
 
-    Raises ArgumentTypeError for integers if a real operand is needed and for what is no array, and
+    Raises ArgumentTypeError if a real operand is needed and is neither float32 nor float64, for masked
+    arrays and for what is no array, and
     BackendError if arrays of two libraries meet.
     """
     library = None
@@ -38,11 +40,8 @@ def reconcile(name: str, operands: list[Any], needs_real: Sequence[bool], joins:
                 f"{name}: a {library.name} array meets a {own.name} array; "
                 f'move one with .to("{library.name}") or .to("{own.name}")'
             )
-        elif needs_real[position] and operand.dtype.kind != "f":
-            raise ArgumentTypeError(
-                f"{name}: argument {position + 1} must be real (floating point), got dtype "
-                f"{operand.dtype}; convert it with .astype(numpy.float32)"
-            )
+        elif needs_real[position] and operand.dtype.char not in "fd":
+            check_real(f"{name}: argument {position + 1}", operand.dtype)
         else:
             library = own
     numbers_stay = library is not None and not joins
@@ -50,6 +49,7 @@ def reconcile(name: str, operands: list[Any], needs_real: Sequence[bool], joins:
     dtype = _common_dtype(operands)
     for position, operand in enumerate(operands):
         if isinstance(operand, library.array_type) and type(operand) is not library.array_type:
+            check_unmasked(f"{name}: argument {position + 1}", operand)
             operand = operands[position] = library.asarray(operand)  # a subclass has rules of its own
         if isinstance(operand, list):
             operands[position] = library.asarray(operand, dtype if needs_real[position] else None)
@@ -62,13 +62,14 @@ def reconcile(name: str, operands: list[Any], needs_real: Sequence[bool], joins:
 
 
 def is_real(operand: Any) -> bool:
-    """Whether an operand is an array of floating-point numbers."""
-    return backend.find(operand) is not None and operand.dtype.kind == "f"
+    """Whether an operand is an array of float32 or float64, which operations compute in."""
+    return backend.find(operand) is not None and operand.dtype.char in "fd"
 
 
 def _number_or_list(name: str, position: int, operand: Any) -> Any:
     if isinstance(operand, np.generic):
-        operand = operand.item()
+        # A longdouble's item() is a longdouble.
+        operand = float(operand) if isinstance(operand, np.floating) else operand.item()
     if isinstance(operand, (int, float)):
         return operand + 0  # True is 1
     if isinstance(operand, (list, tuple)) and np.asarray(operand).dtype.kind in "biuf":
@@ -91,6 +92,7 @@ def _common_dtype(operands: list[Any]) -> Any:
 def as_array(value: Any) -> Any:
     """A Tensor's array, an array itself, and anything else as NumPy makes an array of it."""
     value = raw(value)
+    check_unmasked("labels", value)
     return np.asarray(value) if backend.find(value) is None else value
 
 

@@ -12,6 +12,7 @@ from minigrad.checks import check_rule
 from minigrad.errors import ArgumentError, ArgumentTypeError, NonFiniteError
 from minigrad.modes import in_force
 from minigrad.operands import is_real, reconcile
+from minigrad.sums import total
 from minigrad.tensor import Tensor, new_tensor, raw
 
 P = ParamSpec("P")
@@ -250,7 +251,11 @@ def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
     """
     new = g.ndim - len(shape)
     repeated = tuple(i for i, n in enumerate(g.shape) if i < new or n != shape[i - new])
-    summed = g.sum(repeated, keepdims=True) if repeated else g
+    summed = g
+    if repeated:
+        summed = (
+            g.sum(repeated, keepdims=True) if isinstance(g, Tensor) else total(g, repeated, keepdims=True)
+        )
     return summed if summed.shape == shape else summed.reshape(shape)
 
 

@@ -28,7 +28,6 @@ class TestTheLibrary:
         x = strict.ones(3)
         for attempt in (
             lambda: np.asarray(x),
-            lambda: np.exp(x),
             lambda: x + np.ones(3),
             lambda: np.ones(3) + x,
             lambda: strict.exp(np.ones(3)),

@@ -153,8 +153,8 @@ def test_no_public_function_of_numpy_gives_numbers_without_a_word() -> None:
                 "get_include", "setbufsize", "seterr", "errstate", "isdtype", "test", "show_config",
                 "show_runtime", "getbufsize", "geterr", "geterrcall", "seterrcall", "save", "savez",
                 "savez_compressed", "base_repr", "format_float_positional", "format_float_scientific",
-                "promote_types", "tri", "tril_indices", "triu_indices", "frompyfunc", "vectorize", "add_newdoc", "iscomplexobj",
-                "isrealobj"}  # fmt: skip
+                "promote_types", "tri", "tril_indices", "triu_indices", "frompyfunc", "vectorize",
+                "add_newdoc", "iscomplexobj", "isrealobj"}  # fmt: skip
     silent = []
     t = leaf()
     for name in sorted(set(np.__all__) - allowed):

@@ -84,7 +84,7 @@ def bits() -> str:
     _, x, y = network(784, 240, 100)
     digest.update(np.ascontiguousarray(fgsm(model, x, y, epsilon=0.25)).tobytes())
     z = mg.Tensor(np.random.default_rng(2).standard_normal((5, 20)), requires_grad=True)
-    J = mg.softmax_cross_entropy(mg.maxout(mg.tanh(z) * z, 2), np.arange(5))
+    J = mg.softmax_cross_entropy(mg.maxout(mg.sigmoid(z) * z, 2), np.arange(5))
     (slope,) = mg.grad(J, z, create_graph=True)
     digest.update(mg.grad(mg.sum(slope * slope), z)[0].numpy().tobytes())
     return digest.hexdigest()

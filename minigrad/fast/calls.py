@@ -29,7 +29,7 @@ def quick_call(primitive: Any, *arguments: Any, **options: Any) -> Tensor:
             differentiable = differentiable or (y.requires_grad and vjps[1] is not None)
         else:
             b = y
-        if type(a) is ndarray and type(b) is ndarray and a.dtype is b.dtype and a.dtype.kind == "f":
+        if type(a) is ndarray and type(b) is ndarray and a.dtype is b.dtype and a.dtype.char in "fd":
             now = in_force.get()
             if not now.detecting_nonfinite and len(primitive.names) == 2:
                 output = primitive.forward(np, a, b)
@@ -68,7 +68,7 @@ def _any_number(primitive: Any, arguments: Any, options: Any) -> Tensor:
         elif kind is not float and kind is not int:
             return primitive.apply(given, settings)
     now = in_force.get()
-    if dtype is None or dtype.kind != "f" or now.detecting_nonfinite:
+    if dtype is None or dtype.char not in "fd" or now.detecting_nonfinite:
         return primitive.apply(given, settings)
     # An empty ** costs as much as a small operation.
     output = primitive.forward(np, *arrays, **settings) if settings else primitive.forward(np, *arrays)

@@ -34,6 +34,9 @@ def spread(xp: Any, u: Any, of: tuple[Any, Any], pieces: int) -> Any:
         return kernels.spread(u, of[0], pieces)
     if xp is not np:
         return maxout_units._spread.plain(xp, u, of, pieces)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not np.isfinite(u.sum()):  # ∞ · 0 would be NaN
+            return maxout_units._spread.plain(xp, u, of, pieces)
     units = u.shape[-1]
     wins = maxout_units.winners(*of, pieces).reshape(-1, pieces, units)
     numbers = u.reshape(-1, 1, units)

@@ -108,33 +108,39 @@ MAXOUT = """
     }
 """
 
-# Element i is piece k of a unit; it wins if no piece is greater and none before it is as great.
+# Element i is piece k of a unit; it wins if no piece is greater and none before it is as great. NaN is
+# greater than any number, and as great as NaN.
 WINNER = """
     long long k = i / units % pieces, first = i - k * units;
     T own = z[i];
-    bool won = own == own;
+    bool won = true;
     for (long long j = 0; j < pieces; ++j) {
         T other = z[first + j * units];
-        if (other > own || other != other || (j < k && other == own)) won = false;
+        if (other > own || (j < k && other == own)) won = false;
+        if (other != other && (j < k || own == own)) won = false;
     }
 """
 WINS = WINNER + "    wins = won;"
-SPREAD = WINNER + "    v = u[i / (pieces * units) * units + i % units] * (T)won;"
+SPREAD = WINNER + "    v = won ? u[i / (pieces * units) * units + i % units] : (T)0;"
 
 # A label out of range gives NaN: on the device nobody has looked at it before.
 # As the plain form: with d = z − z[label] and m = max d, the cost is m + ln(Σ' e^(d−m) + e^−m), Σ' over
-# the other classes, through log1p and expm1, so that a tiny cost keeps its digits.
+# the other classes, through log1p and expm1, so that a tiny cost keeps its digits. Equal infinities
+# differ by 0.
 CROSS_ENTROPY = """
     long long first = i * classes, own = label;
     bool known = own >= 0 && own < classes;
-    T at_label = known ? z[first + own] : (T)nan(""), greatest = z[first] - at_label;
+    T at_label = known ? z[first + own] : (T)nan("");
+    T greatest = z[first] == at_label ? (T)0 : z[first] - at_label;
     for (long long j = 1; j < classes; ++j) {
-        T d = z[first + j] - at_label;
+        T d = z[first + j] == at_label ? (T)0 : z[first + j] - at_label;
         if (d > greatest || d != d) greatest = d;
     }
     T others = 0;
-    for (long long j = 0; j < classes; ++j)
-        if (j != own) others += exp(z[first + j] - at_label - greatest);
+    for (long long j = 0; j < classes; ++j) {
+        T d = z[first + j] == at_label ? (T)0 : z[first + j] - at_label;
+        if (j != own) others += exp(d == greatest ? (T)0 : d - greatest);
+    }
     cost = greatest + log1p(others + expm1(-greatest));
 """
 
@@ -148,10 +154,11 @@ SLOPE = """
     }
     T others = 0;
     for (long long j = 0; j < classes; ++j)
-        if (j != label) others += exp(z[first + j] - greatest);
+        if (j != label) others += exp(z[first + j] == greatest ? (T)0 : z[first + j] - greatest);
     bool known = label >= 0 && label < classes;
-    T total = others + (known ? exp(z[first + label] - greatest) : (T)nan(""));
-    s = i - first == label ? -others / total : exp(z[i] - greatest) / total;
+    T own = known ? z[first + label] : (T)nan("");
+    T total = others + exp(own == greatest ? (T)0 : own - greatest);
+    s = i - first == label ? -others / total : exp(z[i] == greatest ? (T)0 : z[i] - greatest) / total;
 """
 
 # Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011), as

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from minigrad import backend
 from minigrad.checks import check_choice, check_class_labels, check_sign_labels
 from minigrad.errors import ArgumentError, BackendError
 from minigrad.operands import as_array
 from minigrad.operations.elementwise import sigmoid
-from minigrad.operations.reductions import mean, softmax, sum
+from minigrad.operations.reductions import difference, mean, softmax, softmax_share, sum
 from minigrad.primitives import primitive
+from minigrad.sums import total
 from minigrad.tensor import Tensor
 
 __all__ = ["logistic_cost", "softmax_cross_entropy"]
@@ -45,30 +48,31 @@ def _rows(z: Any, labels: Any) -> tuple[Any, Any, Any]:
 @primitive
 def _cross_entropy(xp: Any, z: Any, labels: Any) -> Any:
     rows, i, label = _rows(z, labels)
-    d = rows - rows[i, label][:, None]  # zⱼ − z_label; 0 at the label
+    d = difference(xp, rows, rows[i, label][:, None])  # zⱼ − z_label; 0 at the label
     m = d.max(-1)
-    e = xp.exp(d - m[:, None])
-    e[i, label] = 0.0
-    # ln Σ e^d = m + ln(Σ_others e^(d−m) + e^−m). Written so, a confident right answer (m = 0, tiny
-    # others) costs its tiny amount, where ln(1 + tiny) would be 0.
-    return (m + xp.log1p(e.sum(-1) + xp.expm1(-m))).reshape(labels.shape)
+    with np.errstate(under="ignore"):
+        e = xp.exp(difference(xp, d, m[:, None]))
+        e[i, label] = 0.0
+        # ln Σ e^d = m + ln(Σ_others e^(d−m) + e^−m). Written so, a confident right answer (m = 0, tiny
+        # others) costs its tiny amount, where ln(1 + tiny) would be 0.
+        return (m + xp.log1p(total(e, -1) + xp.expm1(-m))).reshape(labels.shape)
 
 @primitive
 def _cross_entropy_slope(xp: Any, z: Any, labels: Any) -> Any:
     rows, i, label = _rows(z, labels)
-    p = xp.exp(rows - rows.max(-1, keepdims=True))
-    p /= p.sum(-1, keepdims=True)
+    with np.errstate(under="ignore"):
+        p = xp.exp(difference(xp, rows, rows.max(-1, keepdims=True)))
+        p /= total(p, -1, keepdims=True)
     # At the label p − 1 rounds to 0 for a confident right answer; −Σ of the others does not.
     p[i, label] = 0.0
-    p[i, label] = -p.sum(-1)
+    p[i, label] = -total(p, -1)
     return p.reshape(z.shape)
 # ∂cost/∂zⱼ = pⱼ − [j is the label], p = softmax(z)
 _cross_entropy.set_vjps(lambda g, cost, z, labels: g[..., None] * _cross_entropy_slope(z, labels))
 
 @_cross_entropy_slope.set_vjps
 def _cross_entropy_slope_in_z(g: Tensor, y: Tensor, z: Tensor, labels: Any) -> Tensor:
-    p = softmax(z)  # the label's 1 is constant: this is softmax's own derivative
-    return p * (g - sum(g * p, -1, keepdims=True))
+    return softmax_share(g, softmax(z))  # the label's 1 is constant: this is softmax's own derivative
 
 def softmax_cross_entropy(logits: Any, labels: Any, reduction: str = "mean") -> Tensor:
     """−ln softmax(logits)[label] of each example, reduced by "mean", "sum" or "none".
@@ -77,7 +81,8 @@ def softmax_cross_entropy(logits: Any, labels: Any, reduction: str = "mean") -> 
     labels  (…), integers from 0 to classes − 1; a list or a NumPy array is moved beside the logits
 
     Finite at any finite logits whose differences are, and its gradient at the label does not round
-    to 0 while e^−margin is a number: in float32 up to a margin of about 100.
+    to 0 while e^−margin is a number: in float32 up to a margin of about 100. Infinite logits have the
+    probabilities that `softmax` gives them: a label at −∞ costs ∞, one at +∞ alone costs 0.
     """
     check_choice("reduction", reduction, ("mean", "sum", "none"))
     labels, logits, library = _labels_beside(labels, logits)
@@ -89,7 +94,8 @@ def softmax_cross_entropy(logits: Any, labels: Any, reduction: str = "mean") -> 
 @primitive
 def _logistic(xp: Any, z: Any, labels: Any) -> Any:
     m = -labels * z
-    return xp.maximum(m, 0.0) + xp.log1p(xp.exp(-xp.abs(m)))
+    with np.errstate(under="ignore"):
+        return xp.maximum(m, 0.0) + xp.log1p(xp.exp(-xp.abs(m)))
 _logistic.set_vjps(lambda g, cost, z, labels: g * (-labels * sigmoid(-labels * z)))
 
 def logistic_cost(logits: Any, labels: Any, reduction: str = "mean") -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.checks import check_number
+from minigrad.checks import check_number, check_real
 from minigrad.errors import ArgumentTypeError
 from minigrad.lanes import replaceable
 from minigrad.operations.elementwise import multiply
@@ -35,8 +35,7 @@ def dropout(
     if not isinstance(generator, np.random.Generator):
         raise ArgumentTypeError(f"generator must be a numpy.random.Generator, got {generator!r}")
     x = x if isinstance(x, Tensor) else Tensor(x)
-    if x.dtype.kind != "f":
-        raise ArgumentTypeError(f"x must be real (floating point), got dtype {x.dtype}")
+    check_real("x", x.dtype)
     threshold = max(1, round(keep * RESOLUTION))
     factor = RESOLUTION / threshold if scale is None else check_number("scale", scale)
     return dropped(x, generator, threshold, factor)

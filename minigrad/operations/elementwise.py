@@ -4,9 +4,13 @@ In a rule, g is the cotangent of the result, and x, y are the arguments; a resul
 operation is reused if it gives the derivative at no cost. Operands broadcast as NumPy's do; a
 rule need not care, because the walk sums its share back to the argument's shape.
 
+A share is g times the derivative, in an order of products that is right wherever the derivative
+and the share are both in the dtype's range.
+
 At a kink the rule of the whole library is: the *first* of the tied candidates counts. So
 maximum(x, x) sends all of g to its first argument, and clip lets g through at its bounds. |x| and
-relu have derivative 0 at 0.
+relu have derivative 0 at 0. Of candidates with a NaN among them the first NaN is selected: it is the
+result, and it gets g (in relu and clip, x does). What was not selected gets 0, however large g is.
 
 NaN and infinity go where NumPy's arithmetic takes them. A derivative that is selected away by
 `where` can still poison: in where(x > 0, log(x), 0) the branch not taken gives 0 · ∞ = NaN at
@@ -60,7 +64,7 @@ def divide(xp: Any, x: Any, y: Any) -> Any:
     """x / y."""
     return x / y
 divide.set_vjps(lambda g, z, x, y: g / y,
-                lambda g, z, x, y: -g * z / y)  # ∂(x/y)/∂y = −x/y² = −z/y
+                lambda g, z, x, y: g * -(z / y))  # ∂(x/y)/∂y = −x/y² = −z/y
 
 @primitive
 def negative(xp: Any, x: Any) -> Any:
@@ -76,18 +80,33 @@ def power(xp: Any, x: Any, n: Any) -> Any:
 def _power_in_base(g: Tensor, y: Tensor, x: Any, n: Any) -> Tensor:
     # n xⁿ⁻¹; where n = 0 it is 0, also at x = 0, where the formula would give 0 · ∞.
     if isinstance(n, (int, float)):
-        return g * 0.0 if n == 0 else g * (n * x ** (n - 1))
+        return where(False, g, 0.0) if n == 0 else g * (n * x ** (n - 1))
     # There the base is replaced, not the exponent: with that the derivative in n would go too.
     return g * (n * where((n == 0) & (x == 0), 1.0, x) ** (n - 1))
 
 def _power_in_exponent(g: Tensor, y: Tensor, x: Any, n: Any) -> Tensor:
-    # xⁿ ln x, which goes to 0 with x.
     if isinstance(x, (int, float)):
-        return g * y * (math.log(x) if x > 0 else 0.0 if x == 0 else math.nan)
-    at_zero = x == 0
-    return g * where(at_zero, 0.0, y * log(where(at_zero, 1.0, x)))
+        return g * (y * (math.log(x) if x > 0 else 0.0 if x == 0 else math.nan))
+    return g * _power_times_log(x, n, 1)
 
 power.set_vjps(_power_in_base, _power_in_exponent)
+
+@primitive
+def _power_times_log(xp: Any, x: Any, n: Any, k: int) -> Any:
+    """xⁿ (ln x)ᵏ, which goes to 0 with x if n > 0: the k-th derivative of xⁿ in n."""
+    goes_to_zero = (x == 0) & (n > 0)
+    with np.errstate(divide="ignore"):  # ln 0 = −∞ where it is right
+        return xp.where(goes_to_zero, 0.0, x**n * xp.log(xp.where(goes_to_zero, 1.0, x)) ** k)
+
+def _power_times_log_in_base(g: Tensor, y: Tensor, x: Any, n: Any, k: int) -> Tensor:
+    # n xⁿ⁻¹ (ln x)ᵏ + k xⁿ⁻¹ (ln x)ᵏ⁻¹; towards 0 the first outweighs the second, unless n = 0.
+    first = n * _power_times_log(x, n - 1, k)
+    second = k * (_power_times_log(x, n - 1, k - 1) if k > 1 else x ** (n - 1))
+    at_zero, flat = x == 0, n == 0
+    return g * (where(at_zero & flat, 0.0, first) + where(at_zero & ~flat, 0.0, second))
+
+_power_times_log.set_vjps(_power_times_log_in_base,
+                          lambda g, y, x, n, k: g * _power_times_log(x, n, k + 1))
 
 # ---- exponentials and logarithms
 
@@ -127,21 +146,31 @@ sqrt.set_vjps(lambda g, y, x: g / (2.0 * y))
 def tanh(xp: Any, x: Any) -> Any:
     """tanh x."""
     return xp.tanh(x)
-tanh.set_vjps(lambda g, y, x: g * (1.0 - y * y))
+
+@primitive
+def _tanh_slope(xp: Any, x: Any) -> Any:
+    """1 − tanh² x, which keeps its digits where tanh x rounds to ±1."""
+    with np.errstate(under="ignore"):
+        e = xp.exp(-2.0 * xp.abs(x))
+        return 4.0 * e / (1.0 + e) ** 2
+tanh.set_vjps(lambda g, y, x: g * _tanh_slope(x))
+_tanh_slope.set_vjps(lambda g, y, x: g * (-2.0 * tanh(x) * y))
 
 @primitive
 def sigmoid(xp: Any, x: Any) -> Any:
     """σ(x) = 1 / (1 + e⁻ˣ), accurate far from 0 on both sides."""
     # e^−|x| never overflows; σ(x) is 1/(1 + e⁻ˣ) above 0 and eˣ/(1 + eˣ) below.
-    e = xp.exp(-xp.abs(x))
-    return xp.where(x >= 0, 1.0, e) / (1.0 + e)
+    with np.errstate(under="ignore"):
+        e = xp.exp(-xp.abs(x))
+        return xp.where(x >= 0, 1.0, e) / (1.0 + e)
 # σ′ = σ(x)(1 − σ(x)) = σ(x)σ(−x); the last form keeps its digits where σ(x) rounds to 1.
 sigmoid.set_vjps(lambda g, y, x: g * (y * sigmoid(-x)))
 
 @primitive
 def softplus(xp: Any, x: Any) -> Any:
     """ζ(x) = ln(1 + eˣ) = max(x, 0) + ln(1 + e^−|x|), which cannot overflow."""
-    return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))
+    with np.errstate(under="ignore"):
+        return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))
 softplus.set_vjps(lambda g, y, x: g * sigmoid(x))
 
 # ---- piecewise linear functions: a mask, which has no derivative of its own, selects
@@ -170,21 +199,21 @@ abs.set_vjps(lambda g, y, x: g * sign(x))
 def relu(xp: Any, x: Any) -> Any:
     """max(0, x). The derivative at 0 is 0."""
     return xp.maximum(x, 0.0)
-relu.set_vjps(lambda g, y, x: where(x > 0, g, 0.0))
+relu.set_vjps(lambda g, y, x: where(x <= 0, 0.0, g))
 
 @primitive
 def maximum(xp: Any, x: Any, y: Any) -> Any:
     """The greater of x and y; of two equal ones, x gets the gradient."""
     return xp.maximum(x, y)
-maximum.set_vjps(lambda g, z, x, y: where(x >= y, g, 0.0),
-                 lambda g, z, x, y: where(x >= y, 0.0, g))
+maximum.set_vjps(lambda g, z, x, y: where((x >= y) | (x != x), g, 0.0),
+                 lambda g, z, x, y: where((x >= y) | (x != x), 0.0, g))
 
 @primitive
 def minimum(xp: Any, x: Any, y: Any) -> Any:
     """The lesser of x and y; of two equal ones, x gets the gradient."""
     return xp.minimum(x, y)
-minimum.set_vjps(lambda g, z, x, y: where(x <= y, g, 0.0),
-                 lambda g, z, x, y: where(x <= y, 0.0, g))
+minimum.set_vjps(lambda g, z, x, y: where((x <= y) | (x != x), g, 0.0),
+                 lambda g, z, x, y: where((x <= y) | (x != x), 0.0, g))
 
 @primitive
 def _clip(xp: Any, x: Any, low: float | None, high: float | None) -> Any:
@@ -192,8 +221,8 @@ def _clip(xp: Any, x: Any, low: float | None, high: float | None) -> Any:
 
 @_clip.set_vjps
 def _clip_in_x(g: Tensor, y: Tensor, x: Tensor, low: float | None, high: float | None) -> Tensor:
-    # The result equals x exactly where nothing was cut off.
-    return where(y == x, g, 0.0)
+    # The result equals x exactly where nothing was cut off, but a NaN equals nothing.
+    return where((y == x) | (x != x), g, 0.0)
 
 def clip(x: Any, low: float | None = None, high: float | None = None) -> Tensor:
     """x limited to [low, high], numbers or None. The gradient passes inside and at the bounds."""

@@ -26,12 +26,12 @@ def _maxout(xp: Any, z: Any, pieces: int) -> Any:
 def _spread(xp: Any, u: Any, of: tuple[Any, Any], pieces: int) -> Any:
     """A number u for each unit, at its winning piece, and zeros at the others. `of` is (what maxout was
     given, what it returned)."""
-    return (u[..., None, :] * winners(*of, pieces)).reshape(of[0].shape)
+    return xp.where(winners(*of, pieces), u[..., None, :], 0.0).reshape(of[0].shape)
 
 @primitive
 def _select(xp: Any, v: Any, of: tuple[Any, Any], pieces: int) -> Any:
     """v has a number for each piece. The result has, for each unit, the number of its winning piece."""
-    return (in_pieces(v, pieces) * winners(*of, pieces)).sum(-2)
+    return xp.where(winners(*of, pieces), in_pieces(v, pieces), 0.0).sum(-2)
 
 def in_pieces(z: Any, pieces: int) -> Any:
     """(…, pieces · units) → (…, pieces, units)."""
@@ -39,9 +39,10 @@ def in_pieces(z: Any, pieces: int) -> Any:
 
 @replaceable
 def winners(z: Any, y: Any, pieces: int) -> Any:
-    """True at each unit's first greatest piece: (…, pieces, units)."""
+    """True at each unit's first greatest piece, or first NaN: (…, pieces, units)."""
     xp = backend.of(z).xp
-    greatest = in_pieces(z, pieces) == y[..., None, :]
+    z = in_pieces(z, pieces)
+    greatest = (z == y[..., None, :]) | (z != z)
     # Counted down, the first piece has the highest number, which is the maximum: several times faster
     # than argmax over so short an axis.
     countdown = xp.arange(pieces, 0, -1, dtype=np.int8 if pieces < 128 else np.int32)[:, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from itertools import accumulate
@@ -12,6 +13,7 @@ import numpy as np
 from minigrad import backend
 from minigrad.errors import ArgumentError
 from minigrad.primitives import structural_primitive
+from minigrad.sums import MANY
 from minigrad.tensor import Tensor
 
 __all__ = ["concatenate", "getitem", "reshape", "stack", "transpose"]
@@ -50,12 +52,15 @@ def _getitem(xp: Any, x: Any, index: Any) -> Any:
 @structural_primitive
 def _scatter(xp: Any, g: Any, index: Any, shape: tuple[int, ...]) -> Any:
     """Zeros of `shape` with g added at `index`; an element named twice gets both of its shares."""
-    out = xp.zeros(shape, g.dtype)
     if _is_basic(index):
+        out = xp.zeros(shape, g.dtype)
         out[index] = g
-    else:
-        xp.add.at(out, index, g)
-    return out
+        return out
+    # Where more than MANY may meet in one element: in float64, as in minigrad.sums.
+    many = g.dtype.char == "f" and g.size > MANY and _named(index) > MANY
+    out = xp.zeros(shape, np.float64 if many else g.dtype)
+    xp.add.at(out, index, g.astype(out.dtype, copy=False))
+    return out.astype(g.dtype, copy=False)
 _getitem.set_vjps(lambda g, y, x, index: _scatter(g, index, x.shape))
 _scatter.set_vjps(lambda g, y, x, index, shape: _getitem(g, index))
 
@@ -82,6 +87,11 @@ def getitem(x: Any, index: Any) -> Tensor:
 def _index_array(part: list[Any]) -> np.ndarray:
     array = np.asarray(part)
     return array if array.size else array.astype(np.intp)  # [] is float64 to NumPy
+
+def _named(index: tuple[Any, ...]) -> int:
+    """How many elements the index arrays name, the most that can be one and the same."""
+    arrays = [part for part in index if hasattr(part, "shape") and part.dtype.kind != "b"]
+    return math.prod(np.broadcast_shapes(*(part.shape for part in arrays)))
 
 def _is_basic(index: tuple[Any, ...]) -> bool:
     """Whether an index names no element twice: only integers, slices, None and `...`."""

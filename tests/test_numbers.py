@@ -1,0 +1,234 @@
+"""Numbers at the edges: guarded points, rounded results, ranges, long sums, infinities and NaN."""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+import minigrad as mg
+from minigrad import backend
+from minigrad.errors import ArgumentTypeError
+from minigrad.operations import maxout_units
+from tests.declarations import OPERATIONS, Operation
+from tests.properties import numbers
+
+CONTINUOUS = [operation for operation in OPERATIONS if operation.differentiable]
+
+
+def slopes(function: Any, *arrays: Any, gradient: Any = None) -> list[np.ndarray]:
+    leaves = [mg.Tensor(x, requires_grad=True) for x in arrays]
+    y = function(*leaves)
+    gradient = np.ones(y.shape, y.dtype) if gradient is None else gradient
+    return [g.numpy() for g in mg.grad(y, leaves, gradient=gradient)]
+
+
+# ---- ranges
+
+
+@pytest.mark.parametrize("operation", CONTINUOUS, ids=lambda operation: operation.name)
+@given(data=st.data())
+def test_a_share_is_right_where_it_and_the_derivative_are_in_range(operation: Operation, data: Any) -> None:
+    case = data.draw(operation.inputs)
+    scales = [2.0 ** data.draw(st.integers(-60, 60)) for _ in case.arrays]
+    upstream = 2.0 ** data.draw(st.integers(-60, 100))
+    arrays = [(x * scale).astype(np.float32) for x, scale in zip(case.arrays, scales, strict=True)]
+    if operation.name in ("_spread", "_select"):
+        arrays = [x.astype(np.float32) for x in case.arrays]
+
+    def call(*leaves: Any) -> mg.Tensor:
+        return operation.function(*leaves, **case.options)
+
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wide = [x.astype(np.float64) for x in arrays]
+        z = call(*map(mg.Tensor, wide)).numpy()
+        g = numbers(z.shape).astype(np.float32)
+        assume(np.isfinite(z).all() and np.abs(z).max(initial=0.0) < 1e38)
+        derivative = slopes(call, *wide, gradient=g.astype(float))
+        found = slopes(call, *arrays, gradient=(g * np.float32(upstream)))
+    for ours, one in zip(found, derivative, strict=True):
+        right = one * upstream
+        if all((np.abs(a[a != 0]) > 1e-30).all() and (np.abs(a) < 1e36).all() for a in (one, right)):
+            assert np.isfinite(ours).all()
+            np.testing.assert_allclose(ours, right, rtol=1e-3, atol=1e-3 * np.abs(right).max(initial=0.0))
+
+
+def test_a_quotient_of_large_numbers() -> None:
+    found = slopes(mg.divide, np.float32([1e19]), np.float32([1e10]), gradient=np.float32([1e30]))
+    np.testing.assert_allclose([g[0] for g in found], [1e20, -1e29], rtol=1e-6)
+
+
+# ---- rounded results
+
+
+def test_slopes_where_the_result_rounds() -> None:
+    x = np.float32([-9.0109138, 12.0, 0.0, 1e-4])
+    np.testing.assert_allclose(slopes(mg.tanh, x)[0], np.cosh(x.astype(float)) ** -2, rtol=1e-6)
+    for orders in (2, 3, 4):  # 0 at 0 has derivatives of its own: −2 at the third order
+        t = mg.Tensor(0.0, requires_grad=True)
+        y = mg.tanh(t)
+        for _ in range(orders):
+            (y,) = mg.grad(y, t, create_graph=True)
+        assert y.item() == {2: 0.0, 3: -2.0, 4: 0.0}[orders]
+    np.testing.assert_array_equal(slopes(mg.logsumexp, np.float32([1e7, 1e7]))[0], [0.5, 0.5])
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp", "softmax_cross_entropy"])
+@given(margin=st.floats(0.0, 60.0), seed=st.integers(0, 99))
+def test_nearly_certain_classes_keep_their_digits(name: str, order: int, margin: float, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    z, g = random.normal(size=(2, 5)).astype(np.float32)
+    z[2] += np.float32(margin)
+
+    def found(dtype: Any) -> np.ndarray:
+        t = mg.Tensor(z.astype(dtype), requires_grad=True)
+        y = (
+            mg.softmax_cross_entropy(mg.reshape(t, (1, 5)), [2])
+            if name.endswith("py")
+            else getattr(mg, name)(t)
+        )
+        (s,) = mg.grad(y, t, gradient=np.resize(g, y.shape).astype(dtype), create_graph=order == 2)
+        return (mg.grad(s, t, gradient=random_g.astype(dtype))[0] if order == 2 else s).numpy()
+
+    random_g = random.normal(size=5)
+    ours, right = found(np.float32), found(np.float64)
+    np.testing.assert_allclose(ours, right, rtol=1e-3, atol=3e-6 * np.abs(right).max())
+
+
+# ---- guards
+
+
+def test_mixed_derivatives_of_a_power_at_zero() -> None:
+    # Below 1 the slope itself is infinite.
+    for n in (1.0, 1.5, 2.0, 3.0):
+        mixed = []
+        for first in (0, 1):
+            leaves = [mg.Tensor(v, requires_grad=True) for v in (0.0, n)]
+            with np.errstate(all="ignore"):
+                (s,) = mg.grad(leaves[0] ** leaves[1], leaves[first], create_graph=True)
+                mixed.append(mg.grad(s, leaves[1 - first])[0].item())
+        assert mixed == [-np.inf if n == 1 else 0.0] * 2
+
+
+# ---- long sums
+
+
+@pytest.mark.parametrize("axis", [0, None])
+def test_long_sums_keep_their_digits(axis: Any) -> None:
+    x = np.full((100_000, 3), 0.1, np.float32)
+    right = x.astype(float).sum(axis)
+    for function, expected in ((mg.sum, right), (mg.mean, x.astype(float).mean(axis))):
+        np.testing.assert_allclose(function(x, axis).numpy(), expected, rtol=1e-7)
+    b = np.zeros(3, np.float32)
+    np.testing.assert_allclose(slopes(lambda b: b + x, b, gradient=x)[0], x.astype(float).sum(0), rtol=1e-7)
+    hits = np.zeros(100_000, int)
+    g = slopes(lambda t: t[hits], np.zeros((2, 3), np.float32), gradient=x)[0]
+    np.testing.assert_allclose(g[0], x.astype(float).sum(0), rtol=1e-7)
+    np.testing.assert_allclose(mg.softmax(np.zeros((10**5, 2), np.float32), 0).numpy(), 1e-5, rtol=1e-6)
+
+
+def test_an_axis_out_of_range() -> None:
+    for name in ("sum", "mean", "max", "min", "logsumexp", "softmax", "log_softmax"):
+        with pytest.raises(np.exceptions.AxisError):
+            getattr(mg, name)(np.ones((2, 2)), 2)
+
+
+@pytest.mark.parametrize("axis", [-1, 0, None, np.int64(-1)])
+def test_an_axis_of_what_has_no_dimensions(axis: Any) -> None:
+    for name, right in (("sum", 1), ("mean", 1), ("max", 1), ("min", 1), ("logsumexp", 1), ("softmax", 0)):
+        assert slopes(partial(getattr(mg, name), axis=axis), np.float64(3.0))[0] == right
+
+
+# ---- infinities and NaN
+
+INF = np.inf
+
+
+@pytest.mark.parametrize(
+    ("z", "cost", "slope"),
+    [([-INF, 0], INF, [-1, 1]), ([INF, 0], 0, [0, 0]), ([0, INF], INF, [-1, 1]), ([0, -INF], 0, [0, 0]),
+     ([INF, INF], np.log(2), [-0.5, 0.5]), ([-INF, -INF], np.log(2), [-0.5, 0.5])],
+)  # fmt: skip
+def test_infinite_logits(library: Any, z: Any, cost: float, slope: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        t = mg.Tensor(library.asarray(np.array([z])), requires_grad=True)
+        J = mg.softmax_cross_entropy(t, [0])
+        np.testing.assert_allclose(J.numpy(), cost)
+        np.testing.assert_allclose(mg.grad(J, t)[0].numpy(), [slope])
+        np.testing.assert_allclose(mg.softmax(t).numpy(), np.array([slope]) + [[1, 0]])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("function", [
+    mg.sigmoid, mg.softmax, mg.log_softmax, mg.logsumexp, mg.softplus, mg.tanh,
+    lambda t: mg.softmax_cross_entropy(mg.reshape(t, (1, 2)), [0]), lambda t: mg.logistic_cost(t, [1, 1]),
+])  # fmt: skip
+def test_underflow_is_meant(function: Any, dtype: Any) -> None:
+    with np.errstate(all="raise"):
+        slopes(function, np.array([1000.0, -1000.0], dtype))
+
+
+SELECTORS = [
+    ("maximum", mg.maximum, 2), ("minimum", mg.minimum, 2), ("max", lambda *x: mg.max(mg.stack(x), 0), 3),
+    ("min", lambda *x: mg.min(mg.stack(x), 0), 3),
+    ("maxout", lambda *x: mg.maxout(mg.stack(x, 1), 3)[:, 0], 3),
+    ("relu", mg.relu, 1), ("clip", lambda x: mg.clip(x, -1.0, 1.0), 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "function", "count"), SELECTORS, ids=lambda value: str(value)[:8])
+def test_the_first_nan_is_selected_and_losers_get_nothing(name: str, function: Any, count: int) -> None:
+    values = (np.nan, 0.5, 2.0)
+    cases = np.array(np.meshgrid(*[values] * count)).reshape(count, -1)
+    leaves = [mg.Tensor(x, requires_grad=True) for x in cases]
+    y = function(*leaves)
+    has_nan = np.isnan(cases).any(0)
+    np.testing.assert_array_equal(np.isnan(y.numpy()), has_nan)
+    shares = np.array([g.numpy() for g in mg.grad(y, leaves, gradient=np.full(y.shape, np.inf))])
+    assert not np.isnan(shares).any()
+    first = np.isnan(cases).argmax(0)
+    expected = np.where(np.arange(count)[:, None] == first, np.inf, 0.0)
+    np.testing.assert_array_equal(shares[:, has_nan], expected[:, has_nan])
+
+
+def test_masks_select(library: Any) -> None:
+    z = library.asarray(np.array([[1.0, 2.0]]))
+    of = (z, library.asarray(np.array([[2.0]])))
+    u = library.asarray(np.array([[np.inf]]))
+    assert maxout_units._spread(u, of=of, pieces=2).numpy().tolist() == [[0.0, np.inf]]
+    v = library.asarray(np.array([[np.inf, 3.0]]))
+    assert maxout_units._select(v, of=of, pieces=2).numpy().tolist() == [[3.0]]
+
+
+# ---- dtypes at the door
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.longdouble])
+def test_other_floats_are_refused(dtype: Any) -> None:
+    if np.dtype(dtype) == np.float64:
+        pytest.skip("longdouble is float64 here")
+    x = np.ones(3, dtype)
+    for call in (
+        lambda: mg.exp(x),
+        lambda: mg.multiply(x, x),
+        lambda: mg.sum(x),
+        lambda: mg.add(np.ones(3), x),
+    ):
+        with pytest.raises(ArgumentTypeError, match="must be float32 or float64, got"):
+            call()
+    assert mg.multiply(np.ones(3, np.float32), dtype(2)).dtype == np.float32
+
+
+def test_masked_arrays_are_refused() -> None:
+    x = np.ma.masked_array([1.0, 2.0], [True, False])
+    for call in (lambda: mg.exp(x), lambda: mg.add(np.ones(2), x), lambda: backend.NUMPY.asarray(x)):
+        with pytest.raises(ArgumentTypeError, match=r"fill it first: x.filled\(0\)"):
+            call()
