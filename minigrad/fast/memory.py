@@ -39,8 +39,8 @@ ALONE = min(_references_if_alone(), 2)
 class Spare:
     """The last gradient of each Parameter, to write the next one into if nobody looks at it any more.
 
-    Threads may share Parameters. A gradient is taken out in one step, so by one thread alone; if another
-    still uses it, that one refers to it, which `take` sees. Once taken, nobody can come to refer to it any more.
+    Threads may share Parameters. A gradient is taken out in one step, so by one thread alone. If another
+    still uses it, that one refers to it, which `take` sees; once taken, nobody can come to refer to it.
     """
 
     def __init__(self) -> None:
