@@ -65,7 +65,7 @@ class Program:
         lines = [f"# program {self.seed}"]
         for i, node in enumerate(self.nodes):
             written = ", ".join(_written(a) for a in node.arguments)
-            call = LEAVES[node.operation] if node.operation in LEAVES else f"OURS[{node.operation!r}]({{}})"
+            call = LEAVES.get(node.operation, f"OURS[{node.operation!r}]({{}})")
             lines.append(f"v{i} = {call.format(written)}")
         return "\n".join(lines)
 
@@ -337,12 +337,19 @@ def _concatenate(d: Drawing) -> tuple[Any, ...]:
     axis = d.axis(x.ndim)
     others = [x.shape[i] for i in range(x.ndim) if i != axis % x.ndim]
     parts: list[Any] = [ref]
+
+    def fits(v: np.ndarray) -> bool:
+        return v.ndim == x.ndim and [v.shape[i] for i in range(v.ndim) if i != axis % v.ndim] == others
+
     for _ in range(d.random.randint(0, 2)):
         if d.random.random() < 0.6:
-            fits = lambda v: v.ndim == x.ndim and [v.shape[i] for i in range(v.ndim) if i != axis % v.ndim] == others
             parts.append(d.some(fits)[0])
         else:
-            parts.append(d.leaf(tuple(d.random.randint(0, 2) if i == axis % x.ndim else n for i, n in enumerate(x.shape))))
+            parts.append(
+                d.leaf(
+                    tuple(d.random.randint(0, 2) if i == axis % x.ndim else n for i, n in enumerate(x.shape))
+                )
+            )
     d.random.shuffle(parts)
     return parts, axis
 
@@ -367,7 +374,12 @@ def _matmul(d: Drawing) -> tuple[Any, ...]:
     ref, x = d.some(lambda value: value.ndim > 0)
     if d.random.random() < 0.4:
         other, y = d.some(lambda v: v.ndim > 0 and v.shape[-2 if v.ndim > 1 else 0] == x.shape[-1])
-        need(_broadcasts(x[..., :1, :1] if x.ndim > 2 else np.zeros(()), y[..., :1, :1] if y.ndim > 2 else np.zeros(())), "nothing fits")
+        need(
+            _broadcasts(
+                x[..., :1, :1] if x.ndim > 2 else np.zeros(()), y[..., :1, :1] if y.ndim > 2 else np.zeros(())
+            ),
+            "nothing fits",
+        )
         return ref, other
     n = x.shape[-1]
     batch = d.random.choice(((), (), (1,), x.shape[:-2])) if x.ndim > 2 else ()
@@ -504,7 +516,10 @@ def draw(seed: int, redrawn: Counter[str] | None = None) -> Program:
                 if not any(isinstance(a, Ref) for argument in arguments for a in _parts(argument)):
                     raise RedrawError("nothing fits")
                 if name in TENSORS_ONLY:
-                    given = [mg.Tensor(a) if isinstance(r, Ref) else a for r, a in zip(arguments, given, strict=True)]
+                    given = [
+                        mg.Tensor(a) if isinstance(r, Ref) else a
+                        for r, a in zip(arguments, given, strict=True)
+                    ]
                 value = OPERATIONS[name].ours(*given).data
             need(value.size <= 60, "nothing fits")
             need(np.isfinite(value) & (np.abs(value) <= ORDINARY), "range")
@@ -554,7 +569,8 @@ def _kept(program: Program, kept: set[int]) -> Program:
         return [renamed(part) for part in argument] if isinstance(argument, list) else argument
 
     nodes = tuple(
-        Node(program.nodes[i].operation, tuple(renamed(a) for a in program.nodes[i].arguments)) for i in sorted(kept)
+        Node(program.nodes[i].operation, tuple(renamed(a) for a in program.nodes[i].arguments))
+        for i in sorted(kept)
     )
     return Program(nodes, program.seed)
 
@@ -610,7 +626,9 @@ def run(program: Program, library: backend.Backend = backend.NUMPY, order: int =
             return results
         total.backward(seed, retain_graph=True)
         for number in range(order):
-            found = mg.grad(total, leaves if number else wanted, gradient=seed, create_graph=number + 1 < order)
+            found = mg.grad(
+                total, leaves if number else wanted, gradient=seed, create_graph=number + 1 < order
+            )
             results.append([g.numpy().copy() for g in found])
             if number + 1 < order:
                 found = found[: len(leaves)]
@@ -632,7 +650,9 @@ def _combined(tensors: Sequence[Any], cotangents: Sequence[Any]) -> Any:
 
 def is_ordinary(results: Results) -> bool:
     return all(
-        np.all(np.isfinite(a)) and np.abs(a).max(initial=0.0) < LARGEST_GRADIENT for part in results for a in part
+        np.all(np.isfinite(a)) and np.abs(a).max(initial=0.0) < LARGEST_GRADIENT
+        for part in results
+        for a in part
     )
 
 
@@ -647,7 +667,9 @@ def difference(ours: Results, theirs: Results, what: str) -> int:
             compared += 1
             assert a.shape == b.shape, f"{what}, order {order}, number {number}: shapes {a.shape}, {b.shape}"
             error = float(np.abs(a - b).max(initial=0.0))
-            assert error <= TOLERANCE * scale, f"{what}, order {order}, number {number}: {error:g} of {scale:g}\n{a}\n{b}"
+            assert error <= TOLERANCE * scale, (
+                f"{what}, order {order}, number {number}: {error:g} of {scale:g}\n{a}\n{b}"
+            )
     return compared
 
 

@@ -21,11 +21,14 @@ from rich.table import Table
 
 from tests.programs.blocks import BLOCK, block, start
 
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.programs", description=__doc__)
     parser.add_argument("--count", type=int, default=2000, help="how many programs (default: 2000)")
     parser.add_argument("--first", type=int, default=0, help="the first one's number (default: 0)")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default: one a processor)")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count(), help="processes (default: one a processor)"
+    )
     options = parser.parse_args()
     against = ["strict", "plain"] + ["torch"] * (importlib.util.find_spec("torch") is not None)
     console = Console()

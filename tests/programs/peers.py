@@ -85,7 +85,9 @@ def evaluate(program: Program) -> list[Any]:
         if node.operation in LEAVES:
             values.append(torch.tensor(node.arguments[0], requires_grad=node.operation != "constant"))
         else:
-            values.append(THEIRS[OPERATIONS[node.operation].theirs](*(_given(a, values) for a in node.arguments)))
+            values.append(
+                THEIRS[OPERATIONS[node.operation].theirs](*(_given(a, values) for a in node.arguments))
+            )
     return values
 
 
