@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 import minigrad as mg
 from minigrad.errors import GraphError
 from minigrad.testing import check_gradients, networks, seeds
+from tests import programs
 
 # Each with its NumPy twin, smooth, and bounded, so that thirty in a row stay ordinary numbers.
 STEPS: list[tuple[Any, Any]] = [
@@ -53,12 +54,67 @@ def run(steps: list[tuple[int, int, int]], side: int, x: Any, y: Any) -> Any:
 
 
 @given(steps=program, seed=seeds())
-def test_random_programs(library: Any, steps: list[tuple[int, int, int]], seed: int) -> None:
+def test_programs_of_smooth_steps_against_numpy_and_differences(
+    library: Any, steps: list[tuple[int, int, int]], seed: int
+) -> None:
     random = np.random.default_rng(seed)
     x, y = random.normal(size=(2, 2)), random.normal(size=(2, 2))
     result = run(steps, 0, *(mg.Tensor(library.asarray(a)) for a in (x, y)))
     np.testing.assert_allclose(result.numpy(), run(steps, 1, x, y), rtol=1e-9, atol=1e-12)
     check_gradients(lambda a, b: run(steps, 0, a, b), x, y, order=2)
+
+
+# ---- programs of all operations (see tests/programs)
+
+NUMBERS = 240  # the programs 0 to 239; `python -m tests.programs` runs as many as you like
+KNOWN: dict[int, str] = {}  # programs that fail, and why; to be empty
+AGAINST = ["strict", "plain"]
+BLOCKS = 4
+
+
+@pytest.mark.parametrize("first", range(BLOCKS))
+def test_programs_give_the_same_in_both_libraries_and_both_lanes(first: int) -> None:
+    agree(range(first, NUMBERS, BLOCKS), AGAINST)
+
+
+@pytest.mark.parametrize("first", range(BLOCKS))
+def test_programs_give_the_same_as_pytorch(first: int) -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed: pip install -e '.[peers]'")
+    agree(range(first, NUMBERS, BLOCKS), ["torch"])
+
+
+def agree(seeds: Any, against: list[str]) -> None:
+    for seed in seeds:
+        if seed in KNOWN:
+            continue
+        program = programs.draw(seed)
+        try:
+            programs.compared(program, against)
+        except Exception as error:
+            small = programs.shrink(program, programs.fails(against))
+            raise AssertionError(f"program {seed} differs; as small as it gets:\n{small}") from error
+
+
+def test_programs_use_every_operation() -> None:
+    used = {node.operation for seed in range(NUMBERS) for node in programs.draw(seed).nodes}
+    assert used == {*programs.OPERATIONS, *programs.LEAVES}
+    public = {name for name in mg.operations.__all__ if name in programs.OPERATIONS}
+    assert public == set(mg.operations.__all__)
+
+
+def test_one_number_is_one_program() -> None:
+    assert str(programs.draw(5)) == str(programs.draw(5)) != str(programs.draw(6))
+
+
+def test_a_program_that_fails_is_made_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = mg.primitive(lambda xp, x: xp.tanh(x))
+    wrong.set_vjps(lambda g, y, x: g * (1.0 - y * y) if isinstance(g, mg.Tensor) else g)
+    monkeypatch.setitem(programs.OURS, "tanh", wrong)
+    found = (programs.draw(seed) for seed in range(NUMBERS))
+    failing = (p for p in found if p.steps() > 3 and programs.fails([])(p))
+    for program in [next(failing), next(failing)]:
+        small = programs.shrink(program, programs.fails([]))
+        assert [node.operation for node in small.nodes] in (["leaf", "tanh"], ["parameter", "tanh"])
 
 
 @given(drawn=networks())
