@@ -85,6 +85,8 @@ INSTEAD = {
 
 def call_ufunc(ufunc: Any, method: str, arguments: Any, options: dict[str, Any]) -> Any:
     """np.exp(t), array * t, np.less(t, 0), and so on."""
+    if method == "__call__" and not options and ufunc in UFUNCS:
+        return UFUNCS[ufunc](*arguments)
     name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
     if any(out is not None for out in options.pop("out", ())):
         raise ArgumentTypeError(
@@ -95,9 +97,7 @@ def call_ufunc(ufunc: Any, method: str, arguments: Any, options: dict[str, Any])
         return ufunc(*map(raw, arguments), **options)
     if method != "__call__" or ufunc not in UFUNCS:
         raise _refusal(name)
-    if options:
-        raise ArgumentTypeError(f"np.{name} of a Tensor does not take {', '.join(options)}")
-    return UFUNCS[ufunc](*arguments)
+    raise ArgumentTypeError(f"np.{name} of a Tensor does not take {', '.join(options)}")
 
 
 def call_function(function: Any, arguments: Any, options: dict[str, Any]) -> Any:

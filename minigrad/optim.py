@@ -73,6 +73,7 @@ class SGD:
         self.updates = 0
         self._names: list[Any] = list(named)  # or the places in a list
         self._velocities: list[Any] = [None] * len(named)
+        self._checked: tuple[Any, ...] = (None, None, None)  # the settings that were found right
         self._settings()
 
     def zero_grad(self) -> None:
@@ -149,6 +150,9 @@ class SGD:
 
     def _settings(self) -> tuple[float, float, float | None]:
         """lr, momentum and max_norm of the next update; an error if they make no sense."""
+        given: Any = self.lr, self.momentum, self.max_norm
+        if all(now is then for now, then in zip(given, self._checked, strict=True)):
+            return given
         t = self.updates
         lr = ("lr", self.lr) if not callable(self.lr) else (f"lr({t})", self.lr(t))
         momentum = (
@@ -158,11 +162,15 @@ class SGD:
         )
         if self.max_norm is not None:
             check_number("max_norm", self.max_norm, low=1e-100, high=1e100)
-        return (
+        found = (
             check_number(*lr, low=0.0),
             check_number(*momentum, low=0.0, high=1.0, high_open=True),
             self.max_norm,
         )
+        if not (callable(self.lr) or callable(self.momentum)):
+            self.lr, self.momentum = found[:2]  # Python's floats: one of NumPy would turn float32 to float64
+            self._checked = found
+        return found
 
     def _check_arrays(self, position: int, detecting_nonfinite: bool) -> None:
         """Raise unless a Parameter's grad and velocity can be added to its data."""

@@ -64,7 +64,7 @@ class Tensor(Operators):
             )
         if isinstance(data, Tensor):
             data = data.data
-        library = backend.for_new(data)
+        library = backend.find(data) or backend.for_new(data)
         self.data = library.asarray(data, dtype)
         if self.data.dtype.kind not in "fiub":
             raise ArgumentTypeError(f"data must be real numbers, got dtype {self.data.dtype}")

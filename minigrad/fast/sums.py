@@ -44,7 +44,11 @@ class ThriftySums(Sums):
             self._add_to(x, share)
         else:
             # Read-only memory is somebody's, who made it so.
-            if share.base is None and getrefcount(share) == ALONE and is_writeable(share):
+            if (
+                share.base is None
+                and getrefcount(share) == ALONE
+                and (type(share) is not np.ndarray or share.flags.writeable)
+            ):
                 self._own.add(x)
             self.sums[x] = share
 
@@ -119,10 +123,6 @@ class Product:
             return transposed @ b
         memory = spare.take(of, (transposed.shape[0], b.shape[1]), b.dtype)
         return spare.keep(of, np.matmul(transposed, b, out=memory))
-
-
-def is_writeable(array: Any) -> bool:
-    return type(array) is not np.ndarray or array.flags.writeable
 
 
 def factors_of_weights(g: Any, arrays: Any) -> tuple[Any, Any] | None:

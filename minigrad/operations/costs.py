@@ -68,7 +68,7 @@ def _cross_entropy_slope(xp: Any, z: Any, labels: Any) -> Any:
     p[i, label] = -total(p, -1)
     return p.reshape(z.shape)
 # ∂cost/∂zⱼ = pⱼ − [j is the label], p = softmax(z)
-_cross_entropy.set_vjps(lambda g, cost, z, labels: g[..., None] * _cross_entropy_slope(z, labels))
+_cross_entropy.set_vjps(lambda g, cost, z, labels: _cross_entropy_slope(z, labels) * g[..., None])
 
 @_cross_entropy_slope.set_vjps
 def _cross_entropy_slope_in_z(g: Tensor, y: Tensor, z: Tensor, labels: Any) -> Tensor:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
+from minigrad.lanes import replaceable
 from minigrad.operations.elementwise import exp, where
 from minigrad.operations.shapes import reshape
 from minigrad.primitives import primitive, structural_primitive, unbroadcast
@@ -87,10 +88,9 @@ def logsumexp(xp: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any
         result = greatest + xp.log(total(xp.exp(x - greatest), axes, keepdims=True))
     return result if keepdims else result.squeeze(axes)
 
+@replaceable
 def difference(xp: Any, x: Any, y: Any) -> Any:
     """x − y; 0 where both are the same infinity, so that equal scores are equally probable."""
-    if xp is np and np.isfinite(y).all():
-        return x - y
     with np.errstate(invalid="ignore"):
         return xp.where(x == y, 0.0, x - y)
 
