@@ -81,7 +81,7 @@ def evaluate(
     if y is None:
         raise ArgumentError("y must be given: the labels to count against")
     x, y, _ = prepare(model, x, y, None, targeted=False)
-    y = as_array(y)
+    y = as_array(y, "y")
     if len(x) == 0:
         raise ArgumentError("x must have at least one example, got none")
     if y.shape != (len(x),):

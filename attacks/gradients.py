@@ -89,6 +89,8 @@ def check_bounds(bounds: Any) -> tuple[float, float] | None:
         return None
     try:
         low, high = bounds
+        if isinstance(bounds, (set, frozenset, dict)):  # which have no order
+            raise TypeError
     except (TypeError, ValueError):
         raise ArgumentError(f"bounds must be a pair (low, high) or None, got {bounds!r}") from None
     low, high = check_number("bounds[0]", low), check_number("bounds[1]", high)
@@ -103,7 +105,7 @@ def zero_gradient_share(gradient: Any) -> float:
     A Python number: from a GPU, it waits for the device. NaN is no gradient and no zero: on the host it is
     an error.
     """
-    gradient = as_array(gradient)
+    gradient = as_array(gradient, "gradient")
     if gradient.ndim == 0:
         raise ArgumentError("gradient must have a first axis, of the examples, got shape ()")
     check_finite("gradient", gradient)
@@ -151,8 +153,8 @@ def _real_array(x: Any) -> Any:
     x = as_array(x)
     if x.ndim == 0:
         raise ArgumentError("x must have a first axis, of the examples, got shape ()")
-    if x.dtype.kind != "f":
+    if x.dtype.char not in "fd":
         raise ArgumentTypeError(
-            f"x must be floating-point, got dtype {x.dtype}: convert it, and scale pixels to [0, 1]"
+            f"x must be float32 or float64, got dtype {x.dtype}: convert it, and scale pixels to [0, 1]"
         )
     return x

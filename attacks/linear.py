@@ -48,7 +48,7 @@ def linear_worst_case(
             f"model must be a function from x to logits, a Tensor, got {type(model).__name__}"
         )
     library = backend.of(x)
-    y = as_array(y)
+    y = as_array(y, "y")
     evaluating = getattr(model, "evaluating", nullcontext)
     with evaluating():
         with mg.no_grad():

@@ -63,7 +63,7 @@ def adversarial_objective(
             return cost_of(model, x, y, "mean")
         if attack is not None:
             clean = cost_of(model, x, y, "mean")
-            adversarial = cost_of(model, examples_of(attack, model, x, as_array(y)), y, "mean")
+            adversarial = cost_of(model, examples_of(attack, model, x, as_array(y, "y")), y, "mean")
             return alpha * clean + (1.0 - alpha) * adversarial
         leaf = mg.Tensor(x, requires_grad=True)
         J = cost_of(model, leaf, y, "mean")

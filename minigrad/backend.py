@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.checks import check_choice, check_unmasked
-from minigrad.errors import ArgumentError, BackendError
+from minigrad.checks import check_choice, check_kind, check_unmasked, host_array
+from minigrad.errors import ArgumentError
 from minigrad.modes import Setting, Settings, in_force
 
 
@@ -46,32 +46,6 @@ class Backend:
         return np.asarray(array)
 
 
-class CupyBackend(Backend):
-    """CuPy, found and checked when it is first asked for."""
-
-    def __init__(self) -> None:
-        try:
-            import cupy
-        except ImportError as error:
-            raise BackendError(
-                "the cupy backend needs CuPy, which is not installed: "
-                "pip install 'minigrad-adversarial[cuda12]' (or [cuda13] for CUDA 13)"
-            ) from error
-        try:
-            devices = cupy.cuda.runtime.getDeviceCount()
-        except cupy.cuda.runtime.CUDARuntimeError as error:
-            raise BackendError(
-                f"CuPy is installed, but CUDA does not answer ({error}): install an NVIDIA driver "
-                "that fits the extra in use, cuda12 or cuda13"
-            ) from error
-        if devices == 0:
-            raise BackendError("CuPy is installed, but CUDA finds no GPU on this machine")
-        super().__init__("cupy", cupy, cupy.ndarray)
-
-    def to_numpy(self, array: Any) -> np.ndarray:
-        return self.xp.asnumpy(array)
-
-
 NUMPY = Backend("numpy", np, np.ndarray)
 
 _by_name: dict[str, Backend] = {"numpy": NUMPY}
@@ -84,13 +58,15 @@ def register(backend: Backend) -> None:
     _by_type[backend.array_type] = backend
 
 
-def get(name: str, argument: str = "backend") -> Backend:
+def get(name: str, argument: str = "name") -> Backend:
     """The backend of that name: "numpy" or "cupy". Errors call it `argument`.
 
     Raises ArgumentError for an unknown name, BackendError if CuPy or a GPU is missing.
     """
     check_choice(argument, name, tuple({**_by_name, "cupy": None}))
     if name not in _by_name:
+        from minigrad.cupy_backend import CupyBackend
+
         register(CupyBackend())
     return _by_name[name]
 
@@ -113,11 +89,14 @@ def of(array: Any) -> Backend:
     return backend
 
 
-def to_numpy(data: Any) -> np.ndarray:
-    """`data` as a NumPy array, copied from the device if it lies on one."""
+def to_numpy(data: Any, name: str = "data") -> np.ndarray:
+    """`data` as a NumPy array, copied from the device if it lies on one. Errors call it `name`."""
     backend = find(data)
-    check_unmasked("data", data)
-    return np.asarray(data) if backend is None else backend.to_numpy(data)
+    if backend is None:
+        return host_array(name, data)
+    check_unmasked(name, data)
+    check_kind(name, data)
+    return backend.to_numpy(data)
 
 
 def current() -> Backend:

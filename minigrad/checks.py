@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from minigrad.errors import ArgumentError, ArgumentTypeError, NonFiniteError
+from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, GraphError, NonFiniteError
 
 
 def check_number(
@@ -42,9 +42,7 @@ def check_number(
 
 def check_count(name: str, value: Any, *, low: int = 1) -> int:
     """`value` as an int of at least `low`, or an error."""
-    if not is_number(value) or isinstance(value, (float, np.floating)):
-        raise ArgumentTypeError(f"{name} must be an integer, got {shown(value)}")
-    if value < low:
+    if check_integer(name, value) < low:
         raise ArgumentError(f"{name} must be at least {low}, got {shown(value)}")
     return int(value)
 
@@ -96,10 +94,46 @@ def check_real(name: str, dtype: Any) -> None:
         raise ArgumentTypeError(f"{name} must be {expected} {dtype}; convert it with .astype(numpy.float32)")
 
 
+def check_kind(name: str, array: Any) -> None:
+    """Raise unless an array holds real numbers, integers or booleans."""
+    if array.dtype.kind not in "fiub":
+        raise ArgumentTypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+
+
+def check_dtype(name: str, dtype: Any) -> np.dtype:
+    """`dtype` as NumPy's, of real numbers, integers or booleans."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or dtype is None or found.kind not in "fiub":
+        raise ArgumentTypeError(
+            f"{name} must be a dtype of real numbers, such as numpy.float32, got {shown(dtype)}"
+        )
+    return found
+
+
+def host_array(name: str, value: Any) -> np.ndarray:
+    """Numbers, or nested lists of them, as NumPy makes an array of them, or an error."""
+    try:
+        array = np.asarray(value)
+    except (GraphError, BackendError):
+        raise
+    except Exception as error:  # ragged lists, and whatever a foreign __array__ raises
+        raise ArgumentTypeError(f"{name} must be numbers, got {type(value).__name__}: {error}") from error
+    if array.dtype.kind not in "fiub":
+        raise ArgumentTypeError(
+            f"{name} must be real numbers, got {type(value).__name__} (as an array, of dtype {array.dtype})"
+        )
+    return array
+
+
 def check_unmasked(name: str, array: Any) -> None:
     """Raise if `array` is a masked array of NumPy: no operation here leaves elements out."""
     if isinstance(array, np.ma.MaskedArray):
-        raise ArgumentTypeError(f"{name} must not be a masked array; fill it first: x.filled(0)")
+        raise ArgumentTypeError(
+            f"{name} must be a plain array, got a masked array: fill it first, with x.filled(0)"
+        )
 
 
 def check_finite(name: str, array: Any, bounds: tuple[float, float] | None = None) -> None:
@@ -136,6 +170,27 @@ def check_tensor(name: str, value: Any) -> None:
     if not hasattr(value, "made_by"):
         advice = ": call it first, as in mg.grad(f(x), x)" if callable(value) else ""
         raise ArgumentTypeError(f"{name} must be a Tensor, got {type(value).__name__}{advice}")
+
+
+def refusal(name: str, error: Exception, arrays: Sequence[Any], settings: Mapping[str, Any]) -> Exception:
+    """What to raise for an error in the forward of the operation `name`: our own, or one that says which
+    operation it was, and of what."""
+    if isinstance(error, (ArgumentError, ArgumentTypeError)):
+        return error
+    given = [f"argument {i + 1} of shape {np.shape(array)}" for i, array in enumerate(arrays[:8])]
+    given += [f"{key}={shown(value)}" for key, value in settings.items()]
+    kind = ArgumentTypeError if isinstance(error, TypeError) else ArgumentError
+    return kind(f"{name}: arguments and options must fit together, got {', '.join(given)}: {error}")
+
+
+def check_input(name: str, value: Any) -> None:
+    """Raise unless a value is a Tensor that requires a gradient."""
+    check_tensor(name, value)
+    if not value.requires_grad:
+        raise ArgumentError(
+            f"{name} must require a gradient, got one that does not require a gradient: make it with "
+            "Tensor(data, requires_grad=True) before computing output from it"
+        )
 
 
 def check_rule(name: str, rule: Any, arrays: int, options: Sequence[str]) -> None:
@@ -188,6 +243,13 @@ def check_sign_labels(name: str, labels: Any, shape: tuple[int, ...]) -> None:
 def _check_label_shape(name: str, labels: Any, shape: tuple[int, ...]) -> None:
     if labels.shape != shape:
         raise ArgumentError(f"{name} must have shape {shape}, one label an example, got {labels.shape}")
+
+
+def check_integer(name: str, value: Any) -> int:
+    """`value` as an int, or an error."""
+    if not is_number(value) or isinstance(value, (float, np.floating)):
+        raise ArgumentTypeError(f"{name} must be an integer, got {shown(value)}")
+    return int(value)
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:

@@ -50,13 +50,13 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.checks import check_flag, check_tensor
+from minigrad.checks import check_flag, check_input, check_tensor
 from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, GraphError
 from minigrad.lanes import replaceable
 from minigrad.modes import Setting, in_force
 from minigrad.operations import add, astype, copy
 from minigrad.primitives import Rule, share_of
-from minigrad.tensor import Tensor, new_tensor
+from minigrad.tensor import Tensor, new_tensor, raw
 from minigrad.writes import refuse_replaced, refuse_written, writes
 
 
@@ -202,7 +202,7 @@ def grad(
     if not isinstance(inputs, Iterable):
         raise ArgumentTypeError(f"inputs must be a Tensor or several, got {inputs!r}")
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
-    found = differentiate(output, gradient, inputs, retain_graph or create_graph, create_graph)
+    found = differentiate(output, gradient, inputs, create_graph is True or retain_graph, create_graph)
     results: list[Tensor] = []
     given: set[Tensor] = set()  # one may be given twice
     for tensor in inputs:
@@ -239,12 +239,7 @@ def differentiate(
     makes the object that adds up.
     """
     for position, tensor in enumerate(inputs or ()):
-        check_tensor(f"inputs[{position}]", tensor)
-        if not tensor.requires_grad:
-            raise ArgumentError(
-                f"inputs[{position}] does not require a gradient: make it with "
-                "Tensor(data, requires_grad=True) before computing output from it"
-            )
+        check_input(f"inputs[{position}]", tensor)
     for name, flag in (("create_graph", create_graph), ("retain_graph", retain_graph)):
         check_flag(name, flag)
     seed = cotangent_of(output, gradient)
@@ -277,15 +272,19 @@ def cotangent_of(output: Tensor, gradient: Any) -> Tensor:
                 f"gradient must be given for an output of several elements, here of shape {output.shape}"
             )
         return new_tensor(library.xp.ones_like(output.data))
-    if not isinstance(gradient, Tensor):
-        gradient = Tensor(gradient if backend.find(gradient) else library.asarray(gradient))
-    if gradient.shape != output.shape:
-        raise ArgumentError(f"gradient must have output's shape {output.shape}, got {gradient.shape}")
-    if backend.of(gradient.data) is not library:
-        raise BackendError(f"gradient must be a {library.name} array, as output is")
-    if gradient.dtype.kind not in "fiu":
-        raise ArgumentTypeError(f"gradient must be real, got dtype {gradient.dtype}")
-    return gradient if gradient.dtype == output.dtype else astype(gradient, output.dtype)
+    array = raw(gradient)
+    if backend.find(array) is None:
+        array = library.asarray(backend.to_numpy(array, "gradient"))
+    if backend.of(array) is not library:
+        raise BackendError(
+            f"gradient must be a {library.name} array, as output is, got one of {backend.of(array).name}"
+        )
+    if array.dtype.kind not in "fiu":
+        raise ArgumentTypeError(f"gradient must be real, got dtype {array.dtype}")
+    if array.shape != output.shape:
+        raise ArgumentError(f"gradient must have output's shape {output.shape}, got {array.shape}")
+    gradient = gradient if isinstance(gradient, Tensor) else new_tensor(array)
+    return gradient if array.dtype == output.dtype else astype(gradient, output.dtype)
 
 
 def copied(g: Any) -> Any:

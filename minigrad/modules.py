@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.checks import check_flag
+from minigrad.checks import check_dtype, check_flag
 from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.modes import Setting, in_force
 from minigrad.tensor import Tensor, raw
@@ -119,8 +119,8 @@ class Module:
         """Move every Parameter, and its grad, to the library `name`, or convert it to the float
         `dtype`, or both; the Parameter objects stay the same. Returns itself."""
         library = None if name is None else backend.get(name)
-        if dtype is not None and np.dtype(dtype).kind != "f":
-            raise ArgumentTypeError(f"dtype must be a floating-point type, got {np.dtype(dtype)}")
+        if dtype is not None and check_dtype("dtype", dtype).char not in "fd":
+            raise ArgumentTypeError(f"dtype must be float32 or float64, got {np.dtype(dtype)}")
         for parameter in self.parameters():
             target = library or backend.of(parameter.data)
             parameter.data = _in_c_order(target.asarray(parameter.data, dtype))

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.checks import check_real, check_unmasked
+from minigrad.checks import check_kind, check_real, check_unmasked, host_array
 from minigrad.errors import ArgumentTypeError, BackendError
-from minigrad.tensor import raw
+from minigrad.tensor import Tensor, raw
 
 
 def reconcile(name: str, operands: list[Any], needs_real: Sequence[bool], joins: bool = False) -> Any:
@@ -26,8 +26,7 @@ def reconcile(name: str, operands: list[Any], needs_real: Sequence[bool], joins:
                 array, whose dtype they then take.
 
     Raises ArgumentTypeError if a real operand is needed and is neither float32 nor float64, for masked
-    arrays and for what is no array, and
-    BackendError if arrays of two libraries meet.
+    arrays and for what is no array of numbers, and BackendError if arrays of two libraries meet.
     """
     library = None
     given = tuple(operands)
@@ -37,12 +36,14 @@ def reconcile(name: str, operands: list[Any], needs_real: Sequence[bool], joins:
             operands[position] = _number_or_list(name, position, operand)
         elif library is not None and own is not library:
             raise BackendError(
-                f"{name}: a {library.name} array meets a {own.name} array; "
+                f"{name}: argument {position + 1} must be a {library.name} array as the others, got one of "
+                f"{own.name}: a {library.name} array meets a {own.name} array; "
                 f'move one with .to("{library.name}") or .to("{own.name}")'
             )
         elif needs_real[position] and operand.dtype.char not in "fd":
             check_real(f"{name}: argument {position + 1}", operand.dtype)
         else:
+            check_kind(f"{name}: argument {position + 1}", operand)
             library = own
     numbers_stay = library is not None and not joins
     library = library or backend.for_new(*given)
@@ -66,17 +67,18 @@ def is_real(operand: Any) -> bool:
     return backend.find(operand) is not None and operand.dtype.char in "fd"
 
 
-def _number_or_list(name: str, position: int, operand: Any) -> Any:
+def _number_or_list(name: str, position: int | None, operand: Any) -> Any:
     if isinstance(operand, np.generic):
         # A longdouble's item() is a longdouble.
         operand = float(operand) if isinstance(operand, np.floating) else operand.item()
     if isinstance(operand, (int, float)):
         return operand + 0  # True is 1
-    if isinstance(operand, (list, tuple)) and np.asarray(operand).dtype.kind in "biuf":
+    where = f"{name}: argument {position + 1}" if position is not None else name
+    if isinstance(operand, (list, tuple)):
+        host_array(where, operand)
         return list(operand)
     raise ArgumentTypeError(
-        f"{name}: argument {position + 1} must be a Tensor, an array or a real number, "
-        f"got {type(operand).__name__}"
+        f"{where} must be a Tensor, an array or a real number, got {type(operand).__name__}"
     )
 
 
@@ -89,19 +91,27 @@ def _common_dtype(operands: list[Any]) -> Any:
     return np.result_type(*(found[True] or found[False] or [np.float64]))
 
 
-def as_array(value: Any) -> Any:
+def as_array(value: Any, name: str = "x") -> Any:
     """A Tensor's array, an array itself, and anything else as NumPy makes an array of it."""
     value = raw(value)
-    check_unmasked("labels", value)
-    return np.asarray(value) if backend.find(value) is None else value
+    if backend.find(value) is None:
+        return host_array(name, value)
+    check_unmasked(name, value)
+    check_kind(name, value)
+    return value
 
 
-def as_array_beside(operand: Any, other: Any) -> Any:
+def as_tensor(value: Any, name: str) -> Tensor:
+    """A Tensor itself, and anything else as a Tensor of its numbers."""
+    return value if isinstance(value, Tensor) else Tensor(as_array(value, name))
+
+
+def as_array_beside(operand: Any, other: Any, name: str) -> Any:
     """`operand` itself if it is a Tensor or an array; a number or a list becomes an array of the
     library and the float dtype of `other`."""
     if hasattr(operand, "ndim"):
         return operand
     data: Any = other if backend.find(other) else getattr(other, "data", None)
     library = backend.for_new(data, other, operand)
-    operand = _number_or_list("this operation", 0, operand)
+    operand = _number_or_list(name, None, operand)
     return library.asarray(operand, data.dtype if is_real(data) else np.float64)

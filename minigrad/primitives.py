@@ -8,7 +8,7 @@ from typing import Any, Concatenate, Generic, ParamSpec
 import numpy as np
 
 from minigrad import backend
-from minigrad.checks import check_rule
+from minigrad.checks import check_rule, refusal
 from minigrad.errors import ArgumentError, ArgumentTypeError, NonFiniteError
 from minigrad.modes import in_force
 from minigrad.operands import is_real, reconcile
@@ -131,7 +131,10 @@ class Primitive(Generic[P]):
     def compute(self, xp: Any, arrays: list[Any], settings: Mapping[str, Any]) -> Any:
         """The forward's result, as an array also if it has no dimensions."""
         forward: Any = self.forward
-        output = forward(xp, *arrays, **settings)
+        try:
+            output = forward(xp, *arrays, **settings)
+        except (TypeError, ValueError, OverflowError) as error:  # NumPy's, of shapes, axes and other settings
+            raise refusal(self.name, error, arrays, settings) from error
         if backend.find(output) is None:
             output = xp.asarray(output)  # NumPy gives a scalar if there are no dimensions
         if (

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from minigrad.checks import check_input
 from minigrad.engine import computed_from, grad, order
 from minigrad.lanes import replaceable
 from minigrad.tensor import Tensor, new_tensor
@@ -26,6 +27,7 @@ def grad_and_remainder(output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
 
     output is a Tensor of one element. Raises as `grad` does.
     """
+    check_input("x", x)
     (gradient,) = grad(output, (x,), retain_graph=True)
     return gradient, without(output, x)
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.checks import check_flag
+
 MANY = 1024  # terms; fewer lose no more than their dtype's last digits, and are summed as they are
 
 
@@ -28,6 +30,7 @@ def reduced_axes(axis: Any, ndim: int) -> tuple[int, ...]:
 
 def total(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Σ x over the axes, rounded to x's dtype once if the terms are many."""
+    check_flag("keepdims", keepdims)
     if _are_many(x, axis):
         return x.sum(axis=axis, keepdims=keepdims, dtype=np.float64).astype(x.dtype)
     return x.sum(axis=axis, keepdims=keepdims)
@@ -35,6 +38,7 @@ def total(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 def average(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """(1/n) Σ x over the axes, summed as `total` does."""
+    check_flag("keepdims", keepdims)
     axis = axis if x.ndim else reduced_axes(axis, 0)
     if _are_many(x, axis):
         return x.mean(axis=axis, keepdims=keepdims, dtype=np.float64).astype(x.dtype)

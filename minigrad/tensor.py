@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.checks import check_grad
+from minigrad.checks import check_dtype, check_flag, check_grad, check_kind
 from minigrad.errors import ArgumentError, ArgumentTypeError, GraphError
 from minigrad.operators import Operators
 from minigrad.operators import raw as raw
@@ -58,23 +58,18 @@ class Tensor(Operators):
     arrays: Any
 
     def __init__(self, data: Any, requires_grad: bool = False, *, dtype: Any = None) -> None:
-        if not isinstance(requires_grad, (bool, np.bool_)):
-            raise ArgumentTypeError(
-                f"requires_grad must be True or False, got {requires_grad!r} (dtype is given by name)"
-            )
-        if isinstance(data, Tensor):
-            data = data.data
+        self.requires_grad = check_flag("requires_grad", requires_grad)
+        data = raw(data)
         library = backend.find(data) or backend.for_new(data)
-        self.data = library.asarray(data, dtype)
-        if self.data.dtype.kind not in "fiub":
-            raise ArgumentTypeError(f"data must be real numbers, got dtype {self.data.dtype}")
-        if requires_grad and self.data.dtype.kind != "f":
+        array = data if type(data) is library.array_type else backend.to_numpy(data)
+        check_kind("data", array)
+        self.data = library.asarray(array, None if dtype is None else check_dtype("dtype", dtype))
+        if requires_grad and self.data.dtype.char not in "fd":
             raise ArgumentTypeError(
-                f"requires_grad=True needs floating-point data, got dtype {self.data.dtype}; "
-                "give dtype=numpy.float32"
+                f"requires_grad=True needs float32 or float64 data, got {self.data.dtype}: give floats, or "
+                "dtype=numpy.float32"
             )
         self._grad = None
-        self.requires_grad = bool(requires_grad)
         self.made_by = None
         self.arguments = self.arrays = ()
         self.options = NONE

@@ -10,7 +10,7 @@ import minigrad as mg
 from minigrad import backend
 from minigrad.checks import check_choice, check_class_labels, check_count, check_result
 from minigrad.errors import ArgumentError, ArgumentTypeError
-from minigrad.operands import as_array
+from minigrad.operands import as_array, as_tensor
 
 
 class Linear(mg.Module):
@@ -61,7 +61,7 @@ class Classifier(mg.Module):
         Of one example: −ln softmax(z)[y], or Σⱼ ζ(−tⱼ zⱼ) for sigmoid outputs, with tⱼ = +1 at the
         label and −1 elsewhere, ζ(t) = ln(1 + eᵗ).
         """
-        x, y = self._batch(x), as_array(y)
+        x, y = self._batch(x), as_array(y, "y")
         self.check_labels(y, x.shape[0])
         return self._cost_of_logits(self.logits(x), y, reduction)
 
@@ -105,11 +105,11 @@ class Classifier(mg.Module):
         return logits.argmax(-1)
 
     def _batch(self, x: Any) -> mg.Tensor:
-        x = x if isinstance(x, mg.Tensor) else mg.Tensor(x)
+        x = as_tensor(x, "x")
         if x.ndim != 2 or x.shape[1] != self.n_features:
             raise ArgumentError(f"x must have shape (examples, {self.n_features}), got {x.shape}")
-        if x.dtype.kind != "f":
+        if x.dtype.char not in "fd":
             raise ArgumentTypeError(
-                f"x must be floating-point, got dtype {x.dtype}: convert it, and scale pixels to [0, 1]"
+                f"x must be float32 or float64, got dtype {x.dtype}: convert it, and scale pixels to [0, 1]"
             )
         return x

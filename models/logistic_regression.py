@@ -39,7 +39,7 @@ class LogisticRegression(Classifier):
         y = −1 *lowers* the cost with ε: a slip of the sign, so the worst case stands here.
         """
         epsilon = check_number("epsilon", epsilon, low=0.0)
-        x, y = self._batch(x), as_array(y)
+        x, y = self._batch(x), as_array(y, "y")
         self.check_labels(y, x.shape[0])
         z = self.logits(x)
         loss_of_margin = epsilon * mg.sum(mg.abs(self.w))

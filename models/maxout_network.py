@@ -48,6 +48,9 @@ class MaxoutNetwork(Classifier):
                 check_number(f"dropout[{i}]", keep, low=0.0, high=1.0, low_open=True)
         self.dropout = dropout
         check_count("seed", seed, low=0)
+        for i, n in enumerate(self.units):
+            if n * self.pieces > np.iinfo(np.intp).max // 8:
+                raise ArgumentError(f"units[{i}] must leave weights that fit in memory, got {n}")
         seeds = np.random.SeedSequence(seed).spawn(2)
         weights, self.dropout_generator = random_generator(seeds[0]), mask_generator(seeds[1])
         widths = (n_features, *self.units)

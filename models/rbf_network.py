@@ -35,9 +35,10 @@ class RBFNetwork(Classifier):
         super().__init__(n_features, n_classes, outputs="sigmoid")
         shape = (self.n_classes, self.n_features)
         width = check_number("width", width, low=0.0, low_open=True)
+        generator = random_generator(seed)
         if centres is None:
-            centres = random_generator(seed).uniform(0.0, 1.0, shape)
-        centres = backend.to_numpy(centres)
+            centres = generator.uniform(0.0, 1.0, shape)
+        centres = backend.to_numpy(centres, "centres")
         if centres.shape != shape:
             raise ArgumentError(f"centres must have shape {shape}, got {centres.shape}")
         with np.errstate(over="ignore"):  # what float32 cannot hold is told next

@@ -133,7 +133,7 @@ KINDS: dict[str, Bad] = {
     },
     "examples": {
         **NO_REAL,
-        "one axis": lambda: np.ones(3),
+        "one axis": lambda: np.ones(2),
         "three axes": lambda: np.ones((2, 3, 1)),
         "other features": lambda: np.ones((2, 5)),
         "number": lambda: 1.0,
@@ -472,7 +472,7 @@ for _name in ("softmax", "log_softmax"):
     call(
         _name,
         getattr(mg, _name),
-        {"x": "real operand", "axis": "one axis"},
+        {"x": "real operand", "axis": "axis"},
         lambda: {"x": leaf(2, 3), "axis": 0},
     )
 for _name in ("concatenate", "stack"):
@@ -911,7 +911,7 @@ def state_of(value: Any, seen: set[int] | None = None) -> Any:
     if isinstance(value, np.ndarray):
         return value.shape, value.dtype.str, value.tobytes() if value.dtype.kind != "O" else value.tolist()
     if isinstance(value, mg.Tensor):
-        grad = None if value.grad is None else state_of(value.grad)
+        grad = None if value._grad is None else state_of(value._grad)
         return (
             state_of(backend.to_numpy(value.data)),
             grad,
@@ -934,7 +934,7 @@ def state_of(value: Any, seen: set[int] | None = None) -> Any:
 
 
 def surroundings() -> Any:
-    return modes.thread.settings, len(modes.thread.previous), backend.current()
+    return modes.in_force.get(), backend.current()
 
 
 def fault_of(case: Case) -> str | None:

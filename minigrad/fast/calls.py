@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
+from minigrad.checks import refusal
 from minigrad.modes import in_force
 from minigrad.tensor import NONE, Tensor, new_tensor
 
@@ -32,7 +33,10 @@ def quick_call(primitive: Any, *arguments: Any, **options: Any) -> Tensor:
         if type(a) is ndarray and type(b) is ndarray and a.dtype is b.dtype and a.dtype.char in "fd":
             now = in_force.get()
             if not now.detecting_nonfinite and len(primitive.names) == 2:
-                output = primitive.forward(np, a, b)
+                try:
+                    output = primitive.forward(np, a, b)
+                except (TypeError, ValueError) as error:
+                    raise refusal(primitive.name, error, (a, b), {}) from error
                 if type(output) is not ndarray and backend.find(output) is None:
                     output = np.asarray(output)  # NumPy gives a scalar if there are no dimensions
                 if differentiable and now.recording:
@@ -70,8 +74,11 @@ def _any_number(primitive: Any, arguments: Any, options: Any) -> Tensor:
     now = in_force.get()
     if dtype is None or dtype.char not in "fd" or now.detecting_nonfinite:
         return primitive.apply(given, settings)
-    # An empty ** costs as much as a small operation.
-    output = primitive.forward(np, *arrays, **settings) if settings else primitive.forward(np, *arrays)
+    try:
+        # An empty ** costs as much as a small operation.
+        output = primitive.forward(np, *arrays, **settings) if settings else primitive.forward(np, *arrays)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise refusal(primitive.name, error, arrays, settings) from error
     if type(output) is not ndarray and backend.find(output) is None:
         output = np.asarray(output)
     if differentiable and now.recording:

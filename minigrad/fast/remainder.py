@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.checks import check_input
 from minigrad.engine import differentiate
 from minigrad.fast.sums import ThriftySums
 from minigrad.modes import in_force
@@ -36,6 +37,7 @@ class SumsOnTheWay(ThriftySums):
 
 def cut_pass(output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """The fast form of `minigrad.remainder.grad_and_remainder`."""
+    check_input("x", x)
     if in_force.get().detecting_nonfinite:  # on Tensors, which keep no cotangents
         return grad_and_remainder.plain(output, x)
     sums = SumsOnTheWay((x,) if isinstance(x, Tensor) else ())

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.checks import check_choice, check_class_labels, check_sign_labels
+from minigrad.checks import check_choice, check_class_labels, check_real, check_sign_labels
 from minigrad.errors import ArgumentError, BackendError
-from minigrad.operands import as_array
+from minigrad.operands import as_array, as_tensor
 from minigrad.operations.elementwise import sigmoid
 from minigrad.operations.reductions import difference, mean, softmax, softmax_share, sum
 from minigrad.primitives import primitive
@@ -32,8 +32,9 @@ def _reduce(costs: Tensor, reduction: str) -> Tensor:
 
 def _labels_beside(labels: Any, logits: Any) -> tuple[Any, Any, Any]:
     """(labels as an array, logits as a Tensor, the backend of the logits), of one library."""
-    logits = logits if isinstance(logits, Tensor) else Tensor(logits)
-    labels = as_array(labels)
+    logits = as_tensor(logits, "logits")
+    check_real("logits", logits.dtype)
+    labels = as_array(labels, "labels")
     library, own = backend.of(logits.data), backend.of(labels)
     if own is not backend.NUMPY and own is not library:
         raise BackendError(f"labels are a {own.name} array, logits a {library.name} array: move one")

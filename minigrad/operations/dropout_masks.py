@@ -11,6 +11,7 @@ from minigrad import backend
 from minigrad.checks import check_number, check_real
 from minigrad.errors import ArgumentTypeError
 from minigrad.lanes import replaceable
+from minigrad.operands import as_tensor
 from minigrad.operations.elementwise import multiply
 from minigrad.tensor import Tensor
 
@@ -34,7 +35,7 @@ def dropout(
     check_number("keep", keep, low=0.0, high=1.0, low_open=True)
     if not isinstance(generator, np.random.Generator):
         raise ArgumentTypeError(f"generator must be a numpy.random.Generator, got {generator!r}")
-    x = x if isinstance(x, Tensor) else Tensor(x)
+    x = as_tensor(x, "x")
     check_real("x", x.dtype)
     threshold = max(1, round(keep * RESOLUTION))
     factor = RESOLUTION / threshold if scale is None else check_number("scale", scale)

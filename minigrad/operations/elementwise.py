@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.checks import check_number
+from minigrad.checks import check_dtype, check_number
 from minigrad.errors import ArgumentError
 from minigrad.primitives import primitive, structural_primitive
 from minigrad.tensor import Tensor, raw
@@ -248,7 +248,8 @@ _astype.set_vjps(lambda g, y, x, dtype: g)  # the walk brings it back to x's dty
 def astype(x: Any, dtype: Any) -> Tensor:
     """x converted to dtype. Integers and booleans have no derivative: a conversion to them cuts the
     graph, as `detach` does."""
-    if np.dtype(dtype).kind != "f":
+    dtype = check_dtype("dtype", dtype)
+    if dtype.kind != "f":
         x = raw(x)
     return _astype(x, dtype)
 

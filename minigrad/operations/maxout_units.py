@@ -13,6 +13,7 @@ from minigrad import backend
 from minigrad.checks import check_count
 from minigrad.errors import ArgumentError
 from minigrad.lanes import replaceable
+from minigrad.operands import as_tensor
 from minigrad.primitives import primitive
 from minigrad.tensor import Tensor, raw
 
@@ -61,7 +62,7 @@ def maxout(z: Any, pieces: int) -> Tensor:
     Goodfellow et al., "Maxout Networks", 2013 (arXiv 1302.4389), section 2.
     """
     check_count("pieces", pieces)
-    z = z if isinstance(z, Tensor) else Tensor(z)
+    z = as_tensor(z, "z")
     if z.ndim == 0 or z.shape[-1] % pieces or z.shape[-1] == 0:
         raise ArgumentError(f"z must have a last axis of {pieces} pieces a unit, got shape {z.shape}")
     return _maxout(z, pieces)

@@ -36,9 +36,12 @@ def matmul(x: Any, y: Any) -> Tensor:
 
     Raises ArgumentError if a side has no dimensions or the inner lengths differ.
     """
-    x, y = as_array_beside(x, y), as_array_beside(y, x)
+    x, y = as_array_beside(x, y, "matmul: argument 1"), as_array_beside(y, x, "matmul: argument 2")
     if x.ndim == 0 or y.ndim == 0 or x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
-        raise ArgumentError(f"matmul: shapes {x.shape} and {y.shape} do not fit")
+        raise ArgumentError(
+            f"matmul: argument 2 must have as many rows as argument 1 has columns, got shapes {x.shape} and "
+            f"{y.shape}"
+        )
     if x.ndim > 1 and y.ndim > 1:
         return _matmul(x, y)
     rows = x if x.ndim > 1 else reshape(x, (1, x.shape[0]))
@@ -71,12 +74,12 @@ def linear(x: Any, W: Any, b: Any) -> Tensor:
 
     Raises ArgumentError, naming the argument, if the shapes do not fit.
     """
-    x, b = as_array_beside(x, W), as_array_beside(b, W)
-    W = as_array_beside(W, x)
+    x, b = as_array_beside(x, W, "x"), as_array_beside(b, W, "b")
+    W = as_array_beside(W, x, "W")
     if W.ndim != 2:
         raise ArgumentError(f"W must have shape (inputs, outputs), got {W.shape}")
     if x.ndim < 2 or x.shape[-1] != W.shape[0]:
-        raise ArgumentError(f"x must have shape (…, {W.shape[0]}), a batch of inputs, got {x.shape}")
+        raise ArgumentError(f"x must have shape (…, {W.shape[0]}), W's inputs, got {x.shape}")
     if b.shape != W.shape[1:]:
-        raise ArgumentError(f"b must have shape {W.shape[1:]}, got {b.shape}")
+        raise ArgumentError(f"b must have shape {W.shape[1:]}, W's outputs, got {b.shape}")
     return _linear(x, W, b)

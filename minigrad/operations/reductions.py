@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
+from minigrad.checks import check_flag
 from minigrad.lanes import replaceable
+from minigrad.operands import as_tensor
 from minigrad.operations.elementwise import exp, where
 from minigrad.operations.shapes import reshape
 from minigrad.primitives import primitive, structural_primitive, unbroadcast
@@ -59,7 +61,7 @@ def _mean_in_x(g: Tensor, y: Tensor, x: Tensor, axis: Axis, keepdims: bool) -> T
 @primitive
 def max(xp: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:  # noqa: A001
     """The greatest element over the axes; of several, the first in C order gets the gradient."""
-    return x.max(axis=axis, keepdims=keepdims)
+    return x.max(axis=axis, keepdims=check_flag("keepdims", keepdims))
 
 @max.set_vjps
 def _max_in_x(g: Tensor, y: Tensor, x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
@@ -76,12 +78,12 @@ def _first_greatest(x: Any, axes: tuple[int, ...]) -> Any:
 
 def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:  # noqa: A001
     """The least element over the axes; of several, the first in C order gets the gradient."""
-    return -max(-(x if isinstance(x, Tensor) else Tensor(x)), axis, keepdims)
+    return -max(-as_tensor(x, "x"), axis, keepdims)
 
 @primitive
 def logsumexp(xp: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """ln Σ eˣ over the axes = m + ln Σ eˣ⁻ᵐ with m = max x, which cannot overflow."""
-    axes = reduced_axes(axis, x.ndim)
+    axes, keepdims = reduced_axes(axis, x.ndim), check_flag("keepdims", keepdims)
     greatest = x.max(axis=axes, keepdims=True)
     greatest = xp.where(xp.isfinite(greatest), greatest, 0.0)  # ∞ − ∞ would be NaN
     with np.errstate(divide="ignore", under="ignore"):  # ln 0 = −∞ is right where every x is −∞

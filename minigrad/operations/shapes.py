@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
 from minigrad import backend
-from minigrad.errors import ArgumentError
+from minigrad.checks import check_integer, host_array
+from minigrad.errors import ArgumentError, ArgumentTypeError
+from minigrad.operands import as_tensor
 from minigrad.primitives import structural_primitive
 from minigrad.sums import MANY
 from minigrad.tensor import Tensor
@@ -21,6 +22,8 @@ __all__ = ["concatenate", "getitem", "reshape", "stack", "transpose"]
 @structural_primitive
 def reshape(xp: Any, x: Any, shape: int | tuple[int, ...]) -> Any:
     """x's elements, in C order, in another shape; one length may be −1."""
+    if shape is None:
+        raise ArgumentTypeError("reshape: shape must be integers, got None")
     return x.reshape(shape)
 reshape.set_vjps(lambda g, y, x, shape: reshape(g, x.shape))
 
@@ -71,7 +74,7 @@ def getitem(x: Any, index: Any) -> Tensor:
     that lies on the GPU is taken as it is (CuPy wraps what is out of range), and a boolean one
     makes the GPU wait, because the result's shape depends on it.
     """
-    x = x if isinstance(x, Tensor) else Tensor(x)
+    x = as_tensor(x, "x")
     parts = index if isinstance(index, tuple) else (index,)
     parts = tuple(
         part.data if isinstance(part, Tensor) else _index_array(part) if isinstance(part, list) else part
@@ -85,7 +88,7 @@ def getitem(x: Any, index: Any) -> Tensor:
     return _getitem(x, parts)
 
 def _index_array(part: list[Any]) -> np.ndarray:
-    array = np.asarray(part)
+    array = host_array("index", part)
     return array if array.size else array.astype(np.intp)  # [] is float64 to NumPy
 
 def _named(index: tuple[Any, ...]) -> int:
@@ -116,7 +119,7 @@ _concatenate.set_vjp_of_each(_concatenate_in, sees_others=False)
 
 def concatenate(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     """The arrays one after the other along an axis that they have."""
-    arrays, axis = _several(arrays), operator.index(axis)
+    arrays, axis = _several(arrays), check_integer("axis", axis)
     shapes = [getattr(array, "shape", None) or np.shape(array) for array in arrays]
     lengths = [shape[axis] if -len(shape) <= axis < len(shape) else 0 for shape in shapes]
     return _concatenate(*arrays, axis=axis, starts=list(accumulate(lengths, initial=0)))
@@ -136,9 +139,11 @@ _stack.set_vjp_of_each(_stack_in, sees_others=False)
 
 def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     """The arrays, of one shape, along a new axis of the result."""
-    return _stack(*_several(arrays), axis=operator.index(axis))
+    return _stack(*_several(arrays), axis=check_integer("axis", axis))
 
 def _several(arrays: Sequence[Any]) -> list[Any]:
+    if isinstance(arrays, (str, set, frozenset)) or not isinstance(arrays, Iterable):
+        raise ArgumentTypeError(f"arrays must be a list of arrays, got {arrays!r}")
     arrays = list(arrays)
     if not arrays:
         raise ArgumentError("arrays must hold at least one array, got none")

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.checks import check_choice, check_count, check_number
+from minigrad.checks import check_choice, check_count, check_flag, check_number
 from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.testing.comparison import Check
 from minigrad.testing.failures import UndecidedError
@@ -110,6 +110,8 @@ def check_gradients(
         if is_plain
         else EngineFunction(function, arguments, options)
     )
+    for flag, value in (("exact", exact), ("strict", strict)):
+        check_flag(flag, value)
     check = Check(subject, name or function_name(function), tolerance, seed, strict)
     check.run(directions, exact)
     if strict and check.undecided:

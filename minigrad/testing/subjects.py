@@ -92,7 +92,7 @@ class Arguments:
         count = len(self.inputs)
         if chosen is None:
             return set(range(count))
-        positions = set()
+        positions: set[int] = set()
         several = list(chosen) if isinstance(chosen, Iterable) and not isinstance(chosen, str) else [chosen]
         for one in several or [()]:
             is_position = isinstance(one, (int, np.integer)) and not isinstance(one, bool)
@@ -105,6 +105,8 @@ class Arguments:
                     f"with_respect_to must name inputs, by position below {count} or as one of "
                     f"{', '.join(self.names)}, got {one!r}"
                 )
+        if len(several) > len(positions) > 0:
+            raise ArgumentError(f"with_respect_to must name each input once, got {chosen!r}")
         return positions
 
     def call(self, arrays: Sequence[Any]) -> list[Any]:
