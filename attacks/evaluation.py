@@ -86,8 +86,6 @@ def evaluate(
         raise ArgumentError("x must have at least one example, got none")
     if y.shape != (len(x),):
         raise ArgumentError(f"y must hold {len(x)} labels, one an example, got shape {y.shape}")
-    if y.dtype.kind not in "iuf":
-        raise ArgumentTypeError(f"y must be numbers, got dtype {y.dtype}")
     check_finite("y", y)
     predicted_probabilities(model, x[:1])  # otherwise first needed after the attack
     batches = [slice(i, i + batch_size) for i in range(0, len(x), batch_size)]

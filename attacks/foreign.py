@@ -55,7 +55,7 @@ def _as_it_was(model: Any) -> Iterator[None]:
 
 def predicted_labels(model: Any, x: Any) -> Any:
     """model.predict(x), one integer an example, or an error."""
-    labels = as_array(model.predict(x))
+    labels = as_array(model.predict(x), "model.predict's labels")
     if labels.shape != (len(x),):
         raise ArgumentError(f"model.predict must return labels of shape ({len(x)},), got {labels.shape}")
     if labels.dtype.kind not in "iu":
@@ -66,7 +66,7 @@ def predicted_labels(model: Any, x: Any) -> Any:
 def predicted_probabilities(model: Any, x: Any) -> np.ndarray:
     """model.predict_proba(x) on the host, one row an example, or an error. A model of two classes may give
     P(y = 1) alone, and gets two columns."""
-    p = backend.to_numpy(as_array(model.predict_proba(x)))
+    p = backend.to_numpy(as_array(model.predict_proba(x), "model.predict_proba's probabilities"))
     if p.ndim not in (1, 2) or len(p) != len(x) or p.size == 0 or p.dtype.kind != "f":
         raise ArgumentError(
             f"model.predict_proba must return real numbers of shape ({len(x)}, classes) or ({len(x)},), "

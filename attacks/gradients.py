@@ -155,6 +155,7 @@ def _real_array(x: Any) -> Any:
         raise ArgumentError("x must have a first axis, of the examples, got shape ()")
     if x.dtype.char not in "fd":
         raise ArgumentTypeError(
-            f"x must be float32 or float64, got dtype {x.dtype}: convert it, and scale pixels to [0, 1]"
+            f"x must be floating-point (float32 or float64), got dtype {x.dtype}: "
+            "convert it, and scale pixels to [0, 1]"
         )
     return x

@@ -43,7 +43,8 @@ def save(path: str | os.PathLike[str], state: HasState | Mapping[str, Any]) -> N
         encoded = name.encode(errors="replace")
         if "\0" in name or "\\" in name or encoded.decode() != name or len(encoded) > 60_000:
             raise ArgumentError(f"state must have names that a zip file can hold, got {name[:100]!r}")
-        arrays[name] = backend.to_numpy(raw(value))
+        array, library = raw(value), backend.find(raw(value))
+        arrays[name] = np.asarray(array) if library is None else library.to_numpy(array)
         if arrays[name].dtype.hasobject:
             raise ArgumentTypeError(
                 f"state[{name!r}] must be an array of numbers, got {type(value).__name__}"

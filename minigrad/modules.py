@@ -217,19 +217,17 @@ def _attributes(module: Module, path: str, kinds: set[Any]) -> list[Found]:
 def _items(start: str, container: Any, problem: str, kinds: set[Any]) -> list[Found]:
     """The items to be searched, the last first; their names begin with `start`."""
     pairs = container.items() if isinstance(container, dict) else enumerate(container)
+    if isinstance(container, (set, frozenset)):
+        problem = problem or "a set has no order"
     found = [
-        (f"{start}{key}", item, problem or _problem(container, key))
-        for key, item in pairs
-        if _kind(type(item)) in kinds
+        (f"{start}{key}", item, problem or _problem(key)) for key, item in pairs if _kind(type(item)) in kinds
     ]
     found.reverse()
     return found
 
 
-def _problem(container: Any, key: Any) -> str:
-    """Why an item cannot have a name; "" if it can."""
-    if isinstance(container, (set, frozenset)):
-        return "a set has no order"
+def _problem(key: Any) -> str:
+    """Why an item of this key cannot have a name; "" if it can."""
     return "" if isinstance(key, (str, int)) else f"its key {key!r} is neither a string nor an integer"
 
 

@@ -110,6 +110,7 @@ class Classifier(mg.Module):
             raise ArgumentError(f"x must have shape (examples, {self.n_features}), got {x.shape}")
         if x.dtype.char not in "fd":
             raise ArgumentTypeError(
-                f"x must be float32 or float64, got dtype {x.dtype}: convert it, and scale pixels to [0, 1]"
+                f"x must be floating-point (float32 or float64), got dtype {x.dtype}: "
+                "convert it, and scale pixels to [0, 1]"
             )
         return x

@@ -3,11 +3,4 @@ writes this file anew."""
 # ruff: noqa: E501
 
 KNOWN: dict[str, dict[str, str]] = {
-    "does not name the argument": {
-        "evaluate: x": "one axis",
-        "check_gradients: keywords": "unknown",
-    },
-    "raises TypeError": {
-        "check_differentiable: keywords": "unknown",
-    },
 }  # fmt: skip

@@ -231,7 +231,7 @@ class TestGrad:
 
     def test_inputs_that_cannot_be_asked_for(self) -> None:
         x = leaf()
-        with pytest.raises(ArgumentError, match="inputs\\[1\\] does not require a gradient"):
+        with pytest.raises(ArgumentError, match="inputs\\[1\\] must require a gradient"):
             mg.grad(x * 2, [x, mg.Tensor(1.0)])
         with pytest.raises(ArgumentTypeError, match="inputs\\[0\\] must be a Tensor"):
             mg.grad(x * 2, [1.0])  # type: ignore[list-item]
@@ -395,7 +395,7 @@ class TestGradAndRemainder:
 
     def test_x_must_be_one_tensor(self) -> None:
         u = leaf(2.0)
-        with pytest.raises(ArgumentTypeError, match=r"inputs\[0\] must be a Tensor, got list"):
+        with pytest.raises(ArgumentTypeError, match="x must be a Tensor, got list"):
             mg.grad_and_remainder(u * u, [u])  # type: ignore[arg-type]
 
     def test_x_must_require_a_gradient(self) -> None:

@@ -15,6 +15,7 @@ from attacks import adversarial_objective, fgsm
 from attacks.fast_gradient import step_along
 from attacks.norms import INFINITY
 from minigrad import backend, lanes, optim
+from minigrad.errors import BackendError
 from minigrad.generators import mask_generator
 from minigrad.operations import costs, maxout_units
 from minigrad.optim import SGD
@@ -39,7 +40,7 @@ def fused(request: pytest.FixtureRequest) -> Iterator[backend.Backend]:
     if request.param == "cupy":
         try:
             library = backend.get("cupy")
-        except backend.BackendError as error:
+        except BackendError as error:
             pytest.skip(str(error))
         with backend.use("cupy"):
             yield library

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 from minigrad import backend
-from minigrad.errors import ArgumentTypeError
+from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.operations import maxout_units
 from tests.declarations import OPERATIONS, Operation
 from tests.properties import numbers
@@ -136,7 +136,7 @@ def test_long_sums_keep_their_digits(axis: Any) -> None:
 
 def test_an_axis_out_of_range() -> None:
     for name in ("sum", "mean", "max", "min", "logsumexp", "softmax", "log_softmax"):
-        with pytest.raises(np.exceptions.AxisError):
+        with pytest.raises(ArgumentError):
             getattr(mg, name)(np.ones((2, 2)), 2)
 
 
@@ -230,5 +230,5 @@ def test_other_floats_are_refused(dtype: Any) -> None:
 def test_masked_arrays_are_refused() -> None:
     x = np.ma.masked_array([1.0, 2.0], [True, False])
     for call in (lambda: mg.exp(x), lambda: mg.add(np.ones(2), x), lambda: backend.NUMPY.asarray(x)):
-        with pytest.raises(ArgumentTypeError, match=r"fill it first: x.filled\(0\)"):
+        with pytest.raises(ArgumentTypeError, match=r"fill it first, with x.filled\(0\)"):
             call()

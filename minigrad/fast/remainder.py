@@ -60,7 +60,9 @@ def cut_pass(output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         return gradient, output.detach()
     arguments = (again[output], *stops)
     arrays = [argument.data for argument in arguments]
-    return gradient, new_tensor(output.data, REMAINDER, arguments, arrays, {"cotangents": cotangents})
+    return gradient, new_tensor(
+        output.data, REMAINDER, arguments, arrays, {"cotangents": dict(enumerate(cotangents, 1))}
+    )
 
 
 class Remainder:
@@ -71,7 +73,7 @@ class Remainder:
     """
 
     name = "remainder"
-    sees_others = True
+    sees_others = False
 
     @property
     def vjps(self) -> Remainder:
@@ -80,12 +82,12 @@ class Remainder:
     def __getitem__(self, position: Any) -> Any:
         recording = in_force.get().recording
         if position == 0:
-            return (lambda g, y, *arguments, cotangents: g) if recording else None
+            return (lambda g, y, without_x, cotangents: g) if recording else None
         if recording:
             return None
 
-        def rule(g: Any, y: Any, *arguments: Any, cotangents: list[Any]) -> Any:
-            known = cotangents[position - 1]
+        def rule(g: Any, y: Any, stop: Any, cotangents: dict[int, Any]) -> Any:
+            known = cotangents[position]
             return known if is_one(g) else known * g
 
         return rule

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -105,11 +104,11 @@ def _is_basic(index: tuple[Any, ...]) -> bool:
 # ---- joining
 
 @structural_primitive
-def _concatenate(xp: Any, *arrays: Any, axis: int, starts: list[int]) -> Any:
+def _concatenate(xp: Any, *arrays: Any, axis: int, starts: np.ndarray) -> Any:
     return xp.concatenate(arrays, axis)
 
 def _concatenate_in(position: int) -> Any:
-    def rule(g: Tensor, y: Tensor, x: Any, axis: int, starts: list[int]) -> Tensor:
+    def rule(g: Tensor, y: Tensor, x: Any, axis: int, starts: np.ndarray) -> Tensor:
         part = [slice(None)] * g.ndim
         part[axis] = slice(starts[position], starts[position] + x.shape[axis])
         return getitem(g, tuple(part))
@@ -122,7 +121,7 @@ def concatenate(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     arrays, axis = _several(arrays), check_integer("axis", axis)
     shapes = [getattr(array, "shape", None) or np.shape(array) for array in arrays]
     lengths = [shape[axis] if -len(shape) <= axis < len(shape) else 0 for shape in shapes]
-    return _concatenate(*arrays, axis=axis, starts=list(accumulate(lengths, initial=0)))
+    return _concatenate(*arrays, axis=axis, starts=np.cumsum([0, *lengths]))
 
 @structural_primitive
 def _stack(xp: Any, *arrays: Any, axis: int) -> Any:

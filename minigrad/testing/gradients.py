@@ -21,6 +21,7 @@ holds for functions that bend sharply or cancel inside. Only what that bound doe
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -159,4 +160,13 @@ def check_functions(function: Any, keywords: Any, **derivatives: Any) -> None:
     if keywords is not None and not isinstance(keywords, Mapping):
         raise ArgumentTypeError(
             f"keywords must be a mapping of names to values, got {type(keywords).__name__}"
+        )
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):  # some builtins have no signature
+        return
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    if unknown := [key for key in keywords or {} if not takes_any and key not in parameters]:
+        raise ArgumentError(
+            f"keywords must be among the parameters of function, {', '.join(parameters)}, got {unknown[0]!r}"
         )

@@ -17,6 +17,7 @@ import numpy as np
 import minigrad as mg
 from minigrad import backend
 from minigrad.errors import ArgumentError, ArgumentTypeError
+from minigrad.tensor import raw
 from minigrad.testing.failures import GradientError
 
 __tracebackhide__ = True  # pytest then leaves this file out of a failure
@@ -292,7 +293,9 @@ def _total(terms: Sequence[mg.Tensor]) -> mg.Tensor:
 
 
 def as_array(value: Any) -> np.ndarray:
-    return value.numpy() if isinstance(value, mg.Tensor) else backend.to_numpy(value)
+    value = raw(value)
+    library = backend.find(value)
+    return np.asarray(value) if library is None else library.to_numpy(value)
 
 
 def is_array_like(value: Any) -> bool:
@@ -393,7 +396,7 @@ class ComplexError(ArgumentTypeError):
 
 def _real(output: Any, what: str = "function") -> np.ndarray:
     """What a plain function, or its jvp, returned, as an array."""
-    array = np.asarray(output if backend.find(output) is None else backend.to_numpy(output))
+    array = as_array(output)
     if array.dtype.kind not in "fiub":
         raise (ComplexError if array.dtype.kind == "c" else ArgumentTypeError)(
             f"{what} must return an array or a tuple of arrays of real numbers, got {_kind(output)}"
