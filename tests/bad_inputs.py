@@ -2,7 +2,7 @@
 
 tests/test_messages.py crosses CALLS with the bad values of KINDS, and fails where a public function or a
 parameter has no declaration. To add a function, give it a line in CALLS; to add a bad value, put it under
-its kind. `python -m tests.bad_inputs` prints what fails now, by reason, as KNOWN is written.
+its kind.
 """
 
 from __future__ import annotations
@@ -971,37 +971,3 @@ def fault_of_message(case: Case, error: Exception) -> str | None:
     if not re.search(r"got|meets|lacks|has |does not|, here", message):
         return "does not say what came"
     return None
-
-
-def faults() -> dict[str, dict[str, list[str]]]:
-    """What fails: by reason, then by call and parameter, the bad values."""
-    found: dict[str, dict[str, list[str]]] = {}
-    for case in CASES:
-        fault = fault_of(case)
-        if fault is not None:
-            found.setdefault(fault, {}).setdefault(f"{case.call.name}: {case.parameter}", []).append(case.bad)
-    return found
-
-
-def write_known() -> None:
-    lines = [
-        '"""The cases of tests/bad_inputs.py that fail, by reason: to be empty. `python -m tests.bad_inputs`',
-        'writes this file anew."""', "# ruff: noqa: E501", "", "KNOWN: dict[str, dict[str, str]] = {",
-    ]  # fmt: skip
-    for reason, places in faults().items():
-        lines.append(f'    "{reason}": {{')
-        for place, bads in places.items():
-            lines.append(f'        "{place}": "{"; ".join(bads)}",')
-        lines.append("    },")
-    Path(__file__).with_name("known_bad_inputs.py").write_text("\n".join([*lines, "}  # fmt: skip"]) + "\n")
-
-
-if __name__ == "__main__":
-    import warnings
-
-    from tests import bad_inputs
-    from tests.strict import StrictBackend
-
-    warnings.simplefilter("ignore")
-    backend.register(StrictBackend())
-    bad_inputs.write_known()

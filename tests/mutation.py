@@ -16,7 +16,7 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 
 import minigrad as mg
-from minigrad import backend, lanes
+from minigrad import backend, lanes, sums
 from minigrad import primitives as primitives_module
 from minigrad.errors import ArgumentError
 from minigrad.operations import costs, elementwise, maxout_units, products, reductions, shapes
@@ -210,6 +210,45 @@ def structural_mutants() -> Iterator[Mutant]:
         lambda: replaced(primitives_module, "in_dtype", lambda share, dtype: share),
         named("ties and dtypes"),
     )
+    yield Mutant(
+        "sum: long sums in the argument's dtype",
+        lambda: replaced(sums, "_are_many", lambda x, axis: False),
+        named("nothing that few terms show"),
+    )
+    # A guard that has the right value and no derivative of its own.
+    power = elementwise.power
+    guarded = lambda g, y, x, n: g * mg.where(n == 0, 0.0, n * x ** (n - 1))  # noqa: E731
+    yield Mutant(
+        "power: a guard that is a constant",
+        lambda: replaced(power, "vjps", (guarded, power.vjps[1])),
+        named("nothing but the point itself"),
+    )
+    divide = elementwise.divide
+    yield Mutant(
+        "divide: products in an order that overflows",
+        lambda: replaced(divide, "vjps", (divide.vjps[0], lambda g, z, x, y: -g * z / y)),
+        named("nothing but numbers of that size"),
+    )
+    for primitive in (elementwise.maximum, elementwise.relu, maxout_units._maxout):
+        yield Mutant(
+            f"{primitive.name}: a mask by product",
+            lambda p=primitive: replaced(p, "vjps", (by_product(p), *p.vjps[1:])),
+            named("nothing but infinite cotangents"),
+        )
+
+
+def by_product(selecting: Primitive[Any]) -> Rule:
+    """The first rule of a primitive that selects, as g times a mask."""
+    rule = selecting.vjps[0]
+
+    def broken(g: Any, y: Any, x: Any, *others: Any, **options: Any) -> Any:
+        mask = raw(
+            rule(backend.of(raw(g)).xp.ones_like(raw(g)), raw(y), raw(x), *map(raw, others), **options)
+        )
+        spread = rule.__code__.co_varnames[2] == "z" and "pieces" in options
+        return (mg.concatenate([g] * options["pieces"], -1) if spread else g) * mask
+
+    return broken
 
 
 def primitives_used() -> dict[str, set[int]]:
@@ -278,6 +317,23 @@ def exact_tests_fail(mutant: Mutant) -> bool:
             assert mg.grad(mg.max(x), x)[0].numpy().sum() == 1.0
             y = mg.Tensor(np.float64(2.0), requires_grad=True)
             assert mg.grad(mg.sum(mg.Tensor(np.ones(2, np.float32)) * y), y)[0].dtype == np.float64
+            many = mg.sum(np.full((20_000, 2), 0.1, np.float32), 0)
+            assert abs(many.numpy() / 2000 - 1).max() < 1e-6
+            base, exponent = (
+                mg.Tensor([2.0, 0.0], requires_grad=True),
+                mg.Tensor([0.0, 0.0], requires_grad=True),
+            )
+            (slope,) = mg.grad(mg.sum(base**exponent), base, create_graph=True)
+            (mixed,) = mg.grad(mg.sum(slope[0]), exponent)
+            assert mixed.numpy()[0] == 0.5
+            with np.errstate(all="ignore"):
+                u, v = (mg.Tensor(np.float32(value), requires_grad=True) for value in (1e19, 1e10))
+                assert np.isfinite(mg.grad(u / v, v, gradient=np.float32(1e30))[0].numpy())
+                z = mg.Tensor([1.0, -2.0], requires_grad=True)
+                for chosen in (mg.maximum(z, [0.0, 0.0]), mg.relu(z)):
+                    assert mg.grad(chosen, z, gradient=[1.0, np.inf])[0].numpy().tolist() == [1.0, 0.0]
+                won = mg.maxout(z, 2)
+                assert mg.grad(won, z, gradient=[np.inf])[0].numpy().tolist() == [np.inf, 0.0]
         except AssertionError:
             return True
     return False
