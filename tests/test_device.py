@@ -172,3 +172,20 @@ class TestMoving:
             mg.load(tmp_path / "model.npz", host)
             mg.load(tmp_path / "optimiser.npz", SGD(host.parameters(), lr=0.1, momentum=0.5))
         np.testing.assert_array_equal(host.output.W.data, model.output.W.numpy())
+
+
+@pytest.mark.parametrize("name", ["logistic", "softmax", "maxout", "sigmoid", "rbf"])
+def test_the_arrays_decide_where_a_model_runs(name: str) -> None:
+    from tests.test_models import MODELS, randomised
+
+    make, y = MODELS[name]
+    x = np.random.default_rng(0).random((len(y), 6), np.float32)
+    with backend.use("numpy"):
+        model = randomised(make()).to(dtype=np.float32)
+    with backend.use("strict"):
+        optimiser = mg.optim.SGD(model.parameters(), lr=0.1, momentum=0.5)
+        adversarial_objective(model, x, y).backward()
+        optimiser.step()
+        mg.mean(model(x)).backward()
+        found = [fgsm(model, x, y, epsilon=0.1), model.predict(x), *(p.grad for p in model.parameters())]
+    assert all(type(array) is np.ndarray for array in found)
