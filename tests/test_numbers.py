@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import minigrad as mg
 from minigrad import backend
 from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.operations import maxout_units
-from tests.declarations import OPERATIONS, Operation
+from tests.declarations import OPERATIONS, Case, Operation
 from tests.properties import numbers
 
 CONTINUOUS = [operation for operation in OPERATIONS if operation.differentiable]
@@ -232,3 +232,61 @@ def test_masked_arrays_are_refused() -> None:
     for call in (lambda: mg.exp(x), lambda: mg.add(np.ones(2), x), lambda: backend.NUMPY.asarray(x)):
         with pytest.raises(ArgumentTypeError, match=r"fill it first, with x.filled\(0\)"):
             call()
+
+
+# ---- every rule, at guarded points too, in float32 beside float64, to the second order
+
+
+def to_second_order(operation: Operation, case: Case, dtype: Any) -> list[np.ndarray]:
+    """The gradients in all arrays of a weighted sum, and those of a weighted sum of these."""
+    leaves = [mg.Tensor(x.astype(np.float32).astype(dtype), requires_grad=True) for x in case.arrays]
+    random = np.random.default_rng(5)
+    output = operation.function(*leaves, **case.options)
+    output = output + 0.5 * output * output
+
+    def weighted(tensors: Any) -> mg.Tensor:
+        return sum(mg.sum(t * random.normal(size=t.shape).astype(dtype)) for t in tensors)
+
+    first = mg.grad(weighted([output]), leaves, create_graph=True)
+    return [g.numpy() for g in (*first, *mg.grad(weighted(first), leaves))]
+
+
+@pytest.mark.parametrize("operation", [o for o in OPERATIONS if o.differentiable], ids=lambda o: o.name)
+@settings(max_examples=8)
+@given(data=st.data())
+def test_float32_is_float64_but_for_rounding(operation: Operation, data: Any) -> None:
+    case = data.draw(operation.inputs)
+    singles = [x.astype(np.float32).astype(np.float64) for x in case.arrays]
+    with np.errstate(all="ignore"):
+        exact = to_second_order(operation, Case(singles, case.options), np.float64)
+        rounded = to_second_order(operation, Case(singles, case.options), np.float32)
+    for found, right in zip(rounded, exact, strict=True):
+        size = max(abs(right).max(initial=0.0), 1e-30)
+        assert size > 1e30 or abs(found - right).max(initial=0.0) <= 1e-4 * max(size, 1.0)
+
+
+POINTS = [-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0]
+BINARY = [
+    mg.add, mg.subtract, mg.multiply, mg.divide, mg.power, mg.maximum, mg.minimum,
+    lambda x, y: mg.where(x.data > y.data, x * y, y * y * x),
+    lambda x, y: mg.clip(x * y, -1.0, 1.0), lambda x, y: mg.abs(x) * y, lambda x, y: mg.relu(x - y) ** 2,
+    lambda x, y: mg.logsumexp(mg.stack([x, y])), lambda x, y: mg.softmax(mg.stack([x, y, 0 * x]))[0],
+    lambda x, y: mg.sigmoid(x) * mg.softplus(y), lambda x, y: mg.tanh(x * y),
+    lambda x, y: mg.exp(x) * mg.log(y), lambda x, y: mg.log_softmax(mg.stack([x, y]))[1],
+    lambda x, y: mg.sqrt(x) * y, lambda x, y: x**2.0 * y**0.0,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", range(len(BINARY)))
+def test_mixed_partial_derivatives_are_symmetric(place: int) -> None:
+    """At every pair of points where rules have guards, wherever both orders are finite."""
+    for a in POINTS:
+        for b in POINTS:
+            mixed = []
+            for order in (0, 1):
+                leaves = [mg.Tensor(value, requires_grad=True) for value in (a, b)]
+                with np.errstate(all="ignore"):
+                    (slope,) = mg.grad(BINARY[place](*leaves), leaves[order], create_graph=True)
+                    mixed.append(mg.grad(mg.sum(slope), leaves[1 - order])[0].item())
+            if np.isfinite(mixed).all() and not (a == 0 and b <= 0 and BINARY[place] is mg.power):
+                assert mixed[0] == pytest.approx(mixed[1], rel=1e-9, abs=1e-12), (a, b, mixed)
