@@ -117,6 +117,27 @@ class TestEachKernel:
         close(both(forward(costs._cross_entropy), z, labels))
         close(both(forward(costs._cross_entropy_slope), z, labels))
 
+    @given(st.data(), FLOATS)
+    def test_infinite_and_nan_logits(self, data: Any, dtype: Any) -> None:
+        special = st.sampled_from([-np.inf, np.inf, np.nan, 0.0, 1.0, 1000.0])
+        z = np.array(data.draw(st.lists(st.tuples(special, special, special), min_size=1, max_size=4)), dtype)
+        labels = np.array(data.draw(st.lists(st.integers(0, 2), min_size=len(z), max_size=len(z))))
+        for primitive in (costs._cross_entropy, costs._cross_entropy_slope):
+            found, expected = both(forward(primitive), z, labels)
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-30)
+
+    @given(st.data(), FLOATS)
+    def test_nan_and_infinite_pieces_and_cotangents(self, data: Any, dtype: Any) -> None:
+        special = st.sampled_from([-np.inf, np.inf, np.nan, 0.0, 1.0])
+        pieces = data.draw(st.integers(1, 3))
+        z = np.array([data.draw(st.lists(special, min_size=2 * pieces, max_size=2 * pieces))], dtype)
+        u = np.array([data.draw(st.lists(special, min_size=2, max_size=2))], dtype)
+        y = maxout_units.in_pieces(z, pieces).max(-2)
+        close(both(forward(maxout_units._maxout), z, pieces), exact=True)
+        close(
+            both(lambda u, z, y: raw(maxout_units._spread(u, of=(z, y), pieces=pieces)), u, z, y), exact=True
+        )
+
     @pytest.mark.parametrize("margin", [50.0, 90.0])
     def test_a_confident_answer_keeps_its_cost_and_slope(self, margin: float) -> None:
         z, labels = np.array([[margin, 0.0, 0.0]], np.float32), np.array([0])
