@@ -1,10 +1,11 @@
 """Adversarial examples, and training on them.
 
 An attack is a function attack(model, x, y, *, epsilon, …) that returns a new array like x. It takes
-any object with a method cost(x, y, reduction) that returns a scalar Tensor, where reduction is "sum",
-or "mean" for the objective; and, if no labels are given, a method predict(x). Everything about
-the model is afterwards as it was. A gradient or a result that is NaN or infinite on the host is a
-NonFiniteError.
+any object with a method cost(x, y, reduction) that returns a scalar Tensor for "sum" (for "mean" in the
+objective), and a cost for each example for "none" (in `pgd` with restarts). Without labels it also needs
+predict(x); `evaluate` needs predict_proba(x) as well. `linear_worst_case` needs model(x), the logits, and
+no cost. Everything about the model is afterwards as it was. A gradient or a result that is NaN or infinite
+on the host is a NonFiniteError.
 """
 
 from attacks.evaluation import Evaluation, evaluate

@@ -51,9 +51,10 @@ def evaluate(
     """Predict x, and what the attack makes of it, against the labels y.
 
     model       with predict(x), predict_proba(x) and cost(x, y, reduction)
-    y           a number an example: the labels
+    y           the labels, one number for each example
     attack      attack(model, x, y) → adversarial x: `functools.partial(fgsm, epsilon=.25)`, say. It
-                gets copies, and the model's modes and grads are put back after it
+                gets copies, and the model in the mode that it is in: use `with model.evaluating():`
+                inside, as this package's attacks do. Modes and grads are put back after it.
     warn_above  ZeroGradientWarning, once, if a greater share of the examples has an all-zero
                 gradient at x, so that an attack on the gradient proves nothing. None: neither counts
                 nor warns, which saves a gradient.
@@ -92,6 +93,7 @@ def evaluate(
     clean, attacked = Mistakes(), Mistakes()
     initially_correct = turned = 0
     without_gradient = 0.0
+    # Only how often `progress` goes on is used: what it gives back could be anything.
     for _, part in zip(_wrapped(batches, progress), batches, strict=False):
         x_part, y_part = x[part], y[part]
         wrong_before = clean.add(model, x_part, y_part)

@@ -1,5 +1,5 @@
-"""What users' functions return and do on the side: an attack's examples, a model's labels and
-probabilities. Nothing of it is believed."""
+"""What comes from users' functions is checked here: the examples of an attack, the labels and
+probabilities of a model. What an attack changes on the side, modes and grads, is put back."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from minigrad import backend
 from minigrad.checks import check_result
 from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.operands import as_array
+from minigrad.tensor import raw
 
 Attack = Callable[[Any, Any, Any], Any]  # attack(model, x, y) → adversarial x
 
@@ -25,7 +26,7 @@ def examples_of(attack: Attack, model: Any, x: Any, y: Any) -> Any:
     afterwards as they were.
     """
     with _as_it_was(model):
-        made = mg.tensor.raw(attack(model, x.copy(), y.copy()))
+        made = raw(attack(model, x.copy(), y.copy()))
     library = backend.of(x)
     if backend.find(made) is not library:
         raise ArgumentTypeError(f"attack must return a {library.name} array, as x is, got {_kind(made)}")
@@ -41,7 +42,7 @@ def examples_of(attack: Attack, model: Any, x: Any, y: Any) -> Any:
 def _as_it_was(model: Any) -> Iterator[None]:
     """Puts back the modes and the grads of a Module, for those who call train, eval or backward."""
     own = isinstance(model, mg.Module)
-    modes = [(module, module.training) for _, module in model.named_modules()] if own else []
+    modes = [(module, module._training) for _, module in model.named_modules()] if own else []
     grads = [(parameter, parameter.grad) for parameter in model.parameters()] if own else []
     try:
         yield

@@ -6,9 +6,10 @@ variable MINIGRAD_BACKEND, and how arrays move from one library to the other.
 
 CuPy is imported when the first CuPy array, or the cupy backend, is asked for, and not before.
 
-On a GPU, reading a value on the host (`item()`, `numpy()`, `repr`) waits for the device; nothing
-else in this project does. That is why checks of *values* (labels in range, no NaN) look at host
-arrays alone: check data before uploading it.
+On a GPU, what needs a value on the host waits for the device: `item()`, `numpy()`, `repr`, `float(t)`,
+`if t:`, boolean indices, `detect_nonfinite`, state_dict(), `evaluate`. Operations, gradients and attacks do
+not wait. That is why checks of *values* (labels in range, no NaN) look at host arrays alone: check data
+before uploading it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.checks import check_choice, check_kind, check_unmasked, host_array
-from minigrad.errors import ArgumentError
+from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.modes import Setting, Settings, in_force
 
 
@@ -100,7 +101,7 @@ def to_numpy(data: Any, name: str = "data") -> np.ndarray:
 
 
 def current() -> Backend:
-    """Where this thread makes new arrays: the backend last chosen, else MINIGRAD_BACKEND's."""
+    """Where this thread or task makes new arrays: the backend last chosen, MINIGRAD_BACKEND's, or NumPy."""
     chosen: Backend | None = in_force.get().library
     return chosen or get(os.environ.get("MINIGRAD_BACKEND") or "numpy", "MINIGRAD_BACKEND")
 
@@ -133,6 +134,11 @@ class use(Setting):
         if _is_plain(outside.block) and _is_plain(outside.outside.block):
             outside = Settings(outside.block, outside.outside.outside)
         in_force.set(Settings(self, outside))
+
+    def __call__(self, function: Any) -> Any:
+        raise ArgumentTypeError(
+            f"use(name) decorates nothing, got {function!r}: write a `with` statement in it"
+        )
 
     def __enter__(self) -> Backend:
         self.entered = True

@@ -188,7 +188,7 @@ def check_input(name: str, value: Any) -> None:
     check_tensor(name, value)
     if not value.requires_grad:
         raise ArgumentError(
-            f"{name} must require a gradient, got one that does not require a gradient: make it with "
+            f"{name} must require a gradient, got one that does not: make it with "
             "Tensor(data, requires_grad=True) before computing output from it"
         )
 

@@ -28,12 +28,14 @@ and g · u for v. The Tensors are visited from the youngest to the oldest:
 
 A result is younger than its arguments. So when a Tensor is visited, everything that was computed from it
 has been visited before, and its cotangent is complete. After its visit a result forgets its call, to free
-memory, even if it is an addition's; the graph is then *used up*, unless retain_graph=True keeps it.
+memory. (So does an addition, whose rules need no saved array.) The graph is then *used up*, unless
+retain_graph=True keeps it.
 
 In the code the pass starts at `output`. It may be J itself, or a Tensor of any shape whose cotangent is
-given as `gradient`. `walk` is the visits, `Sums` adds up the shares, `order` puts the results in order.
-Then come the functions that users call, `backward` and `grad`. `differentiate` joins the parts: it checks,
-orders, gives the output its cotangent, and walks.
+given as `gradient`. `walk` makes the visits, `Sums` adds up the shares, `order` sorts the results by age,
+and `computed_from` finds those that lead to the inputs asked for. Then come the functions that users call,
+`backward` and `grad`. `differentiate` joins the parts: it checks, orders, gives the output its cotangent,
+and walks.
 
 Rules are written in minigrad's own operations. Usually they run on bare arrays and nothing is recorded.
 With create_graph=True they run on Tensors and are recorded as any computation is. So a gradient can be
@@ -54,8 +56,8 @@ from minigrad.checks import check_flag, check_input, check_tensor
 from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, GraphError
 from minigrad.lanes import replaceable
 from minigrad.modes import Setting, in_force
-from minigrad.operations import add, astype, copy
-from minigrad.primitives import Rule, share_of
+from minigrad.operations import add, copy
+from minigrad.primitives import Rule, in_dtype, share_of
 from minigrad.tensor import Tensor, new_tensor, raw
 from minigrad.writes import refuse_replaced, refuse_written, writes
 
@@ -102,7 +104,7 @@ class Sums:
         self.sums[x] = np.asarray(total) if isinstance(total, np.generic) else total
 
     def take(self, y: Tensor) -> Any:
-        """The cotangent of y, whose turn has come: all of its shares are in. It is left here no longer.
+        """The cotangent of y, whose turn has come: all of its shares are in. It is removed.
         None if no share came, because nothing that is wanted is reached through y."""
         g = self.sums.pop(y, None)
         if y in self.asked and g is not None:
@@ -155,6 +157,8 @@ def computed_from(inputs: Iterable[Tensor], results: list[Tensor]) -> set[Tensor
 
 # ---- what users call
 
+adding = threading.Lock()  # to the grads of leaves, which threads may share
+
 
 def backward(output: Tensor, gradient: Any = None, retain_graph: bool = False) -> None:
     """Add ∂output/∂leaf to the `grad` of every leaf that requires one. It is `output.backward(…)`.
@@ -168,13 +172,10 @@ def backward(output: Tensor, gradient: Any = None, retain_graph: bool = False) -
     it was used up, or a Tensor in it was changed in place. Every `grad` is then as it was.
     """
     found = differentiate(output, gradient, None, retain_graph)
-    with adding:  # other threads may add to the same leaves
+    with adding:
         for leaf, total in found.items():
             # Not +=: somebody may hold the old array.
             leaf._grad = total.data if leaf._grad is None else add(leaf._grad, total).data
-
-
-adding = threading.Lock()
 
 
 def grad(
@@ -202,7 +203,9 @@ def grad(
     if not isinstance(inputs, Iterable):
         raise ArgumentTypeError(f"inputs must be a Tensor or several, got {inputs!r}")
     inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
-    found = differentiate(output, gradient, inputs, create_graph is True or retain_graph, create_graph)
+    create_graph = check_flag("create_graph", create_graph)
+    retain_graph = check_flag("retain_graph", retain_graph) or create_graph
+    found = differentiate(output, gradient, inputs, retain_graph, create_graph)
     results: list[Tensor] = []
     given: set[Tensor] = set()  # one may be given twice
     for tensor in inputs:
@@ -234,14 +237,13 @@ def differentiate(
 ) -> dict[Tensor, Tensor]:
     """Check everything, walk, and give the gradients of `inputs`, or of every leaf if None.
 
-    Rules run on Tensors if the pass is recorded, or if results are inspected for NaN: primitives inspect
-    theirs, the operators of bare arrays do not. If neither, rules run on bare arrays, and `sums_of_arrays`
-    makes the object that adds up.
+    Rules run on Tensors if the pass is recorded. Under `detect_nonfinite` they do too, because only
+    primitives inspect their results. Otherwise they run on bare arrays, and `sums_of_arrays` makes the
+    object that adds up.
     """
     for position, tensor in enumerate(inputs or ()):
         check_input(f"inputs[{position}]", tensor)
-    for name, flag in (("create_graph", create_graph), ("retain_graph", retain_graph)):
-        check_flag(name, flag)
+    check_flag("retain_graph", retain_graph)
     seed = cotangent_of(output, gradient)
     results = order(output)
     # For backward all that requires a gradient; for grad the inputs and what was computed from them.
@@ -283,8 +285,7 @@ def cotangent_of(output: Tensor, gradient: Any) -> Tensor:
         raise ArgumentTypeError(f"gradient must be real, got dtype {array.dtype}")
     if array.shape != output.shape:
         raise ArgumentError(f"gradient must have output's shape {output.shape}, got {array.shape}")
-    gradient = gradient if isinstance(gradient, Tensor) else new_tensor(array)
-    return gradient if array.dtype == output.dtype else astype(gradient, output.dtype)
+    return in_dtype(gradient if isinstance(gradient, Tensor) else new_tensor(array), output.dtype)
 
 
 def copied(g: Any) -> Any:

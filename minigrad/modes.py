@@ -2,8 +2,9 @@
 the library of new arrays.
 
 All of it is changed by *blocks*, `with mg.no_grad(): …`. An open block holds in the thread and the asyncio
-task that opened it, and nowhere else. It takes away itself alone when it is left, in whatever order blocks
-are left. A task begins with what is open where it was made, a thread with nothing.
+task that opened it, and nowhere else. Blocks may be left in any order: each takes only its own setting away.
+A new thread begins with no block. A new task begins with those that are open where it is made, and keeps
+them even if they are left there.
 
 A generator that is suspended inside a block leaves it open for its caller, because Python has no other place
 for it: leave the block before each `yield`. A block that another thread closes, as when that thread collects

@@ -19,8 +19,8 @@ from minigrad.tensor import Tensor, raw
 class Parameter(Tensor):
     """A leaf Tensor that is trained: it owns a C-ordered copy of `data` and requires a gradient.
 
-    A host array is moved to the library that `minigrad.backend` has chosen. ArgumentTypeError unless data
-    is floating-point.
+    Data of either library goes to the one that `minigrad.backend` has chosen. ArgumentTypeError unless it is
+    float32 or float64.
     """
 
     __slots__ = ()
@@ -46,7 +46,8 @@ class Module:
     of objects. Where a Parameter or Module could not be told apart or would be shared unseen, asking for
     Parameters raises ArgumentError: in a set, which has no order; as an attribute of the class; two under
     one name; under a key that is neither a string nor an integer. So does a leaf Tensor that requires a
-    gradient and is no Parameter, for it would not be trained.
+    gradient and is no Parameter, for it would not be trained. (A Module in a set, or under such a key, is an
+    error for train, eval and evaluating too.)
     """
 
     _training = True
@@ -110,7 +111,8 @@ class Module:
 
     def evaluating(self) -> Setting:
         """Evaluation mode for a `with` block, in this thread and asyncio task alone: other threads that use
-        the Module go on as they were. `training` of each Module is afterwards what it was."""
+        the Module go on as they were. It holds for the Modules that are within now. train() and eval() called
+        inside the block take effect when it ends."""
         return Setting(evaluated=frozenset(id(module) for _, module in self.named_modules()))
 
     # ---- moving and storing
@@ -154,7 +156,7 @@ def _search(root: Module, prefix: str = "", tensors: bool = False) -> Iterator[t
     seen: set[int] = set()
     names: set[str] = set()
     modules: list[tuple[str, Any]] = [(prefix, root)]
-    while modules:  # lists of what is to come, for a chain of Modules may be longer than Python recurs
+    while modules:  # lists of what is to come, for a chain of Modules may be longer than Python can recurse
         path, module = modules.pop()
         if id(module) in seen:
             continue
@@ -181,7 +183,7 @@ def _search(root: Module, prefix: str = "", tensors: bool = False) -> Iterator[t
 
 
 def _kind_of(cls: Any) -> Any:
-    """As what an object of this class is searched; None if it is not."""
+    """Tensor, Module, or the container that an object of this class is searched as; None if it is not."""
     return next((kind for kind in (Tensor, Module, *WITHIN) if issubclass(cls, kind)), None)
 
 

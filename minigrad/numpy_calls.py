@@ -1,8 +1,9 @@
 """NumPy's functions on Tensors: np.exp(t), np.sum(t, axis=0), array + t.
 
-NumPy hands such a call over (NEP 13, NEP 18). What stands in the tables below runs as minigrad's operation of
-that meaning, with NumPy's names of the arguments, and is recorded. Everything else raises, and says what to
-write: an array made without a word would have lost the gradient.
+NumPy hands such a call over (NEP 13, NEP 18). UFUNCS and FUNCTIONS run as minigrad's operation of that
+meaning, with NumPy's names of the arguments, and are recorded. WITHOUT_DERIVATIVE runs in NumPy on the data,
+and gives what NumPy gives. Everything else raises, even for a Tensor that requires no gradient, and says what
+to write: an array made without a word would have lost the gradient.
 """
 
 from __future__ import annotations
@@ -35,8 +36,16 @@ def _dot(a: Any, b: Any) -> Tensor:
     return operations.matmul(a, b)
 
 
-def _clip(a: Any, a_min: Any = None, a_max: Any = None, **by_new_names: Any) -> Tensor:
-    return operations.clip(a, by_new_names.get("min", a_min), by_new_names.get("max", a_max))
+def _where(condition: Any, x: Any = None, y: Any = None) -> Tensor:
+    if x is None or y is None:
+        raise ArgumentTypeError(
+            "np.where of a Tensor must have condition, x and y, got the first alone: use t.numpy()"
+        )
+    return operations.where(condition, x, y)
+
+
+def _clip(a: Any, a_min: Any = None, a_max: Any = None, min: Any = None, max: Any = None) -> Tensor:  # noqa: A002
+    return operations.clip(a, a_min if min is None else min, a_max if max is None else max)
 
 
 _REDUCTION = "a axis out keepdims initial where"
@@ -51,7 +60,7 @@ FUNCTIONS: dict[Any, tuple[str, Callable[..., Any]]] = {
     ),
     np.max: (_REDUCTION, lambda a, axis=None, keepdims=False: operations.max(a, axis, keepdims)),
     np.min: (_REDUCTION, lambda a, axis=None, keepdims=False: operations.min(a, axis, keepdims)),
-    np.where: ("condition x y", lambda condition, x, y: operations.where(condition, x, y)),
+    np.where: ("condition x y", _where),
     np.concatenate: ("arrays axis out", lambda arrays, axis=0: operations.concatenate(arrays, axis)),
     np.stack: ("arrays axis out", lambda arrays, axis=0: operations.stack(arrays, axis)),
     np.reshape: ("a shape order", lambda a, shape: operations.reshape(a, shape)),
@@ -78,8 +87,9 @@ INSTEAD = {
     "add.reduce": "mg.sum", "column_stack": "mg.concatenate", "einsum": "mg.matmul",
     "hstack": "mg.concatenate", "logaddexp": "mg.logsumexp of mg.stack", "maximum.reduce": "mg.max",
     "linalg.norm": "mg.sqrt(mg.sum(x * x))", "outer": "x[:, None] * y", "save": "mg.save", "square": "x * x",
-    "std": "mg.mean", "swapaxes": "mg.transpose", "take": "x[indices]", "tensordot": "mg.matmul",
-    "var": "mg.mean", "vstack": "mg.concatenate",
+    "std": "mg.sqrt(mg.mean((x - mg.mean(x)) ** 2))", "swapaxes": "mg.transpose",
+    "take": "x[indices]", "tensordot": "mg.matmul",
+    "var": "mg.mean((x - mg.mean(x)) ** 2)", "vstack": "mg.concatenate",
 }  # fmt: skip
 
 
@@ -111,7 +121,7 @@ def call_function(function: Any, arguments: Any, options: dict[str, Any]) -> Any
     parameters, operation = FUNCTIONS[function]
     given = {**dict(zip(parameters.split(), arguments, strict=False)), **options}
     code = operation.__code__
-    supported = {*code.co_varnames[: code.co_argcount], *(("min", "max") if function is np.clip else ())}
+    supported = code.co_varnames[: code.co_argcount]
     # None is the default of NumPy's others (dtype, out, order …).
     given = {key: value for key, value in given.items() if key in supported or value is not None}
     if unknown := [key for key in given if key not in supported]:

@@ -1,7 +1,7 @@
 """What can be written with Tensors: x + y, x @ W, x[i], x.sum(), y.backward(), print(x).
 
-Most of it calls the operation of its name, or the backward pass. Both are built on Tensors, so this
-is the one file of minigrad that imports what stands above it. No derivative is found here.
+Most of it calls the operation of its name, or the backward pass. Both are built on Tensors, so this file
+imports what stands above it. No derivative is found here.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Operators:
 
     # ---- NumPy's functions
 
-    __array_priority__ = 1000
+    __array_priority__ = 1000  # for what asks neither of the two methods below
 
     def __array_ufunc__(self, ufunc: Any, method: str, *arguments: Any, **options: Any) -> Any:
         from minigrad.numpy_calls import call_ufunc
@@ -223,8 +223,9 @@ def leaf_again(cls: type[Tensor], data: Any, requires_grad: bool, gradient: Any)
 
 
 def _assigns_an_element() -> bool:
-    """Whether the statement that asks for a number is array[i] = t, for which NumPy asks nothing else. (The
-    frames are those of __float__ and of that statement.)"""
+    """Whether the statement that asks for a number is array[i] = t. NumPy calls __float__ there and nothing
+    that names the assignment, so the caller's bytecode is read. (The frames are those of __float__ and of
+    that statement.) NumPy raises a ValueError then, with our error as its cause."""
     frame = sys._getframe(2)
     return frame.f_code.co_code[frame.f_lasti] == _STORE_SUBSCR
 

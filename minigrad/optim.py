@@ -54,7 +54,7 @@ class SGD:
                 incoming weights) whose Euclidean norm is greater; None for no constraint
 
     A Parameter without a grad is left as it is. Updates are made in place, in the arrays that the
-    Parameters hold. All of it may be set anew between steps.
+    Parameters hold. lr, momentum and max_norm may be set anew between steps.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class SGD:
         self.momentum = momentum
         self.max_norm = max_norm
         self.updates = 0
-        self._names: list[Any] = list(named)  # or the places in a list
+        self._names: list[Any] = list(named)  # names of a mapping, or places in a list
         self._velocities: list[Any] = [None] * len(named)
         self._checked: tuple[Any, ...] = (None, None, None)  # the settings that were found right
         self._settings()
@@ -182,7 +182,7 @@ class SGD:
         if backend.find(g) is not backend.of(data):
             raise ArgumentTypeError(
                 f"{name}.grad must be a {backend.of(data).name} array, as its data is, got "
-                f"{type(g).__name__}{': give its data' if isinstance(g, Tensor) else ''}"
+                f"{type(g).__name__}{': give its .data' if isinstance(g, Tensor) else ''}"
             )
         for what, array in ((f"{name}.grad", g), (f"the velocity of {name}", v)):
             if array.shape != data.shape:

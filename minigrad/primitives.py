@@ -12,8 +12,8 @@ from minigrad.checks import check_rule, refusal
 from minigrad.errors import ArgumentError, ArgumentTypeError, NonFiniteError
 from minigrad.modes import in_force
 from minigrad.operands import is_real, reconcile
-from minigrad.sums import total
 from minigrad.tensor import Tensor, new_tensor, raw
+from minigrad.totals import total
 
 P = ParamSpec("P")
 Rule = Callable[..., Any]
@@ -124,7 +124,7 @@ class Primitive(Generic[P]):
     def apply(self, given: Any, settings: Mapping[str, Any]) -> Tensor:
         """A call whose arguments and settings have been sorted: prepare, compute, remember."""
         arrays = [raw(argument) for argument in given]
-        # It converts what is in `arrays`, in place.
+        # reconcile converts `arrays` in place.
         xp = reconcile(self.name, arrays, self._needs_real(arrays), joins=self.variadic)
         return self.remember(self.compute(xp, arrays, settings), given, arrays, settings)
 

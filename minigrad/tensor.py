@@ -11,7 +11,7 @@ from minigrad import backend
 from minigrad.checks import check_dtype, check_flag, check_grad, check_kind
 from minigrad.errors import ArgumentError, ArgumentTypeError, GraphError
 from minigrad.operators import Operators
-from minigrad.operators import raw as raw
+from minigrad.operators import raw as raw  # which users of Tensors import from here
 from minigrad.writes import next_age, writes
 
 
@@ -21,7 +21,7 @@ class Tensor(Operators):
     data           the array itself, of NumPy or CuPy; shared with the caller if one was given
     requires_grad  whether gradients with respect to it may be asked for
     grad           where `backward()` leaves ∂(output)/∂(this): an array of the same library, shape
-                   and dtype, or None. Only leaves have one.
+                   and dtype, or None. Only leaves have one: that of a computed Tensor raises.
 
     A *leaf* is a Tensor without a recorded call: one that was given, or computed under `no_grad()` or from
     Tensors that require no gradient. Any other Tensor is the result of a *primitive*, a function that
@@ -37,7 +37,7 @@ class Tensor(Operators):
 
     Data that is no array is made into one as NumPy makes it (so Python floats become float64), in
     the library that `minigrad.backend` has chosen. ArgumentTypeError if requires_grad is asked for
-    anything but floating-point data.
+    anything but float32 or float64 data.
 
     Operations save the data they need for their derivatives. If you write into `data` by hand, or put
     another array there, call `changed_in_place()` after it, as the optimiser does. A backward pass through
@@ -106,6 +106,8 @@ class Tensor(Operators):
     @grad.setter
     def grad(self, gradient: Any) -> None:
         if gradient is not None:
+            if self.made_by is not None:
+                raise GraphError(f"only a leaf has a grad, and this is the result of {self.made_by.name}")
             check_grad(self.data, gradient)
         self._grad = gradient
 

@@ -16,7 +16,7 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 
 import minigrad as mg
-from minigrad import backend, lanes, sums
+from minigrad import backend, lanes, totals
 from minigrad import primitives as primitives_module
 from minigrad.errors import ArgumentError
 from minigrad.operations import costs, elementwise, maxout_units, products, reductions, shapes
@@ -212,7 +212,7 @@ def structural_mutants() -> Iterator[Mutant]:
     )
     yield Mutant(
         "sum: long sums in the argument's dtype",
-        lambda: replaced(sums, "_are_many", lambda x, axis: False),
+        lambda: replaced(totals, "_are_many", lambda x, axis: False),
         named("nothing that few terms show"),
     )
     # A guard that has the right value and no derivative of its own.

@@ -238,6 +238,13 @@ class TestGrad:
         with pytest.raises(ArgumentTypeError, match="output must be a Tensor"):
             mg.grad(1.0, x)  # type: ignore[arg-type]
 
+    def test_flags_of_numpy_are_flags(self) -> None:
+        x = leaf(3.0)
+        y = x * x
+        mg.grad(y, x, create_graph=np.True_)
+        mg.grad(y, x, retain_graph=np.True_)
+        assert mg.grad(y, x)[0].item() == 6.0
+
     def test_derivatives_of_every_order(self) -> None:
         x = leaf(1.3)
         y = mg.exp(2.0 * x)

@@ -301,3 +301,14 @@ def test_scalars_of_numpy_meet_tensors(n: int, name: str) -> None:
     for scalar in (np.float64(n), np.float32(n), np.int32(n)):
         t = mg.Tensor(X.astype(np.float32), requires_grad=True)
         assert getattr(np, name)(scalar, t).dtype == np.float32
+
+
+def test_where_of_a_condition_alone() -> None:
+    with pytest.raises(ArgumentTypeError, match="must have condition, x and y"):
+        np.where(leaf())
+
+
+def test_a_grad_is_not_given_to_a_computed_tensor() -> None:
+    y = leaf() * 2.0
+    with pytest.raises(GraphError, match="only a leaf has a grad"):
+        y.grad = X

@@ -198,6 +198,12 @@ class TestLibraries:
 
         assert in_another_context(depth) <= 3
 
+    def test_it_is_no_decorator(self) -> None:
+        with pytest.raises(ArgumentTypeError, match="decorates nothing"):
+
+            @backend.use("numpy")
+            def function() -> None: ...
+
 
 def in_another_context(function: Callable[[], Any]) -> Any:
     import contextvars

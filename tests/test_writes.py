@@ -129,3 +129,15 @@ def test_memory_that_is_no_arrays() -> None:
     mg.Tensor(x.data[1:]).changed_in_place()
     with pytest.raises(GraphError):
         J.backward()
+
+
+def test_replaced_data_without_dimensions_is_noticed_too() -> None:
+    x = mg.Tensor(3.0, requires_grad=True)
+    y = x * x * x
+    x.data = np.array(5.0)
+    with pytest.raises(GraphError, match="replaced"):
+        mg.grad(y, x, create_graph=True)
+    single = mg.Tensor(
+        np.float32(3.0), requires_grad=True
+    )  # converted to the float64 of the others: no change
+    assert mg.grad(mg.sum(single * np.ones(2)), single, create_graph=True)[0].item() == 2.0

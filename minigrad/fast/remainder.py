@@ -40,7 +40,7 @@ def cut_pass(output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     check_input("x", x)
     if in_force.get().detecting_nonfinite:  # on Tensors, which keep no cotangents
         return grad_and_remainder.plain(output, x)
-    sums = SumsOnTheWay((x,) if isinstance(x, Tensor) else ())
+    sums = SumsOnTheWay((x,))
     gradient = differentiate(output, None, (x,), True, sums_of_arrays=lambda asked: sums).get(x)
     if gradient is None:
         return grad_and_remainder.plain(output, x)

@@ -18,8 +18,8 @@ from minigrad.operands import as_array, as_tensor
 from minigrad.operations.elementwise import sigmoid
 from minigrad.operations.reductions import difference, mean, softmax, softmax_share, sum
 from minigrad.primitives import primitive
-from minigrad.sums import total
 from minigrad.tensor import Tensor
+from minigrad.totals import total
 
 __all__ = ["logistic_cost", "softmax_cross_entropy"]
 
@@ -37,7 +37,9 @@ def _labels_beside(labels: Any, logits: Any) -> tuple[Any, Any, Any]:
     labels = as_array(labels, "labels")
     library, own = backend.of(logits.data), backend.of(labels)
     if own is not backend.NUMPY and own is not library:
-        raise BackendError(f"labels are a {own.name} array, logits a {library.name} array: move one")
+        raise BackendError(
+            f"labels must be a {library.name} or a NumPy array, as logits are, got one of {own.name}: move it"
+        )
     return labels, logits, library
 
 def _rows(z: Any, labels: Any) -> tuple[Any, Any, Any]:

@@ -18,8 +18,8 @@ from minigrad.operands import as_tensor
 from minigrad.operations.elementwise import exp, where
 from minigrad.operations.shapes import reshape
 from minigrad.primitives import primitive, structural_primitive, unbroadcast
-from minigrad.sums import average, reduced_axes, total
 from minigrad.tensor import Tensor, raw
+from minigrad.totals import average, reduced_axes, total
 
 __all__ = ["broadcast_to", "log_softmax", "logsumexp", "max", "mean", "min", "softmax", "sum"]
 

@@ -13,8 +13,8 @@ from minigrad.checks import check_integer, host_array
 from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.operands import as_tensor
 from minigrad.primitives import structural_primitive
-from minigrad.sums import MANY
 from minigrad.tensor import Tensor
+from minigrad.totals import MANY
 
 __all__ = ["concatenate", "getitem", "reshape", "stack", "transpose"]
 
@@ -58,7 +58,7 @@ def _scatter(xp: Any, g: Any, index: Any, shape: tuple[int, ...]) -> Any:
         out = xp.zeros(shape, g.dtype)
         out[index] = g
         return out
-    # Where more than MANY may meet in one element: in float64, as in minigrad.sums.
+    # Where more than MANY may meet in one element: in float64, as in minigrad.totals.
     many = g.dtype.char == "f" and g.size > MANY and _named(index) > MANY
     out = xp.zeros(shape, np.float64 if many else g.dtype)
     xp.add.at(out, index, g.astype(out.dtype, copy=False))
