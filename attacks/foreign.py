@@ -20,7 +20,7 @@ Attack = Callable[[Any, Any, Any], Any]  # attack(model, x, y) → adversarial x
 
 
 def examples_of(attack: Attack, model: Any, x: Any, y: Any) -> Any:
-    """attack(model, x, y), an array of x's shape, dtype and library, or an error.
+    """attack(model, x, y), an array of x's shape and library, brought to x's dtype, or an error.
 
     The attack gets copies of the arrays x and y, and may write into them. Modes and grads of the model are
     afterwards as they were.
@@ -30,10 +30,11 @@ def examples_of(attack: Attack, model: Any, x: Any, y: Any) -> Any:
     library = backend.of(x)
     if backend.find(made) is not library:
         raise ArgumentTypeError(f"attack must return a {library.name} array, as x is, got {_kind(made)}")
-    if made.shape != x.shape or made.dtype != x.dtype:
+    if made.shape != x.shape or made.dtype.kind != "f":
         raise ArgumentError(
-            f"attack must return x's shape {x.shape} and dtype {x.dtype}, got {made.shape} and {made.dtype}"
+            f"attack must return real numbers of x's shape {x.shape}, got {made.shape} and dtype {made.dtype}"
         )
+    made = made.astype(x.dtype, copy=False)
     check_result("what the attack returns", made)
     return made
 
@@ -48,7 +49,7 @@ def _as_it_was(model: Any) -> Iterator[None]:
         yield
     finally:
         for module, training in modes:
-            if module.training is not training:
+            if module._training is not training:  # `training` itself says False inside evaluating()
                 module.training = training
         for parameter, grad in grads:
             parameter.grad = grad

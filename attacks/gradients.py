@@ -45,6 +45,7 @@ def gradient_at(model: Any, x: Any, y: Any) -> Any:
     with evaluating(), mg.enable_grad():
         leaf = mg.Tensor(x, requires_grad=True)
         (gradient,) = mg.grad(cost_of(model, leaf, y, "sum"), leaf)
+        leaf.requires_grad = False  # a model that keeps its input keeps no leaf to be trained
     check_gradient(model, gradient.data)
     return gradient.data
 

@@ -117,6 +117,7 @@ def _weights(model: Any, example: Any) -> Any:
         z = model(leaf)
         rows = [z] if z.ndim == 1 else [z[:, k] for k in range(z.shape[1])]
         gradients = [mg.grad(mg.sum(row), leaf, retain_graph=True)[0].data for row in rows]
+        leaf.requires_grad = False  # a model that keeps its input keeps no leaf to be trained
     return backend.of(example).xp.concatenate(gradients)
 
 

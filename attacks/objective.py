@@ -71,6 +71,7 @@ def adversarial_objective(
         # every cotangent; but a small α would round a small gradient to 0.
         weighted = alpha >= LEAST_WEIGHT
         gradient, clean = mg.grad_and_remainder(alpha * J if weighted else J, leaf)
+        leaf.requires_grad = False  # a model that keeps its input keeps no leaf to be trained
         check_gradient(model, gradient.data)
         adversarial = cost_of(model, step_along(x, gradient.data, epsilon, INFINITY), y, "mean")
         return (clean if weighted else alpha * clean) + (1.0 - alpha) * adversarial

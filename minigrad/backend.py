@@ -129,10 +129,14 @@ class use(Setting):
     def __init__(self, name: str) -> None:
         super().__init__(library=get(name))
         self.entered = False
-        outside = in_force.get()
-        # Of plain calls in a row the last two are kept: this one may yet become a block.
-        if _is_plain(outside.block) and _is_plain(outside.outside.block):
-            outside = Settings(outside.block, outside.outside.outside)
+        outside = found = in_force.get()
+        plain = []
+        while found.block is not None:
+            if isinstance(found.block, use) and not found.block.entered:
+                plain.append(found.block)
+            found = found.outside
+        for block in plain[1:]:  # the last plain call is kept, for this one may yet become a block
+            outside = outside.without(block)
         in_force.set(Settings(self, outside))
 
     def __call__(self, function: Any) -> Any:
@@ -144,7 +148,3 @@ class use(Setting):
         self.entered = True
         in_force.set(Settings(self, in_force.get().without(self)))
         return current()
-
-
-def _is_plain(block: Setting | None) -> bool:
-    return isinstance(block, use) and not block.entered

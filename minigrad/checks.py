@@ -151,18 +151,21 @@ def check_finite(name: str, array: Any, bounds: tuple[float, float] | None = Non
         raise ArgumentError(f"{name} must lie within bounds {bounds}, got values from {least} to {greatest}")
 
 
-def check_grad(data: Any, gradient: Any) -> None:
-    """Raise unless `gradient` may be the grad of a Tensor with this data: of its library, shape and dtype."""
+def check_grad(data: Any, gradient: Any) -> Any:
+    """`gradient` in data's dtype, or an error unless it has data's library and shape."""
+    if isinstance(gradient, np.generic):
+        gradient = np.asarray(gradient)  # what NumPy's arithmetic gives if there are no dimensions
     if type(gradient) is not type(data):
         raise ArgumentTypeError(
             f"grad must be an array like data, a {type(data).__module__} {type(data).__name__}, or None, got "
             f"{type(gradient).__name__}" + (": give its .data" if hasattr(gradient, "requires_grad") else "")
         )
-    if gradient.shape != data.shape or gradient.dtype != data.dtype:
+    if gradient.shape != data.shape or gradient.dtype.kind != "f":
         raise ArgumentError(
-            f"grad must have data's shape {data.shape} and dtype {data.dtype}, got {gradient.shape} and "
+            f"grad must have data's shape {data.shape} and a real dtype, got {gradient.shape} and dtype "
             f"{gradient.dtype}"
         )
+    return gradient if gradient.dtype == data.dtype else gradient.astype(data.dtype)
 
 
 def check_tensor(name: str, value: Any) -> None:

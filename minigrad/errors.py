@@ -19,6 +19,10 @@ class GraphError(RuntimeError):
     """The recorded graph cannot be differentiated as asked."""
 
 
+class NoGradError(GraphError, AttributeError):
+    """The grad of a computed Tensor was asked for: only leaves have that attribute."""
+
+
 class BackendError(RuntimeError):
     """An array library is missing, has no device, or meets another library's array."""
 

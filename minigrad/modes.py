@@ -59,7 +59,9 @@ class Setting(ContextDecorator):
         detecting_nonfinite: bool | None = None,
         evaluated: frozenset[int] = frozenset(),
         library: Any = None,
+        held: Any = None,
     ) -> None:
+        self.held = held  # what must live as long as the block: the Modules whose ids `evaluated` has
         self.values = recording, detecting_nonfinite, evaluated, library
 
     def __enter__(self) -> Any:

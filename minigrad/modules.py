@@ -52,6 +52,13 @@ class Module:
 
     _training = True
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "training" in vars(cls):
+            raise ArgumentTypeError(
+                f"training must be left to train() and eval(), got it as an attribute of {cls.__name__}"
+            )
+
     def __call__(self, x: Any) -> Tensor:
         return self.forward(x)
 
@@ -113,7 +120,8 @@ class Module:
         """Evaluation mode for a `with` block, in this thread and asyncio task alone: other threads that use
         the Module go on as they were. It holds for the Modules that are within now. train() and eval() called
         inside the block take effect when it ends."""
-        return Setting(evaluated=frozenset(id(module) for _, module in self.named_modules()))
+        modules = [module for _, module in self.named_modules()]
+        return Setting(evaluated=frozenset(map(id, modules)), held=modules)
 
     # ---- moving and storing
 

@@ -2,8 +2,8 @@
 
 NumPy hands such a call over (NEP 13, NEP 18). UFUNCS and FUNCTIONS run as minigrad's operation of that
 meaning, with NumPy's names of the arguments, and are recorded. WITHOUT_DERIVATIVE runs in NumPy on the data,
-and gives what NumPy gives. Everything else raises, even for a Tensor that requires no gradient, and says what
-to write: an array made without a word would have lost the gradient.
+and gives what NumPy gives; so does everything else if no Tensor requires a gradient. If one does, the rest
+raises and says what to write: an array made without a word would have lost the gradient.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ UFUNCS: dict[Any, Callable[..., Any]] = {
 
 
 def _dot(a: Any, b: Any) -> Tensor:
-    shapes = [getattr(x, "shape", ()) for x in (a, b)]
+    shapes = [np.shape(raw(x)) for x in (a, b)]
     if () in shapes:
         return operations.multiply(a, b)
     if max(map(len, shapes)) > 2:
@@ -83,6 +83,9 @@ WITHOUT_DERIVATIVE = {
     np.not_equal,
 }  # fmt: skip
 
+# What writes into its argument; "at" is a method of ufuncs.
+WRITING = {np.copyto, np.fill_diagonal, np.place, np.put, np.put_along_axis, np.putmask, "at"}
+
 INSTEAD = {
     "add.reduce": "mg.sum", "column_stack": "mg.concatenate", "einsum": "mg.matmul",
     "hstack": "mg.concatenate", "logaddexp": "mg.logsumexp of mg.stack", "maximum.reduce": "mg.max",
@@ -97,6 +100,9 @@ def call_ufunc(ufunc: Any, method: str, arguments: Any, options: dict[str, Any])
     """np.exp(t), array * t, np.less(t, 0), and so on."""
     if method == "__call__" and not options and ufunc in UFUNCS:
         return UFUNCS[ufunc](*arguments)
+    if not _loses_something(method, arguments, options):
+        options = {key: _raw(value) for key, value in options.items()}
+        return getattr(ufunc, method)(*map(_raw, arguments), **options)
     name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
     if any(out is not None for out in options.pop("out", ())):
         raise ArgumentTypeError(
@@ -117,13 +123,16 @@ def call_function(function: Any, arguments: Any, options: dict[str, Any]) -> Any
     if function in WITHOUT_DERIVATIVE:
         return function(*map(_raw, arguments), **{key: _raw(value) for key, value in options.items()})
     if function not in FUNCTIONS:
-        raise _refusal(name)
+        if _loses_something(function, arguments, options):
+            raise _refusal(name)
+        return function(*map(_raw, arguments), **{key: _raw(value) for key, value in options.items()})
     parameters, operation = FUNCTIONS[function]
     given = {**dict(zip(parameters.split(), arguments, strict=False)), **options}
     code = operation.__code__
     supported = code.co_varnames[: code.co_argcount]
-    # None is the default of NumPy's others (dtype, out, order …).
-    given = {key: value for key, value in given.items() if key in supported or value is not None}
+    # What NumPy's others (dtype, out, order …) are by default is nothing that was asked for.
+    defaults = (None, "C", "K")
+    given = {key: v for key, v in given.items() if key in supported or not any(v is d for d in defaults)}
     if unknown := [key for key in given if key not in supported]:
         raise ArgumentTypeError(f"np.{name} of a Tensor does not take {', '.join(unknown)}")
     return operation(**given)
@@ -134,6 +143,23 @@ def _refusal(name: str) -> ArgumentTypeError:
     advice = f"use {instead}" if instead else "use minigrad's operations, or write a primitive (mg.primitive)"
     return ArgumentTypeError(
         f"np.{name} does not take Tensors: {advice}; t.numpy() is the array, without a gradient"
+    )
+
+
+def _loses_something(function: Any, arguments: Any, options: dict[str, Any]) -> bool:
+    """Whether NumPy's function of the bare data would lose a gradient, or write into a Tensor unseen."""
+    out = options.get("out")
+    writes = function in WRITING or any(
+        isinstance(o, Tensor) for o in (out if type(out) is tuple else (out,))
+    )
+    return writes or _requires_gradient([*arguments, *options.values()])
+
+
+def _requires_gradient(values: Any) -> bool:
+    """Whether a Tensor that requires a gradient is among values, or in a list among them."""
+    return any(
+        _requires_gradient(v) if type(v) in (list, tuple) else isinstance(v, Tensor) and v.requires_grad
+        for v in values
     )
 
 

@@ -160,11 +160,8 @@ class Operators:
                 f"a computed Tensor, here the result of {self.made_by.name}, cannot be copied or pickled, "
                 "for its graph cannot: take .detach(), or mg.copy(tensor) for a copy that is recorded"
             )
-        return (
-            leaf_again,
-            (type(self), self.data, self.requires_grad, self.grad),
-            getattr(self, "__dict__", None),
-        )
+        held = type(self), self.data, self.requires_grad, self.grad
+        return leaf_again, held, (getattr(self, "__dict__", None), _own_slots(self))
 
     def __repr__(self: Any) -> str:
         library = backend.of(self.data).name
@@ -210,6 +207,16 @@ class Operators:
 def raw(value: Any) -> Any:
     """A Tensor's array; anything else as it is."""
     return value.data if isinstance(value, Operators) else value
+
+
+def _own_slots(tensor: Any) -> dict[str, Any]:
+    """What a subclass keeps in slots of its own."""
+    from minigrad.tensor import Tensor
+
+    owners = [cls for cls in type(tensor).__mro__ if cls not in Tensor.__mro__]
+    slots = [vars(cls).get("__slots__", ()) for cls in owners]
+    names = [n for own in slots for n in ((own,) if isinstance(own, str) else own) if n[:2] != "__"]
+    return {name: getattr(tensor, name) for name in names if hasattr(tensor, name)}
 
 
 def leaf_again(cls: type[Tensor], data: Any, requires_grad: bool, gradient: Any) -> Tensor:

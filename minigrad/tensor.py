@@ -9,7 +9,7 @@ import numpy as np
 
 from minigrad import backend
 from minigrad.checks import check_dtype, check_flag, check_grad, check_kind
-from minigrad.errors import ArgumentError, ArgumentTypeError, GraphError
+from minigrad.errors import ArgumentError, ArgumentTypeError, NoGradError
 from minigrad.operators import Operators
 from minigrad.operators import raw as raw  # which users of Tensors import from here
 from minigrad.writes import next_age, writes
@@ -97,7 +97,7 @@ class Tensor(Operators):
     def grad(self) -> Any:
         """Of a leaf: what `backward()` left, or None. GraphError for a computed Tensor, which has none."""
         if self.made_by is not None:
-            raise GraphError(
+            raise NoGradError(
                 f"only a leaf has a grad, and this is the result of {self.made_by.name}: ask for its "
                 "gradient with mg.grad(output, tensor)"
             )
@@ -107,8 +107,8 @@ class Tensor(Operators):
     def grad(self, gradient: Any) -> None:
         if gradient is not None:
             if self.made_by is not None:
-                raise GraphError(f"only a leaf has a grad, and this is the result of {self.made_by.name}")
-            check_grad(self.data, gradient)
+                raise NoGradError(f"only a leaf has a grad, and this is the result of {self.made_by.name}")
+            gradient = check_grad(self.data, gradient)
         self._grad = gradient
 
     # ---- leaving the graph
@@ -132,6 +132,8 @@ class Tensor(Operators):
     def changed_in_place(self) -> None:
         """Say that `data` was written to: what was computed from this memory before, and what these values
         are the result of, cannot be differentiated any more."""
+        if isinstance(self.data, np.generic):
+            self.data = np.asarray(self.data)  # what NumPy's arithmetic gives if there are no dimensions
         writes.record(self.data)
 
     def forget(self) -> None:

@@ -8,7 +8,7 @@ The record belongs to the memory. A write through one Tensor or view is a write 
 same memory: slices, reshapes, transposes, `detach()`, `Tensor(t)`, arrays that share it. A write to a part
 counts for the whole. Not seen is what nobody announces: `t.data[…] = …` without `changed_in_place()`,
 NumPy writing to an array that a Tensor was made from, another process writing to shared memory, and memory
-that two arrays got independently of each other (`np.frombuffer` twice).
+that two arrays got independently of each other (through ctypes or DLPack, from one file).
 """
 
 from __future__ import annotations
@@ -52,11 +52,16 @@ class Writes:
 
 
 def owner_of(array: Any) -> Any:
-    """The array that an array is a view of, or itself."""
-    base = getattr(array, "base", None)
-    while isinstance(base, type(array)):
-        array, base = base, base.base
+    """What an array is a view of in the end, or itself. It can be referred to weakly, as bytes cannot."""
+    base = _under(array)
+    while base is not None and type(base).__weakrefoffset__:
+        array, base = base, _under(base)
     return array
+
+
+def _under(view: Any) -> Any:
+    """What a view looks at: an array's base, a memoryview's object."""
+    return view.obj if isinstance(view, memoryview) else getattr(view, "base", None)
 
 
 writes = Writes()
@@ -68,7 +73,10 @@ writes = Writes()
 def refuse_written(results: list[Any]) -> None:
     """GraphError if memory that one of the results was computed from, or lies in, was written to since."""
     for y in results:
-        used = [("an argument", array) for array in (*map(raw, y.arguments), *y.arrays)]
+        options = [
+            v for value in y.options.values() for v in (value if isinstance(value, tuple) else (value,))
+        ]
+        used = [("an argument", array) for array in (*map(raw, y.arguments), *y.arrays, *options)]
         for what, array in (("the result", y.data), *used):
             if backend.find(array) is not None and writes.age_of(array) > y.age:
                 raise GraphError(

@@ -407,7 +407,7 @@ class TestGradAndRemainder:
 
     def test_x_must_require_a_gradient(self) -> None:
         u = leaf(2.0)
-        with pytest.raises(ArgumentError, match="does not require"):
+        with pytest.raises(ArgumentError, match="x must require a gradient"):
             mg.grad_and_remainder(u * u, mg.Tensor(1.0))
         with pytest.raises(ArgumentTypeError, match="must be a Tensor"):
             mg.grad_and_remainder(u * u, np.ones(2))  # type: ignore[arg-type]

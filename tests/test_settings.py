@@ -198,6 +198,14 @@ class TestLibraries:
 
         assert in_another_context(depth) <= 3
 
+        def of_calls_in_blocks() -> int:
+            for _ in range(100):
+                with mg.no_grad():
+                    backend.use("numpy")
+            return depth()
+
+        assert in_another_context(of_calls_in_blocks) <= 3
+
     def test_it_is_no_decorator(self) -> None:
         with pytest.raises(ArgumentTypeError, match="decorates nothing"):
 
@@ -244,6 +252,16 @@ class TestEvaluating:
             model.train()
             assert not model.training
         assert model.training
+
+    def test_its_modules_live_as_long_as_it(self) -> None:
+        with MaxoutNetwork(3, 2, units=(2,)).evaluating():
+            assert all(MaxoutNetwork(3, 2, units=(2,)).training for _ in range(50))
+
+    def test_a_class_does_not_hide_training(self) -> None:
+        with pytest.raises(ArgumentTypeError, match="training must be left"):
+
+            class Hiding(mg.Module):
+                training = True
 
     @pytest.mark.parametrize("mode", ["no", 1, None])
     def test_a_mode_is_a_bool(self, mode: Any) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minigrad as mg
+from minigrad import backend
 from minigrad.errors import GraphError
 from minigrad.writes import writes
 
@@ -137,7 +138,43 @@ def test_replaced_data_without_dimensions_is_noticed_too() -> None:
     x.data = np.array(5.0)
     with pytest.raises(GraphError, match="replaced"):
         mg.grad(y, x, create_graph=True)
-    single = mg.Tensor(
-        np.float32(3.0), requires_grad=True
-    )  # converted to the float64 of the others: no change
+    single = mg.Tensor(np.float32(3.0), requires_grad=True)
+    # It was converted to the float64 of the others, which is no change.
     assert mg.grad(mg.sum(single * np.ones(2)), single, create_graph=True)[0].item() == 2.0
+
+
+OPTIONS: dict[str, Callable[[mg.Tensor, mg.Tensor], mg.Tensor]] = {
+    "labels": mg.softmax_cross_entropy,
+    "indices": lambda z, i: mg.sum(z[i] * z[i]),
+}
+
+
+@pytest.mark.parametrize("name", ["labels", "indices"])
+def test_arrays_among_the_options_count(name: str) -> None:
+    z, i = start(backend.NUMPY), mg.Tensor(np.array([0, 1, 1]))
+    J = OPTIONS[name](z, i)
+    i.data[...] = 0
+    i.changed_in_place()
+    with pytest.raises(GraphError):
+        J.backward()
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda a: np.lib.stride_tricks.as_strided(a, (2,), (8,)),
+        lambda a: np.lib.stride_tricks.sliding_window_view(a, (2, 2)),
+        lambda a: np.asarray(memoryview(a)),
+        lambda a: np.asarray(memoryview(a)[1:]).T,
+        lambda a: a.view(np.float32).view(np.float64),
+        lambda a: np.broadcast_arrays(a, a)[0],
+        np.ravel,
+    ],
+)
+def test_every_way_to_a_view_counts(view: Any) -> None:
+    memory = np.ones((3, 3))
+    x, used = mg.Tensor(2.0, requires_grad=True), mg.Tensor(view(memory))
+    J = mg.sum(x * used)
+    mg.Tensor(memory).changed_in_place()
+    with pytest.raises(GraphError):
+        J.backward()
