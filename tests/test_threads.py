@@ -130,3 +130,14 @@ def test_nothing_of_the_whole_process_is_changed_for_a_while() -> None:
         for path in Path(str(package.__file__)).parent.rglob("*.py"):
             found = [word for word in words if word in path.read_text(encoding="utf-8")]
             assert not found, f"{path.name}: {found}"
+
+
+def test_no_backward_pass_into_a_shared_leaf_is_lost(impatient: None) -> None:
+    x = mg.Parameter(np.zeros(1))
+
+    def work(_: int) -> None:
+        for _ in range(100):
+            mg.sum(x * 1.0).backward()
+
+    at_once(work)
+    assert x.grad.tolist() == [800.0]
