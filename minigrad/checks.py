@@ -40,6 +40,13 @@ def check_number(
     return number
 
 
+def check_integer(name: str, value: Any) -> int:
+    """`value` as an int, or an error."""
+    if not is_number(value) or isinstance(value, (float, np.floating)):
+        raise ArgumentTypeError(f"{name} must be an integer, got {shown(value)}")
+    return int(value)
+
+
 def check_count(name: str, value: Any, *, low: int = 1) -> int:
     """`value` as an int of at least `low`, or an error."""
     if check_integer(name, value) < low:
@@ -151,6 +158,12 @@ def check_finite(name: str, array: Any, bounds: tuple[float, float] | None = Non
         raise ArgumentError(f"{name} must lie within bounds {bounds}, got values from {least} to {greatest}")
 
 
+def check_result(what: str, array: Any) -> None:
+    """NonFiniteError if a *host* array that was computed holds NaN or Inf."""
+    if bad := count_nonfinite(array):
+        raise NonFiniteError(f"{what} must be finite, got {bad} NaN or infinite values of {array.size}")
+
+
 def check_grad(data: Any, gradient: Any) -> Any:
     """`gradient` in data's dtype, or an error unless it has data's library and shape."""
     if isinstance(gradient, np.generic):
@@ -180,7 +193,7 @@ def refusal(name: str, error: Exception, arrays: Sequence[Any], settings: Mappin
     operation it was, and of what."""
     if isinstance(error, (ArgumentError, ArgumentTypeError)):
         return error
-    given = [f"argument {i + 1} of shape {np.shape(array)}" for i, array in enumerate(arrays[:8])]
+    given = [f"argument {i + 1} of shape {getattr(a, 'shape', ())}" for i, a in enumerate(arrays[:8])]
     given += [f"{key}={shown(value)}" for key, value in settings.items()]
     kind = ArgumentTypeError if isinstance(error, TypeError) else ArgumentError
     return kind(f"{name}: arguments and options must fit together, got {', '.join(given)}: {error}")
@@ -212,12 +225,6 @@ def check_rule(name: str, rule: Any, arrays: int, options: Sequence[str]) -> Non
         raise ArgumentTypeError(f"the rules of {name} must take ({wanted}), got one of ({', '.join(taken)})")
 
 
-def check_result(what: str, array: Any) -> None:
-    """NonFiniteError if a *host* array that was computed holds NaN or Inf."""
-    if bad := count_nonfinite(array):
-        raise NonFiniteError(f"{what} must be finite, got {bad} NaN or infinite values of {array.size}")
-
-
 def check_class_labels(name: str, labels: Any, shape: tuple[int, ...], n_classes: int) -> None:
     """Raise unless `labels` are integers of `shape`, in 0 … n_classes − 1.
 
@@ -246,13 +253,6 @@ def check_sign_labels(name: str, labels: Any, shape: tuple[int, ...]) -> None:
 def _check_label_shape(name: str, labels: Any, shape: tuple[int, ...]) -> None:
     if labels.shape != shape:
         raise ArgumentError(f"{name} must have shape {shape}, one label an example, got {labels.shape}")
-
-
-def check_integer(name: str, value: Any) -> int:
-    """`value` as an int, or an error."""
-    if not is_number(value) or isinstance(value, (float, np.floating)):
-        raise ArgumentTypeError(f"{name} must be an integer, got {shown(value)}")
-    return int(value)
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:

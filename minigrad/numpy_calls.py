@@ -101,8 +101,7 @@ def call_ufunc(ufunc: Any, method: str, arguments: Any, options: dict[str, Any])
     if method == "__call__" and not options and ufunc in UFUNCS:
         return UFUNCS[ufunc](*arguments)
     if not _loses_something(method, arguments, options):
-        options = {key: _raw(value) for key, value in options.items()}
-        return getattr(ufunc, method)(*map(_raw, arguments), **options)
+        return _in_numpy(getattr(ufunc, method), arguments, options)
     name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
     if any(out is not None for out in options.pop("out", ())):
         raise ArgumentTypeError(
@@ -110,7 +109,7 @@ def call_ufunc(ufunc: Any, method: str, arguments: Any, options: dict[str, Any])
             "gradient): write array = array + tensor"
         )
     if method == "__call__" and ufunc in WITHOUT_DERIVATIVE:
-        return ufunc(*map(raw, arguments), **options)
+        return _in_numpy(ufunc, arguments, options)
     if method != "__call__" or ufunc not in UFUNCS:
         raise _refusal(name)
     raise ArgumentTypeError(f"np.{name} of a Tensor does not take {', '.join(options)}")
@@ -121,11 +120,11 @@ def call_function(function: Any, arguments: Any, options: dict[str, Any]) -> Any
     module = function.__module__.removeprefix("numpy").removeprefix(".")
     name = f"{module}.{function.__name__}" if module else function.__name__
     if function in WITHOUT_DERIVATIVE:
-        return function(*map(_raw, arguments), **{key: _raw(value) for key, value in options.items()})
+        return _in_numpy(function, arguments, options)
     if function not in FUNCTIONS:
         if _loses_something(function, arguments, options):
             raise _refusal(name)
-        return function(*map(_raw, arguments), **{key: _raw(value) for key, value in options.items()})
+        return _in_numpy(function, arguments, options)
     parameters, operation = FUNCTIONS[function]
     given = {**dict(zip(parameters.split(), arguments, strict=False)), **options}
     code = operation.__code__
@@ -161,6 +160,11 @@ def _requires_gradient(values: Any) -> bool:
         _requires_gradient(v) if type(v) in (list, tuple) else isinstance(v, Tensor) and v.requires_grad
         for v in values
     )
+
+
+def _in_numpy(function: Any, arguments: Any, options: dict[str, Any]) -> Any:
+    """NumPy's own result, of the data."""
+    return function(*map(_raw, arguments), **{key: _raw(value) for key, value in options.items()})
 
 
 def _raw(value: Any) -> Any:

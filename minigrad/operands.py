@@ -42,8 +42,9 @@ def reconcile(name: str, operands: list[Any], needs_real: Sequence[bool], joins:
             )
         elif needs_real[position] and operand.dtype.char not in "fd":
             check_real(f"{name}: argument {position + 1}", operand.dtype)
-        else:
+        elif operand.dtype.kind not in "fiub":
             check_kind(f"{name}: argument {position + 1}", operand)
+        else:
             library = own
     numbers_stay = library is not None and not joins
     library = library or backend.for_new(*given)

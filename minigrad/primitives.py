@@ -137,11 +137,8 @@ class Primitive(Generic[P]):
             raise refusal(self.name, error, arrays, settings) from error
         if backend.find(output) is None:
             output = xp.asarray(output)  # NumPy gives a scalar if there are no dimensions
-        if (
-            in_force.get().detecting_nonfinite
-            and output.dtype.kind == "f"
-            and not bool(xp.isfinite(output).all())
-        ):
+        inspected = in_force.get().detecting_nonfinite and output.dtype.kind == "f"
+        if inspected and not bool(xp.isfinite(output).all()):
             raise NonFiniteError(f"{self.name} made a NaN or an infinity (result of shape {output.shape})")
         return output
 
@@ -254,12 +251,9 @@ def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
     """
     new = g.ndim - len(shape)
     repeated = tuple(i for i, n in enumerate(g.shape) if i < new or n != shape[i - new])
-    summed = g
     if repeated:
-        summed = (
-            g.sum(repeated, keepdims=True) if isinstance(g, Tensor) else total(g, repeated, keepdims=True)
-        )
-    return summed if summed.shape == shape else summed.reshape(shape)
+        g = (Tensor.sum if isinstance(g, Tensor) else total)(g, repeated, keepdims=True)
+    return g if g.shape == shape else g.reshape(shape)
 
 
 def in_dtype(share: Any, dtype: Any) -> Any:

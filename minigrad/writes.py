@@ -33,14 +33,13 @@ class Writes:
         self._ages: dict[int, int] = {}
         self._owners: dict[int, weakref.ref[Any]] = {}
 
-    def record(self, array: Any) -> int:
-        """Remember that the memory of an array was written to just now; returns the age of the write."""
+    def record(self, array: Any) -> None:
+        """Remember that the memory of an array was written to just now."""
         owner = owner_of(array)
         key = id(owner)
         if key not in self._owners:
             self._owners[key] = weakref.ref(owner, lambda _: self._forget(key))
         self.last = self._ages[key] = next_age()
-        return self.last
 
     def age_of(self, array: Any) -> int:
         """When the memory of an array was last written to; 0 if never."""
@@ -73,9 +72,7 @@ writes = Writes()
 def refuse_written(results: list[Any]) -> None:
     """GraphError if memory that one of the results was computed from, or lies in, was written to since."""
     for y in results:
-        options = [
-            v for value in y.options.values() for v in (value if isinstance(value, tuple) else (value,))
-        ]
+        options = [part for o in y.options.values() for part in (o if isinstance(o, tuple) else (o,))]
         used = [("an argument", array) for array in (*map(raw, y.arguments), *y.arrays, *options)]
         for what, array in (("the result", y.data), *used):
             if backend.find(array) is not None and writes.age_of(array) > y.age:

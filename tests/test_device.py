@@ -11,7 +11,7 @@ import pytest
 import minigrad as mg
 from attacks import adversarial_objective, fgsm
 from minigrad import backend
-from minigrad.errors import BackendError
+from minigrad.errors import ArgumentError, BackendError
 from minigrad.optim import SGD, exponential_decay
 from models import LogisticRegression, MaxoutNetwork, SoftmaxRegression
 from tests.strict import Array, counter
@@ -172,6 +172,13 @@ class TestMoving:
             mg.load(tmp_path / "model.npz", host)
             mg.load(tmp_path / "optimiser.npz", SGD(host.parameters(), lr=0.1, momentum=0.5))
         np.testing.assert_array_equal(host.output.W.data, model.output.W.numpy())
+
+
+def test_what_the_library_refuses_is_named(strict: Any) -> None:
+    for call in (lambda: mg.add(strict.ones(2), strict.ones(3)), lambda: mg.sum(strict.ones(2), 5),
+                 lambda: mg.concatenate([strict.ones(2), strict.ones((2, 2))])):  # fmt: skip
+        with pytest.raises(ArgumentError, match=r"must fit together, got argument 1 of shape \(2,\)"):
+            call()
 
 
 @pytest.mark.parametrize("name", ["logistic", "softmax", "maxout", "sigmoid", "rbf"])
