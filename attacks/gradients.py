@@ -12,7 +12,7 @@ import numpy as np
 
 import minigrad as mg
 from attacks.foreign import predicted_labels
-from minigrad.checks import check_finite, check_flag, check_number, check_result
+from minigrad.checks import check_examples, check_finite, check_flag, check_number, check_result
 from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.operands import as_array
 
@@ -39,10 +39,14 @@ def input_gradient(model: Any, x: Any, y: Any) -> Any:
     return gradient_at(model, x, y)
 
 
+def evaluating(model: Any) -> Any:
+    """A `with` block in which the model is in evaluation mode, if it has one."""
+    return getattr(model, "evaluating", nullcontext)()
+
+
 def gradient_at(model: Any, x: Any, y: Any) -> Any:
     """`input_gradient` of an array that was checked before."""
-    evaluating = getattr(model, "evaluating", nullcontext)
-    with evaluating(), mg.enable_grad():
+    with evaluating(model), mg.enable_grad():
         leaf = mg.Tensor(x, requires_grad=True)
         (gradient,) = mg.grad(cost_of(model, leaf, y, "sum"), leaf)
         leaf.requires_grad = False  # a model that keeps its input keeps no leaf to be trained
@@ -154,9 +158,5 @@ def _real_array(x: Any) -> Any:
     x = as_array(x)
     if x.ndim == 0:
         raise ArgumentError("x must have a first axis, of the examples, got shape ()")
-    if x.dtype.char not in "fd":
-        raise ArgumentTypeError(
-            f"x must be floating-point (float32 or float64), got dtype {x.dtype}: "
-            "convert it, and scale pixels to [0, 1]"
-        )
+    check_examples(x)
     return x

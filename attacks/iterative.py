@@ -12,14 +12,13 @@ Kolter, "Fast is Better than Free", 2020 (2001.03994), section 4.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
 import minigrad as mg
 from attacks.fast_gradient import step_along
-from attacks.gradients import cost_of, gradient_at, prepare, warn_of_zero_gradients
+from attacks.gradients import cost_of, evaluating, gradient_at, prepare, warn_of_zero_gradients
 from attacks.norms import INFINITY, check_norm, into_ball, l1_shares, random_in_ball
 from minigrad import backend
 from minigrad.checks import check_count, check_flag, check_number, check_result
@@ -196,8 +195,7 @@ def _generator(seed: int | np.random.Generator) -> np.random.Generator:
 
 def _costs(model: Any, x: Any, y: Any) -> Any:
     """Each example's own cost."""
-    evaluating = getattr(model, "evaluating", nullcontext)
-    with evaluating(), mg.no_grad():
+    with evaluating(model), mg.no_grad():
         costs = cost_of(model, mg.Tensor(x), y, "none", (len(x),)).data
     check_result("the examples' costs", costs)
     return costs

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
 import minigrad as mg
-from attacks.gradients import check_gradient, prepare
+from attacks.gradients import check_gradient, evaluating, prepare
 from attacks.norms import INFINITY, check_norm, steepest
 from minigrad import backend
 from minigrad.checks import check_class_labels, check_number, check_result, check_sign_labels
@@ -49,8 +48,7 @@ def linear_worst_case(
         )
     library = backend.of(x)
     y = as_array(y, "y")
-    evaluating = getattr(model, "evaluating", nullcontext)
-    with evaluating():
+    with evaluating(model):
         with mg.no_grad():
             z = _logits(model, x)
         if z.ndim == 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from inspect import CO_VARARGS, CO_VARKEYWORDS
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,15 @@ def check_real(name: str, dtype: Any) -> None:
     if dtype.char not in "fd":
         expected = "float32 or float64, got" if dtype.kind == "f" else "real (floating point), got dtype"
         raise ArgumentTypeError(f"{name} must be {expected} {dtype}; convert it with .astype(numpy.float32)")
+
+
+def check_examples(x: Any) -> None:
+    """Raise unless x, the input of a model, is float32 or float64."""
+    if x.dtype.char not in "fd":
+        raise ArgumentTypeError(
+            f"x must be floating-point (float32 or float64), got dtype {x.dtype}: convert it, and scale "
+            "pixels to [0, 1]"
+        )
 
 
 def check_kind(name: str, array: Any) -> None:
@@ -215,7 +225,7 @@ def check_rule(name: str, rule: Any, arrays: int, options: Sequence[str]) -> Non
     if rule is not None and not callable(rule):
         raise ArgumentTypeError(f"the rules of {name} must be functions or None, got {rule!r}")
     code = getattr(rule, "__code__", None)
-    if code is None or code.co_flags & 0x0C or hasattr(rule, "__self__"):
+    if code is None or code.co_flags & (CO_VARARGS | CO_VARKEYWORDS) or hasattr(rule, "__self__"):
         return
     taken = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     given = 2 + arrays + len(options)

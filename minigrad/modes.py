@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from contextlib import ContextDecorator
 from contextvars import ContextVar
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from typing import Any
 
 from minigrad.errors import ArgumentTypeError
@@ -77,7 +78,7 @@ class Setting(ContextDecorator):
 
     def __call__(self, function: Any) -> Any:
         code = getattr(function, "__code__", None)
-        if code is not None and code.co_flags & _RUNS_LATER:
+        if code is not None and code.co_flags & (CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR):
             raise ArgumentTypeError(
                 f"{function.__name__} is a generator or a coroutine, whose body runs after the call: "
                 "put a `with` statement inside it"
@@ -85,9 +86,6 @@ class Setting(ContextDecorator):
         if not callable(function):
             raise ArgumentTypeError(f"function must be a function to decorate, got {function!r}")
         return super().__call__(function)
-
-
-_RUNS_LATER = 0x20 | 0x80 | 0x200  # CPython's flags of generators, coroutines and both
 
 
 def no_grad(*nothing: Any) -> Setting:

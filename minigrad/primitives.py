@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Concatenate, Generic, ParamSpec
 
@@ -17,7 +18,6 @@ from minigrad.totals import total
 
 P = ParamSpec("P")
 Rule = Callable[..., Any]
-_TAKES_ANY_NUMBER = 0x04  # CPython's flag of a function with *arguments
 
 
 class Primitive(Generic[P]):
@@ -55,7 +55,7 @@ class Primitive(Generic[P]):
 
     def __init__(self, forward: Callable[Concatenate[Any, P], Any], real: bool = True) -> None:
         code = getattr(forward, "__code__", None)
-        if code is None or (code.co_kwonlyargcount and not code.co_flags & _TAKES_ANY_NUMBER):
+        if code is None or (code.co_kwonlyargcount and not code.co_flags & inspect.CO_VARARGS):
             raise ArgumentTypeError(
                 f"forward must be a function without keyword-only parameters, got {forward!r}: an "
                 "option is given by name or by position, after the arrays"
@@ -83,8 +83,6 @@ class Primitive(Generic[P]):
     @property
     def __signature__(self) -> Any:
         """The forward's, without the array library: what a caller gives."""
-        import inspect
-
         signature = inspect.signature(self.plain)
         return signature.replace(parameters=list(signature.parameters.values())[1:])
 

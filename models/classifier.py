@@ -8,8 +8,8 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import backend
-from minigrad.checks import check_choice, check_class_labels, check_count, check_result
-from minigrad.errors import ArgumentError, ArgumentTypeError
+from minigrad.checks import check_choice, check_class_labels, check_count, check_examples, check_result
+from minigrad.errors import ArgumentError
 from minigrad.operands import as_array, as_tensor
 
 
@@ -108,9 +108,5 @@ class Classifier(mg.Module):
         x = as_tensor(x, "x")
         if x.ndim != 2 or x.shape[1] != self.n_features:
             raise ArgumentError(f"x must have shape (examples, {self.n_features}), got {x.shape}")
-        if x.dtype.char not in "fd":
-            raise ArgumentTypeError(
-                f"x must be floating-point (float32 or float64), got dtype {x.dtype}: "
-                "convert it, and scale pixels to [0, 1]"
-            )
+        check_examples(x)
         return x
