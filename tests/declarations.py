@@ -362,6 +362,12 @@ OPERATIONS = [
     Operation("log1p", mg.log1p, np.log1p, unary(low=-0.8)),
     Operation("sqrt", mg.sqrt, np.sqrt, unary(low=0.2)),
     Operation("tanh", mg.tanh, np.tanh, unary(low=-20.0, high=20.0)),
+    Operation(
+        "_sigmoid_slope",
+        elementwise._sigmoid_slope,
+        lambda x: 0.25 * np.cosh(0.5 * x) ** -2.0,
+        unary(-40.0, 40.0),
+    ),
     Operation("_tanh_slope", elementwise._tanh_slope, lambda x: np.cosh(x) ** -2.0, unary(-20.0, 20.0)),
     Operation(
         "_power_times_log",

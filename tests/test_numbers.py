@@ -79,6 +79,46 @@ def test_slopes_where_the_result_rounds() -> None:
     np.testing.assert_array_equal(slopes(mg.logsumexp, np.float32([1e7, 1e7]))[0], [0.5, 0.5])
 
 
+def sigmoid_slope(x: Any) -> Any:
+    return 0.25 * np.cosh(x / 2) ** -2
+
+
+# Functions of one number, and their derivatives written so that nothing cancels.
+DERIVATIVES: dict[str, tuple[Any, list[Any]]] = {
+    "sigmoid": (mg.sigmoid, [sigmoid_slope, lambda x: -np.tanh(x / 2) * sigmoid_slope(x)]),
+    "softplus": (
+        mg.softplus,
+        [lambda x: np.exp(-np.logaddexp(0, -x)), sigmoid_slope, lambda x: -np.tanh(x / 2) * sigmoid_slope(x)],
+    ),
+    "logistic_cost": (
+        lambda x: mg.logistic_cost(mg.reshape(x, (1,)), [1]),
+        [lambda x: -np.exp(-np.logaddexp(0, x)), sigmoid_slope, lambda x: -np.tanh(x / 2) * sigmoid_slope(x)],
+    ),
+    "tanh": (mg.tanh, [lambda x: np.cosh(x) ** -2, lambda x: -2 * np.tanh(x) * np.cosh(x) ** -2]),
+    "expm1": (mg.expm1, [np.exp, np.exp, np.exp]),
+    "log1p": (mg.log1p, [lambda x: 1 / (1 + x), lambda x: -((1 + x) ** -2), lambda x: 2 * (1 + x) ** -3]),
+    "x · sigmoid": (
+        lambda x: x * mg.sigmoid(x),
+        [lambda x: np.exp(-np.logaddexp(0, -x)) + x * sigmoid_slope(x)],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DERIVATIVES)
+@given(exponent=st.integers(-60, 4), mantissa=st.floats(1.0, 2.0), sign=st.sampled_from([-1.0, 1.0]))
+def test_derivatives_near_0_and_far_from_it_keep_their_digits(
+    name: str, exponent: int, mantissa: float, sign: float
+) -> None:
+    x = np.float32(sign * mantissa * 2.0**exponent)
+    assume(name != "log1p" or x > -0.9)
+    function, derivatives = DERIVATIVES[name]
+    leaf = mg.Tensor(x, requires_grad=True)
+    y = function(leaf)
+    for derivative in derivatives:
+        (y,) = mg.grad(y, leaf, create_graph=True)
+        np.testing.assert_allclose(y.item(), derivative(float(x)), rtol=2e-5)
+
+
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp", "softmax_cross_entropy"])
 @given(margin=st.floats(0.0, 60.0), seed=st.integers(0, 99))

@@ -163,8 +163,15 @@ def sigmoid(xp: Any, x: Any) -> Any:
     with np.errstate(under="ignore"):
         e = xp.exp(-xp.abs(x))
         return xp.where(x >= 0, 1.0, e) / (1.0 + e)
-# σ′ = σ(x)(1 − σ(x)) = σ(x)σ(−x); the last form keeps its digits where σ(x) rounds to 1.
-sigmoid.set_vjps(lambda g, y, x: g * (y * sigmoid(-x)))
+
+@primitive
+def _sigmoid_slope(xp: Any, x: Any) -> Any:
+    """σ(x)(1 − σ(x)), which keeps its digits where σ(x) rounds to 1."""
+    with np.errstate(under="ignore"):
+        e = xp.exp(-xp.abs(x))
+        return e / (1.0 + e) ** 2
+sigmoid.set_vjps(lambda g, y, x: g * _sigmoid_slope(x))
+_sigmoid_slope.set_vjps(lambda g, y, x: g * (-tanh(0.5 * x) * y))  # 1 − 2σ(x) = −tanh(x/2)
 
 @primitive
 def softplus(xp: Any, x: Any) -> Any:
