@@ -8,6 +8,7 @@ raises and says what to write: an array made without a word would have lost the 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -147,11 +148,20 @@ def _refusal(name: str) -> ArgumentTypeError:
 
 def _loses_something(function: Any, arguments: Any, options: dict[str, Any]) -> bool:
     """Whether NumPy's function of the bare data would lose a gradient, or write into a Tensor unseen."""
-    out = options.get("out")
+    out = options["out"] if "out" in options else _out_by_position(function, arguments)
     writes = function in WRITING or any(
         isinstance(o, Tensor) for o in (out if type(out) is tuple else (out,))
     )
     return writes or _requires_gradient([*arguments, *options.values()])
+
+
+def _out_by_position(function: Any, arguments: Any) -> Any:
+    """What stands where a function of NumPy's has its `out`."""
+    try:
+        parameters = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # a ufunc's method, whose out is always an option
+        return None
+    return dict(zip(parameters, arguments, strict=False)).get("out")
 
 
 def _requires_gradient(values: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import operator
 import pickle
@@ -369,3 +370,23 @@ def test_numpy_writes_into_no_tensor() -> None:
             with pytest.raises((ArgumentTypeError, TypeError)):
                 write()
         np.testing.assert_array_equal(t.numpy(), X)
+
+
+def test_numpy_writes_into_no_tensor_that_stands_where_out_does() -> None:
+    tried = 0
+    for module in (np, np.linalg, np.fft):
+        for name in module.__all__:
+            try:
+                parameters = inspect.signature(getattr(module, name)).parameters
+            except (TypeError, ValueError):
+                continue
+            if "out" not in parameters or isinstance(getattr(module, name), np.ufunc):
+                continue
+            before = list(parameters.values())[: list(parameters).index("out")]
+            given = [X.copy() if p.default is p.empty else p.default for p in before]
+            t = mg.Tensor(np.full((2, 3), 7.0))
+            with pytest.raises((ArgumentTypeError, TypeError, ValueError, IndexError)):
+                getattr(module, name)(*given, t)
+            np.testing.assert_array_equal(t.numpy(), 7.0, err_msg=name)
+            tried += 1
+    assert tried > 20
