@@ -7,7 +7,6 @@ import hashlib
 import math
 import os
 import struct
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +43,8 @@ class Digits:
 
 
 def load(directory: str | os.PathLike[str] = DIRECTORY) -> tuple[Digits, Digits]:
-    """(training set, test set) from the directory that holds the four files, compressed or not.
+    """(training set, test set) from the directory that holds the four files, compressed or not, under their
+    own names or those that unpackers give them, there or in MNIST/raw.
 
     FileNotFoundError if one is missing, DataError if one is not what its name says.
     """
@@ -61,58 +61,78 @@ def fingerprint(*sets: Digits) -> str:
 
 
 def _digits(directory: Path, part: str) -> Digits:
-    images_file = _find(directory, f"{part}-images-idx3-ubyte")
-    labels_file = _find(directory, f"{part}-labels-idx1-ubyte")
-    images, labels = read_idx(images_file), read_idx(labels_file)
-    if images.ndim != 3 or images.shape[1:] != (28, 28):
-        raise DataError(f"{images_file} must hold images of 28 × 28, got shape {images.shape}")
+    images_file = _find(directory, f"{part}-images", "idx3-ubyte")
+    labels_file = _find(directory, f"{part}-labels", "idx1-ubyte")
+    images, labels = read_idx(images_file, item=(28, 28)), read_idx(labels_file, item=())
     if labels.shape != images.shape[:1]:
         raise DataError(f"{labels_file} must hold {len(images)} labels, got shape {labels.shape}")
-    if labels.size and labels.max() > 9:
+    if labels.max() > 9:
         raise DataError(f"{labels_file} must hold labels 0 to 9, got {labels.max()}")
     pixels = images.reshape(len(images), 784).astype(np.float32)
     pixels /= 255.0
     return Digits(pixels, labels.astype(np.int64))
 
 
-def _find(directory: Path, name: str) -> Path:
-    for path in (directory / name, directory / f"{name}.gz"):
-        if path.is_file():
-            return path
+def _find(directory: Path, name: str, kind: str) -> Path:
+    for folder in (directory, directory / "MNIST" / "raw"):
+        for separator in "-.":
+            for ending in ("", ".gz"):
+                path = folder / f"{name}{separator}{kind}{ending}"
+                if path.is_file():
+                    return path
     if not directory.is_dir():
         raise FileNotFoundError(f"the data directory must be a directory, got {directory} (--data)")
     raise FileNotFoundError(
-        f"the data directory must hold {name} or {name}.gz, not found in {directory} (--data)"
+        f"the data directory must hold {name}-{kind} or {name}-{kind}.gz, not found in {directory} (--data)"
     )
 
 
-def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
+def read_idx(path: str | os.PathLike[str], item: tuple[int, ...] | None = None) -> np.ndarray:
     """The array of unsigned bytes in an IDX file, gzip-compressed or not, told by its content.
 
-    Raises DataError if the magic number, the sizes or the length do not fit.
+    item    the shape of one of the things that the file must hold, such as (28, 28); None for any
+
+    Raises DataError if the magic number, the sizes or the length do not fit. Nothing beyond the header is
+    read before the header was compared with `item` and with the length of the file.
     """
     with open(path, "rb") as file:
-        content = file.read()
-    if content[:2] == b"\x1f\x8b":
+        compressed = file.peek(2)[:2] == b"\x1f\x8b"
         try:
-            content = gzip.decompress(content)
-        except (EOFError, OSError, zlib.error) as error:
-            raise DataError(f"{path} must be a whole gzip file: {error}") from error
-    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
+            return _read_array(file, compressed, item)
+        except DataError as error:
+            raise DataError(f"{path} {error}") from error.__cause__
+        except Exception as error:  # what gzip raises on damage is no closed list
+            raise DataError(f"{path} must be a whole {'gzip ' * compressed}file: {error}") from error
+
+
+def _read_array(file: Any, compressed: bool, item: tuple[int, ...] | None) -> np.ndarray:
+    length = os.fstat(file.fileno()).st_size
+    content = gzip.GzipFile(fileobj=file) if compressed else file
+    magic = content.read(4)
+    if len(magic) < 4 or magic[:3] != b"\x00\x00\x08":
         raise DataError(
-            f"{path} must begin with the IDX magic number of unsigned bytes, 00 00 08, "
-            f"got {content[:3].hex(' ') or 'an empty file'}"
+            f"must begin with the IDX magic number of unsigned bytes, 00 00 08, "
+            f"got {magic[:3].hex(' ') or 'an empty file'}"
         )
-    n_axes = content[3]
+    n_axes = magic[3]
     if n_axes > 3:
-        raise DataError(f"{path} must have at most 3 axes, as MNIST has, got {n_axes}")
-    start = 4 + 4 * n_axes
-    if len(content) < start:
-        raise DataError(f"{path} must hold {n_axes} sizes after its magic number, but ends before")
-    shape = struct.unpack(f">{n_axes}I", content[4:start])
-    expected = start + math.prod(shape)
-    if len(content) != expected:
-        raise DataError(f"{path} must have {expected} bytes for shape {shape}, got {len(content)}")
-    if expected == start:  # one length is 0; the others may be too great for an array
-        raise DataError(f"{path} must hold at least one element, got shape {shape}")
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+        raise DataError(f"must have at most 3 axes, as MNIST has, got {n_axes}")
+    sizes = content.read(4 * n_axes)
+    if len(sizes) < 4 * n_axes:
+        raise DataError(f"must hold {n_axes} sizes after its magic number, but ends before")
+    shape = struct.unpack(f">{n_axes}I", sizes)
+    if item is not None and (not shape or shape[1:] != item):
+        items = f"images of {' × '.join(map(str, item))}" if item else "labels"
+        raise DataError(f"must hold {items}, got shape {shape}")
+    expected = math.prod(shape)
+    if expected == 0:  # one length is 0; the others may be too great for an array
+        raise DataError(f"must hold at least one element, got shape {shape}")
+    # Deflate makes of one byte 1,032 at most.
+    found = length * 1032 if compressed else length - 4 - 4 * n_axes
+    if found >= expected:
+        data = content.read(expected)
+        found = len(data) if len(data) < expected else expected + len(content.read(1))
+    if found != expected:
+        more = " or more" if found > expected else ""
+        raise DataError(f"must have {expected} bytes of data for shape {shape}, got {found}{more}")
+    return np.frombuffer(data, np.uint8).reshape(shape)

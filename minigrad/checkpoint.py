@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
+import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import numpy as np
 
 from minigrad import backend
+from minigrad.checks import check_fits, check_names_known
 from minigrad.errors import ArgumentError, ArgumentTypeError, DataError
 from minigrad.tensor import raw
 
@@ -59,32 +63,68 @@ def load(path: str | os.PathLike[str], into: HasState | None = None) -> dict[str
     """The arrays in the file at `path`, by name; with `into`, also loaded into it.
 
     Raises DataError if the file is no intact .npz of plain arrays, and ArgumentError, before
-    anything is changed, if its names, shapes or dtypes are not those of `into`.
+    anything is changed, if its names, shapes or dtypes are not those of `into`. No array is made before its
+    header was compared with what the file has for it and, with `into`, with what is to take it: a hostile
+    file costs no more memory than an honest one.
     """
     import zipfile
 
     _check_path(path)
     if into is not None and not hasattr(into, "load_state_dict"):
         raise ArgumentTypeError(f"into must be a Module or an optimiser, got {type(into).__name__}")
+    own = None if into is None else into.state_dict()
     state = {}
     with open(path, "rb") as file:
-        if not zipfile.is_zipfile(file):
-            raise DataError(f"{os.fspath(path)} must be an .npz file, as minigrad.save writes it")
-        file.seek(0)
         try:
             # Not by numpy.load, which takes "a.npy" for "a".
             with zipfile.ZipFile(file) as archive:
-                for entry in archive.namelist():
-                    name = entry.removesuffix(".npy")
-                    if name == entry or name in state:
-                        raise DataError(f"the entry {entry!r} is no array, or there twice")
+                entries = {}
+                for entry in archive.infolist():
+                    name = entry.filename.removesuffix(".npy")
+                    if name == entry.filename or name in entries or "\0" in entry.orig_filename:
+                        raise DataError(f"the entry {entry.orig_filename!r} is no array, or there twice")
+                    entries[name] = entry
+                check_names_known(entries, entries if own is None else own)
+                for name, entry in entries.items():
+                    replaced = None if own is None else np.asarray(own[name])
                     with archive.open(entry) as content:
-                        state[name] = np.lib.format.read_array(content, allow_pickle=False)
+                        state[name] = _read_array(content, entry.file_size, name, replaced)
+        except ArgumentError:
+            raise
+        except zipfile.BadZipFile as error:
+            raise DataError(
+                f"{os.fspath(path)} must be an .npz file, as minigrad.save writes it: {error}"
+            ) from error
         except Exception as error:  # what zipfile and NumPy raise on damage is no closed list
             raise DataError(f"{os.fspath(path)} must be an .npz file of plain arrays: {error}") from error
     if into is not None:
         into.load_state_dict(state)
     return state
+
+
+def _read_array(content: Any, size: int, name: str, replaced: Any) -> np.ndarray:
+    """The array in an entry of `size` bytes; `replaced` is the array whose place it takes, or None."""
+    version = np.lib.format.read_magic(content)
+    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in read_header:
+        raise DataError(f"the entry {name!r} has the version {version} of the format, which is not read")
+    shape, fortran_order, dtype = read_header[version](content)
+    if replaced is not None:
+        check_fits(f"state[{name!r}]", shape, dtype, replaced)
+    if dtype.hasobject:
+        raise DataError(f"the entry {name!r} must be an array of numbers, got {dtype}")
+    n_bytes = math.prod(shape) * dtype.itemsize
+    if size - content.tell() != n_bytes or min(shape, default=0) < 0:
+        raise DataError(f"the entry {name!r} must have {n_bytes} bytes for shape {shape} and dtype {dtype}")
+    # Filled as the bytes come: memory that is never written to costs nothing, whatever a header says.
+    data = np.empty(n_bytes, np.uint8)
+    filled = 0
+    while part := content.read(2**20):  # to the end, where the checksum is compared
+        data[filled : filled + len(part)] = np.frombuffer(part, np.uint8)
+        filled += len(part)
+    if filled != n_bytes:
+        raise DataError(f"the entry {name!r} must have {n_bytes} bytes, but ends after {filled}")
+    return data.view(dtype).reshape(shape, order="F" if fortran_order else "C")
 
 
 def _check_path(path: Any) -> None:
@@ -94,18 +134,58 @@ def _check_path(path: Any) -> None:
 
 @contextmanager
 def atomic_writer(path: str | os.PathLike[str]) -> Iterator[Any]:
-    """A binary file for a `with` block that takes its place at `path` only if the block succeeds."""
-    directory, name = os.path.split(os.path.abspath(path))
+    """A binary file for a `with` block that takes its place at `path` only if the block succeeds.
+
+    A symbolic link stays, and so does the mode of a file that is replaced. What a writer of this path left
+    behind when it was killed is removed. OSError names the path.
+    """
+    directory, name = os.path.split(os.path.realpath(path))
     if not os.path.isdir(directory):
         raise FileNotFoundError(f"path must lie in a directory that exists, got {os.fspath(path)!r}")
-    beside = os.path.join(directory, f".{name}.{os.urandom(8).hex()}")
-    file = open(beside, "xb")  # noqa: SIM115 (with the mode that this process gives new files)
+    _remove_leftovers(directory, name)
+    file = _open_beside(directory, name)
     try:
         with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        os.unlink(beside)
+            with suppress(FileNotFoundError):
+                os.chmod(file.name, stat.S_IMODE(os.stat(path).st_mode))
+        os.replace(file.name, os.path.join(directory, name))
+    except BaseException as error:
+        with suppress(OSError):  # the first error is the one to tell
+            os.unlink(file.name)
+        if isinstance(error, OSError) and error.filename in (None, file.name):
+            raise type(error)(error.errno, error.strerror, os.fspath(path)) from error
         raise
+
+
+def _open_beside(directory: str, name: str) -> Any:
+    """A new file, locked as long as it is open, with the mode that this process gives new files."""
+    while True:
+        file = open(os.path.join(directory, f".{name}.{os.urandom(8).hex()}"), "xb")  # noqa: SIM115
+        with suppress(OSError):  # a file system without locks: then nobody takes it for a leftover
+            _lock(file, waits=True)
+        if os.path.exists(file.name):
+            return file
+        file.close()  # between its opening and its locking it was taken for a leftover
+
+
+def _remove_leftovers(directory: str, name: str) -> None:
+    """Delete what writers of this file left when they were killed: what nobody holds a lock on."""
+    for found in os.listdir(directory):
+        if re.fullmatch(re.escape(f".{name}.") + "[0-9a-f]{16}", found):
+            beside = os.path.join(directory, found)
+            with suppress(OSError), open(beside, "r+b") as file:
+                _lock(file, waits=False)
+                os.unlink(beside)
+
+
+def _lock(file: Any, waits: bool) -> None:
+    """Hold the file until it is closed; BlockingIOError if another does. Windows, which has no such locks,
+    deletes no open file anyway."""
+    try:
+        import fcntl
+    except ModuleNotFoundError:
+        return
+    fcntl.flock(file, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -55,6 +55,20 @@ def check_count(name: str, value: Any, *, low: int = 1) -> int:
     return int(value)
 
 
+def check_names_known(state: Any, own: Any) -> None:
+    """ArgumentError if `state` has a name that `own` has not."""
+    if unknown := sorted(map(str, state.keys() - own.keys())):
+        raise ArgumentError(f"state has {', '.join(unknown)}, which belong nowhere here")
+
+
+def check_fits(name: str, shape: Any, dtype: Any, own: Any) -> None:
+    """ArgumentError unless shape and dtype are those of the array `own`."""
+    if shape != own.shape or dtype != own.dtype:
+        raise ArgumentError(
+            f"{name} must have shape {own.shape} and dtype {own.dtype}, got {shape} and {dtype}"
+        )
+
+
 def check_flag(name: str, value: Any) -> bool:
     """`value` as a bool, or an error: a word such as "no" is true to Python."""
     if not isinstance(value, (bool, np.bool_)):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.checks import check_dtype, check_flag
+from minigrad.checks import check_dtype, check_fits, check_flag, check_names_known
 from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.modes import Setting, in_force
 from minigrad.tensor import Tensor, raw
@@ -262,15 +262,10 @@ def check_state(state: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, A
         )
     if missing := sorted(own.keys() - state.keys()):
         raise ArgumentError(f"state lacks {', '.join(missing)}")
-    if unknown := sorted(map(str, state.keys() - own.keys())):
-        raise ArgumentError(f"state has {', '.join(unknown)}, which belong nowhere here")
+    check_names_known(state, own)
     arrays = {}
     for name, array in own.items():
         given, library = backend.to_numpy(raw(state[name])), backend.of(array)
-        if given.shape != array.shape or given.dtype != array.dtype:
-            raise ArgumentError(
-                f"state[{name!r}] must have shape {array.shape} and dtype {array.dtype}, "
-                f"got {given.shape} and {given.dtype}"
-            )
+        check_fits(f"state[{name!r}]", given.shape, given.dtype, array)
         arrays[name] = library.xp.array(library.asarray(given), order="C")
     return arrays

@@ -720,8 +720,16 @@ class TestCheckpoint:
 
     def test_a_state_of_another_model_changes_nothing(self, tmp_path: Path) -> None:
         path = tmp_path / "model.npz"
-        mg.save(path, Single())
         pair = Pair()
-        with pytest.raises(ArgumentError, match="lacks"):
-            mg.load(path, pair)
+        for state, message in (
+            (Single(), "state has b, which belong nowhere"),
+            ({"W": pair.W.numpy()}, "state lacks child.b"),
+            (
+                {"W": np.zeros((2, 2)), "child.b": pair.child.b.numpy()},
+                r"state\['W'\] must have shape \(2, 3\)",
+            ),
+        ):
+            mg.save(path, state)
+            with pytest.raises(ArgumentError, match=message):
+                mg.load(path, pair)
         assert zipfile.is_zipfile(path)
