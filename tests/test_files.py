@@ -17,11 +17,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import minigrad as mg
 from benchmarks import mnist
 from minigrad.checkpoint import atomic_writer
 from minigrad.errors import ArgumentError, DataError
+from tests import fuzz
 from tests.test_benchmarks import idx
 
 MiB = 2**20
@@ -155,6 +158,19 @@ class TestDigitsFromElsewhere:
                 name = f"{part}-{what}-ubyte{ending}".replace("-idx", f"{separator}idx")
                 (folder / name).write_bytes(gzip.compress(content) if ending else content)
         assert [len(digits) for digits in mnist.load(tmp_path)] == [4, 4]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # zipfile's, of names that are there twice
+@pytest.mark.parametrize("name", ["npz", "npy", "idx", "gz"])
+@given(data=st.data())
+def test_any_bytes_are_read_or_refused(name: str, tmp_path: Path, data: Any) -> None:
+    """`python -m tests.fuzz` in small."""
+    content = bytearray(data.draw(st.sampled_from(fuzz.seeds()[name])))
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, min(len(content), 300)))
+        cut = data.draw(st.integers(0, 8))
+        content[at : at + cut] = data.draw(st.binary(max_size=8) | st.sampled_from([b"\xff" * 8, bytes(8)]))
+    fuzz.targets()[name](str(tmp_path / "file"), bytes(content))
 
 
 class TestInterruptedWriting:
