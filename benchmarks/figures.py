@@ -16,6 +16,7 @@ import minigrad as mg
 from attacks import fgsm, input_gradient
 from benchmarks.experiments import RECIPES
 from benchmarks.mnist import Digits
+from benchmarks.output import save_figure
 from benchmarks.task import EPSILON, STRENGTHS
 from benchmarks.training import History
 from benchmarks.workspace import Found, Workspace
@@ -62,8 +63,7 @@ def draw_all(
     drawn = []
     for name, (needs, kept, draw, title, caption) in FIGURES.items():
         if needs <= found.keys() and kept <= data.keys():
-            figure = draw(drawing)
-            figure.savefig(directory / f"{name}.png", dpi=130)
+            save_figure(draw(drawing), directory / f"{name}.png")
             drawn.append((title, caption, directory / f"{name}.png"))
     return drawn
 

@@ -1,18 +1,51 @@
-"""Where results are written."""
+"""Where results are written, and the terminal that they are shown on."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from minigrad.checkpoint import atomic_writer
+from minigrad.errors import ArgumentError, NonFiniteError
+
+
+def terminal(width: int) -> Console:
+    """What results are printed with, `width` wide where there is no terminal to tell. Paths and commands are
+    the user's words, so brackets in them are brackets and no markup."""
+    return Console(width=None if sys.stdout.isatty() else width, markup=False, highlight=False, emoji=False)
+
+
+def json_of(name: str, content: Any) -> bytes:
+    """`content` as JSON, for the file `name`. NonFiniteError if a number in it is NaN or infinite, which
+    JSON has no word for."""
+    try:
+        return json.dumps(content, indent=1, allow_nan=False).encode()
+    except ValueError as error:
+        where = _first_nonfinite(content, "")
+        raise NonFiniteError(f"{name} must hold finite numbers: {where}") from error
+
+
+def _first_nonfinite(content: Any, path: str) -> str:
+    """Where the first number that is not finite stands, and what it is; "" if there is none."""
+    if isinstance(content, float):
+        return "" if math.isfinite(content) else f"{path} is {content}"
+    if not isinstance(content, (dict, list, tuple)):
+        return ""
+    items = content.items() if isinstance(content, dict) else enumerate(content)
+    return next(filter(None, (_first_nonfinite(value, f"{path}/{key}") for key, value in items)), "")
 
 
 def check_writable_directory(name: str, path: str | os.PathLike[str]) -> str:
     """The directory `path`, made if missing; an error if nothing can be written there."""
     directory = os.fspath(path)
+    if not directory:
+        raise ArgumentError(f"{name} must be a directory, got {path!r}")
     try:
         os.makedirs(directory, exist_ok=True)
     except OSError as error:
@@ -26,5 +59,11 @@ def write_json(directory: str | os.PathLike[str], name: str, content: Any) -> Pa
     """`content` as the file `name` in the directory, all of it or nothing."""
     path = Path(directory) / name
     with atomic_writer(path) as file:
-        file.write(json.dumps(content, indent=1).encode())
+        file.write(json_of(name, content))
     return path
+
+
+def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
+    """The figure as a PNG file, all of it or nothing."""
+    with atomic_writer(path) as file:
+        figure.savefig(file, format="png", dpi=130)

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from benchmarks import mnist
 from benchmarks.experiments import CORE, EXPERIMENTS, RECIPES
-from benchmarks.output import check_writable_directory
+from benchmarks.output import check_writable_directory, terminal
 from benchmarks.report import Report
 from benchmarks.task import BATCH
 from benchmarks.workspace import Settings, Workspace, source_fingerprint
@@ -27,6 +27,7 @@ from minigrad.checks import check_count
 from minigrad.errors import ArgumentError, DataError
 
 SEEDS = {"quick": 1, "paper": 5}
+MOST_SEEDS = 1000
 
 Piece = tuple[str, int]  # a model or an experiment, and its seed
 
@@ -81,6 +82,8 @@ def checked(options: argparse.Namespace) -> Plan:
     if options.epochs is not None:
         check_count("--epochs", options.epochs)
     n_seeds = check_count("--seeds", SEEDS[options.scale] if options.seeds is None else options.seeds)
+    if n_seeds > MOST_SEEDS:
+        raise ArgumentError(f"--seeds must be at most {MOST_SEEDS}, got {n_seeds}")
     if options.jobs is not None:
         check_count("--jobs", options.jobs)
     names, left_out = chosen(options.rows, options.scale)
@@ -98,7 +101,7 @@ def checked(options: argparse.Namespace) -> Plan:
         jobs=jobs,
         settings=settings,
         data=options.data,
-        out=options.out or os.path.join("results", options.scale),
+        out=os.path.join("results", options.scale) if options.out is None else options.out,
         resume=options.resume,
         quiet=options.quiet,
         command=command(options, n_seeds, library.name),
@@ -108,11 +111,16 @@ def checked(options: argparse.Namespace) -> Plan:
 def run(options: argparse.Namespace) -> None:
     """Check everything, then train, measure and report what is not yet done."""
     plan = checked(options)
-    settings = plan.settings
-    workspace = Workspace(check_writable_directory("--out", plan.out), settings, plan.data)
-    workspace.begin(plan.resume)
+    workspace = Workspace(check_writable_directory("--out", plan.out), plan.settings, plan.data)
+    workspace.check(plan.resume)  # so that nothing is left in a directory that is refused
+    with workspace.owned():
+        workspace.begin(plan.resume)
+        go_on(plan, workspace)
 
-    console = Console(width=None if sys.stdout.isatty() else 170)  # no terminal, no width to keep to
+
+def go_on(plan: Plan, workspace: Workspace) -> None:
+    """Do what is missing in the workspace, and report. What is done is shown after an interruption too."""
+    console, settings = terminal(170), workspace.settings
     measurements = [(name, seed) for name in plan.names for seed in plan.seeds
                     if workspace.found(name, seed) is None]  # fmt: skip
     used = dict.fromkeys((model, seed) for name, seed in measurements for model in EXPERIMENTS[name].USES)
@@ -126,19 +134,28 @@ def run(options: argparse.Namespace) -> None:
                 pass
             for _ in parallel(plan.jobs, workspace.measure, measurements):
                 progress()
-    finally:  # what is done is shown after an interruption too
+    finally:
         report.collect(time.time() - began)
-        if report.rows:
-            report.write()
-            console.print(report.table())
-            console.print(
-                f"{report.seconds:.0f} s, {settings.backend}, up to {plan.jobs} processes, threads of each: "
-                f"{workspace.settings.threads}"
-                f"{'' if report.complete else '; NOT COMPLETE'}: {workspace.directory / 'report.html'}",
-                highlight=False, soft_wrap=True,
-            )  # fmt: skip
-        if not report.complete and isinstance(sys.exc_info()[1], KeyboardInterrupt):
-            console.print(f"The same command goes on from here: {report.command}", soft_wrap=True)
+        try:
+            if report.rows:
+                report.write()
+        finally:  # the table is shown even if the disk is full
+            show(console, plan, report)
+
+
+def show(console: Console, plan: Plan, report: Report) -> None:
+    """The table, what it took, and after an interruption how to go on."""
+    settings = report.workspace.settings
+    if report.rows:
+        console.print(report.table())
+        console.print(
+            f"{report.seconds:.0f} s, {settings.backend}, up to {plan.jobs} processes, threads of each: "
+            f"{settings.threads}{'' if report.complete else '; NOT COMPLETE'}: "
+            f"{report.workspace.directory / 'report.html'}",
+            soft_wrap=True,
+        )
+    if not report.complete and isinstance(sys.exc_info()[1], KeyboardInterrupt):
+        console.print(f"The same command goes on from here: {report.command}", soft_wrap=True)
 
 
 def chosen(rows: list[str], scale: str) -> tuple[list[str], list[str]]:

@@ -8,7 +8,7 @@ import platform
 import statistics
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from rich.table import Table
 import minigrad as mg
 from benchmarks.experiments import EXPERIMENTS, NOT_RUN, RECIPES
 from benchmarks.figures import draw_all
+from benchmarks.mnist import name_of
 from benchmarks.task import Measurement, Row
 from benchmarks.training import History
 from benchmarks.workspace import Found, Workspace
@@ -33,6 +34,7 @@ CAPTION = (
     "widened by two standard deviations of chance. Claim: whether what the paper says with the figure "
     "holds; not judged if it speaks of a row that was not measured."
 )
+OTHER_DATA = "The data is {}, not MNIST: the paper's claims and spreads are not judged on it."
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,13 @@ class Judged:
         return f"{least if least == most else f'{least}–{most}'} × {len(self.by_seed)}"
 
 
+def _moments(progress: dict[str, int]) -> str:
+    at = [
+        f"epoch {epochs} of {name}" if epochs else f"the end of {name}" for name, epochs in progress.items()
+    ]
+    return ", ".join(at) or "its first epoch"
+
+
 def _figure(mean: float, deviation: float | None, digits: int) -> str:
     return f"{mean:.{digits}f}" + ("" if deviation is None else f" ± {deviation:.{digits}f}")
 
@@ -120,26 +129,45 @@ class Report:
                     by_row.setdefault(key, []).append(measurement)
         means = {key: over_seeds(statistics.fmean, values) for key, values in by_row.items()}
         self.rows = [
-            judge(row, name, by_row[row.key], means)
+            judge(
+                row if self.is_mnist else replace(row, spread=None, holds=None), name, by_row[row.key], means
+            )
             for name in self.found
             for row in EXPERIMENTS[name].ROWS
-        ]  # fmt: skip
+        ]
+
+    @property
+    def data(self) -> str:
+        """What the data is called."""
+        return name_of(self.workspace.settings.digits)
+
+    @property
+    def is_mnist(self) -> bool:
+        return self.data == "MNIST"
+
+    def remarks(self) -> list[str]:
+        """What a reader of the figures must know of this run."""
+        other = [] if self.is_mnist else [OTHER_DATA.format(self.data)]
+        return other + [
+            f"The code was changed during this run; it was {source} until {_moments(at)}."
+            for source, at in self.workspace.changes
+        ]
 
     def histories(self) -> dict[str, dict[int, History]]:
         """The history of every model that was measured, by name and seed."""
         names = dict.fromkeys(model for name in self.found for model in EXPERIMENTS[name].USES)
+        seeds = sorted({seed for runs in self.found.values() for seed in runs})
+        found = {name: {seed: self.workspace.history(name, seed) for seed in seeds} for name in names}
         return {
-            name: {seed: self.workspace.history(name, seed)
-                   for seed in sorted({seed for runs in self.found.values() for seed in runs})
-                   if self.workspace.epochs_done(name, seed)[1]}
-            for name in names
-        }  # fmt: skip
+            name: {seed: history for seed, history in by_seed.items() if history is not None}
+            for name, by_seed in found.items()
+        }
 
     # ---- the terminal
 
     def table(self) -> Table:
         """The paper's figure and the measured one, row by row."""
-        table = Table(title=TITLE, caption=CAPTION)
+        table = Table(title=f"{TITLE}, on {self.data}", caption="\n".join([CAPTION, *self.remarks()]))
         for heading in ("§", "what"):
             table.add_column(heading)
         for heading in ("paper", "measured", "clipped", "rounded", "off by", "claim", "n × seeds"):
@@ -172,13 +200,15 @@ class Report:
             claims=[judged.holds for judged in self.rows if judged.holds is not None],
         )
         with atomic_writer(self.workspace.directory / "report.html") as file:
-            file.write(page.encode())
+            file.write(page.encode(errors="replace"))
 
     def content(self) -> dict[str, Any]:
         """All of it for other programs; times are apart, for they alone differ between two runs."""
         return {
             "command": self.command,
             "complete": self.complete,
+            "dataset": self.data,
+            "changes": self.workspace.changes,
             "settings": asdict(self.workspace.settings),
             "rows": [
                 {
@@ -247,7 +277,7 @@ def judge(row: Row, name: str, by_seed: list[Measurement], means: dict[str, Meas
         holds = None
 
     def within(measured: Measurement | None) -> bool | None:
-        if row.spread is None or measured is None:
+        if row.spread is None or measured is None or not measured.examples:
             return None
         # Beside the spread itself there is chance: two standard deviations of the number of mistakes.
         p = min(max(measured.error / 100, 1 / measured.examples), 1.0)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from pydantic import FiniteFloat, NonNegativeInt
 
 import minigrad as mg
 from attacks import fgsm, input_gradient, pgd
@@ -36,9 +37,9 @@ class Measurement:
     `fgsm_from_rounded_gradient`.
     """
 
-    error: float
-    confidence: float | None
-    examples: int
+    error: FiniteFloat
+    confidence: FiniteFloat | None
+    examples: NonNegativeInt
     clipped: Measurement | None = None
     rounded: Measurement | None = None
 

@@ -3,8 +3,9 @@ so that a training killed at any moment goes on from its last epoch and ends wit
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Callable
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,45 @@ from benchmarks.mnist import Digits
 from benchmarks.recipe import Recipe, Stage
 from benchmarks.task import BATCH, batches, measure, measure_fgsm, measure_pgd
 from minigrad import backend
+from minigrad.checkpoint import load_some
 from minigrad.checks import check_result
 from minigrad.errors import DataError, NonFiniteError
 from minigrad.generators import mask_generator, random_generator
+from minigrad.modules import check_state
 
 WATCHED_BY_FGSM = 1000
 WATCHED_BY_PGD = 250
 ORDER = 60_000  # keeps an epoch's random numbers apart from those of the initial weights
 
 History = dict[str, list[float]]  # a figure an epoch
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a file is made with, such as {"epochs": 3, "source": …}: the file carries it.
+
+    sources  other states of the code whose files the run goes on from
+    """
+
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    sources: Sequence[str] = ()
+
+    def text(self) -> str:
+        return json.dumps(self.facts)
+
+    def check(self, path: Path, text: str) -> None:
+        """DataError, which names what differs, unless a file with this text is one of the run's own."""
+        try:
+            found = dict(json.loads(text))
+        except (TypeError, ValueError):
+            found = {}
+        for name, fact in self.facts.items():
+            other = found.get(name)
+            if other != fact and not (name == "source" and other in self.sources):
+                raise DataError(
+                    f"{path} must be made with {name} {fact!r}, got {other!r}: it is of another run; "
+                    "delete it to make it anew"
+                )
 
 
 def trained(
@@ -33,19 +64,21 @@ def trained(
     train: Digits,
     path: Path,
     epochs: int | None = None,
-    after_step: Callable[[], None] = lambda: None,
+    origin: Origin = Origin(),
 ) -> tuple[Any, History]:
     """The recipe's model in evaluation mode, and its history: read from `path` if it is finished,
     else trained, going on from the checkpoint there.
 
-    epochs      of every stage, instead of the recipe's own; at the paper scale at most so many
-    after_step  called after every step
+    epochs  of every stage, instead of the recipe's own; at the paper scale at most so many
+    origin  what the file carries beside, and is compared with
+
+    DataError if the file is no checkpoint of this recipe, or of another origin.
     """
     training = Training(recipe, scale, seed, train, epochs)
-    training.resume(path)
+    training.resume(path, origin)
     while not training.finished:
-        training.epoch(after_step)
-        training.save(path)
+        training.epoch()
+        training.save(path, origin)
     return training.model.eval(), training.history
 
 
@@ -101,7 +134,7 @@ class Training:
 
     # ---- an epoch
 
-    def epoch(self, after_step: Callable[[], None] = lambda: None) -> None:
+    def epoch(self) -> None:
         """Go once over the training digits in shuffled batches, measure, and end the stage if due.
 
         NonFiniteError, with epoch and update, if the training diverges.
@@ -126,7 +159,6 @@ class Training:
             J.backward()
             self.optimiser.step()
             costs[step] = J.data
-            after_step()
         self.model.eval()
         costs = backend.to_numpy(costs)
         if bad := np.flatnonzero(~np.isfinite(costs)).tolist():
@@ -173,7 +205,7 @@ class Training:
 
     # ---- checkpoints
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, origin: Origin = Origin()) -> None:
         """Write all of it to `path`, in one atomic step; of a finished training the model alone.
 
         NonFiniteError, and nothing is written, if a weight is NaN or infinite.
@@ -192,22 +224,46 @@ class Training:
                 check_result(
                     f"{name} of {self.recipe.what}, after {len(self.history['stage'])} epochs,", array
                 )
-        mg.save(path, state)
+        mg.save(path, {**state, "origin": np.array(origin.text())})
 
-    def resume(self, path: Path) -> None:
-        """Go on from what `save` wrote; does nothing if there is no file."""
+    def resume(self, path: Path, origin: Origin = Origin()) -> None:
+        """Go on from what `save` wrote; does nothing if there is no file. DataError if it was not `save`."""
         if not path.exists():
             return
         state = mg.load(path)
+        origin.check(path, str(state.get("origin", "")))
+        try:
+            self._go_on_from(state)
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            why = f"it lacks {error}" if isinstance(error, KeyError) else error
+            raise DataError(
+                f"{path} must hold a checkpoint of {self.recipe.what}: {why}; delete it to train anew"
+            ) from error
 
+    def _go_on_from(self, state: dict[str, np.ndarray]) -> None:
         def part(prefix: str) -> dict[str, np.ndarray]:
             return {n[len(prefix) :]: a for n, a in state.items() if n.startswith(prefix)}
 
-        number, done, best_epoch, best_score, self.target_cost = map(float, state["progress"])
-        self._begin(int(number), best_epoch=int(state.get("epochs", 0)))
-        self.done, self.best_epoch, self.best_score = int(done), int(best_epoch), best_score
+        *counts, best_score, target_cost = state["progress"].tolist()
+        if len(counts) != 3 or not all(float(n).is_integer() for n in counts) or best_score != best_score:
+            raise ValueError(f"progress is {state['progress']}")
+        number, done, best_epoch = map(int, counts)
+        if not 0 <= number <= len(self.stages) or (number < len(self.stages)) != ("epochs" in state):
+            raise ValueError(f"it is in stage {number + 1} of {len(self.stages)}")
+        history = {name: values.tolist() for name, values in part("history.").items()}
+        lengths = {len(values) for values in history.values()}
+        if lengths != {len(history["stage"])} or history["stage"].count(number + 1) != done:
+            raise ValueError(f"its history is not that of {done} epochs in stage {number + 1}")
+        for name, array in state.items():
+            if name not in ("progress", "origin"):
+                check_result(name, array)
+        self.target_cost = target_cost
+        self._begin(number, best_epoch=int(state.get("epochs", 0)))
+        self.done, self.best_epoch, self.best_score = done, best_epoch, best_score
         self.best = part("best.")
-        self.history = {name: values.tolist() for name, values in part("history.").items()}
+        if self.best:
+            check_state(self.best, self.model.state_dict())
+        self.history = history
         self.model.load_state_dict(part("model."))
         if not self.finished:
             self.optimiser.load_state_dict(part("optimiser."))
@@ -216,17 +272,21 @@ class Training:
 def epochs_done(path: Path) -> tuple[int, bool]:
     """How many epochs a checkpoint has behind it, and whether it is finished; reads no more of it."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return len(archive["history.stage"]), "epochs" not in archive.files
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):  # none, or none that is whole
+        stages = load_some(path, lambda name: name in ("history.stage", "epochs"))
+        return len(stages["history.stage"]), "epochs" not in stages
+    except (OSError, KeyError, TypeError, DataError):  # none, or none that is whole
         return 0, False
 
 
 def history(path: Path) -> History:
-    """The history in a checkpoint; reads no more of it."""
-    with np.load(path, allow_pickle=False) as archive:
-        names = [name for name in archive.files if name.startswith("history.")]
-        return {name.removeprefix("history."): archive[name].tolist() for name in names}
+    """The history in a checkpoint; reads no more of it. DataError if there is none."""
+    found = {
+        name.removeprefix("history."): values.tolist()
+        for name, values in load_some(path, lambda name: name.startswith("history.")).items()
+    }
+    if not found.get("stage") or not found.get("training_cost"):
+        raise DataError(f"{path} must hold the history of a training; delete it to train anew")
+    return found
 
 
 def mean_cost(model: Any, digits: Digits) -> float:

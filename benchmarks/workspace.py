@@ -3,6 +3,9 @@
 settings.json         what every figure depends on; a run with others does not go on from here
 models/NAME-SEED.npz  a model, or the checkpoint of one in training
 measured/NAME-SEED.json  what an experiment found
+run.lock, owner.json  held while a run lives, and whose it is
+
+Every file carries the settings that it was made with, and one that does not fit is named.
 """
 
 from __future__ import annotations
@@ -12,22 +15,26 @@ import hashlib
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+from pydantic import FiniteFloat, PositiveInt, TypeAdapter, ValidationError
 from threadpoolctl import threadpool_limits
 
 from benchmarks import mnist
 from benchmarks.experiments import EXPERIMENTS, RECIPES
 from benchmarks.mnist import Digits
+from benchmarks.output import json_of
 from benchmarks.task import Measurement, Task
-from benchmarks.training import History, epochs_done, history, trained
+from benchmarks.training import History, Origin, epochs_done, history, trained
 from minigrad import backend
-from minigrad.checkpoint import atomic_writer
+from minigrad.checkpoint import atomic_writer, remove_leftovers
 from minigrad.errors import ArgumentError, DataError
 
 FOLDERS = {"models": RECIPES, "measured": EXPERIMENTS}  # and what their files are named after
@@ -38,11 +45,23 @@ class Settings:
     """What every figure depends on, beside the seed."""
 
     scale: str
-    epochs: int | None
+    epochs: PositiveInt | None
     backend: str
     digits: str  # fingerprint of the data
-    threads: int  # of each process: they decide the order in which products are summed
+    threads: PositiveInt  # of each process: they decide the order in which products are summed
     source: str  # fingerprint of the code
+
+
+@dataclass(frozen=True)
+class Begun:
+    """settings.json.
+
+    changes  the states of the code before, each with how far the run was when it was left: the epochs of
+             each model, and 0 of each experiment that had been measured
+    """
+
+    settings: Settings
+    changes: list[tuple[str, dict[str, int]]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -51,7 +70,8 @@ class Found:
 
     measured: dict[str, Measurement]
     data: dict[str, Any]
-    seconds: float
+    seconds: FiniteFloat
+    origin: str = ""
 
 
 class Workspace:
@@ -62,68 +82,102 @@ class Workspace:
     ) -> None:
         self.directory = Path(directory)
         self.settings = settings
+        self.changes: list[tuple[str, dict[str, int]]] = []
         self.data = os.fspath(data)
         self.owner = socket.gethostname(), os.getpid()
 
     # ---- beginning
 
-    def begin(self, resume: bool | None) -> None:
-        """Go on from what is there (resume None or True), or clear it (False).
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Have the directory for this process alone; ArgumentError if a run that lives has it. The lock is
+        the system's, and ends with the process however that ends."""
+        owner = self.directory / "owner.json"
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        try:
+            with FileLock(self.directory / "run.lock", blocking=False):
+                self.write(owner.name, {"host": self.owner[0], "process": self.owner[1], "since": now})
+                yield
+        except Timeout as error:
+            who = "that does not say which it is"
+            with suppress(OSError, ValueError, LookupError, TypeError):
+                told = json.loads(owner.read_text(encoding="utf-8"))
+                who = f"process {told['process']} on {told['host']}, since {told['since']}"
+            raise ArgumentError(
+                f"--out must be another directory, or wait: a run writes into {self.directory} ({who})"
+            ) from error
 
-        ArgumentError if what is there has other settings: hours of work are not to be lost to a
-        mistyped command.
+    def check(self, resume: bool | None) -> Begun | None:
+        """What is to be gone on from (resume None or True); None if the run begins here, or anew (False).
+
+        ArgumentError if what is there is no run, or has other settings: hours of work are not to be lost to a
+        mistyped command. With resume True it goes on although the code was changed.
         """
-        there = self.settings_there()
+        if resume is False and (self.directory / "settings.json").exists():
+            return None
+        there = self._begun()
         if there is None:
             if resume is True:
                 raise ArgumentError(f"--resume needs a run to go on from, got {self.directory} without one")
-            if occupied := [name for name in FOLDERS if (self.directory / name).exists()]:
-                raise ArgumentError(
-                    f"--out must be another directory: {self.directory / occupied[0]} is not of such a run"
-                )
-        elif resume is False:
-            for folder, names in FOLDERS.items():
-                for path in self._files(folder, names):
-                    path.unlink()
-        else:
-            # The threads stay those that the run began with, whatever --jobs is now.
-            self.settings = replace(self.settings, threads=there.get("threads", self.settings.threads))
-            if differing := [name for name, own in asdict(self.settings).items() if there.get(name) != own]:
-                raise ArgumentError(
-                    f"--out must be another directory, or --no-resume given to begin anew: "
-                    f"{self.directory} holds a run with another {differing[0]}"
-                    f"{' (the code was changed since)' if differing[0] == 'source' else ''}, "
-                    f"{there.get(differing[0])!r} and not {getattr(self.settings, differing[0])!r}"
-                )
-        for name in FOLDERS:
-            (self.directory / name).mkdir(parents=True, exist_ok=True)
-        self.write("settings.json", asdict(self.settings))
+            for folder in FOLDERS:
+                # One that is empty was left by a run that was killed when it began.
+                if (path := self.directory / folder).exists() and any(path.iterdir()):
+                    raise ArgumentError(f"--out must be another directory: {path} is not of such a run")
+            return None
+        # The threads stay those that the run began with, whatever --jobs is now.
+        own = replace(self.settings, threads=there.settings.threads)
+        for name, fact in asdict(own).items():
+            other = getattr(there.settings, name)
+            if other == fact or (name == "source" and resume is True):
+                continue
+            changed = " (the code was changed since, and --resume goes on with it as it is now)"
+            raise ArgumentError(
+                f"--out must be another directory, or --no-resume given to begin anew: "
+                f"{self.directory} holds a run with another {name}{changed if name == 'source' else ''}, "
+                f"{other!r} and not {fact!r}"
+            )
+        return there
 
-    def settings_there(self) -> dict[str, Any] | None:
+    def begin(self, resume: bool | None) -> None:
+        """Go on from what `check` finds, or clear what is there."""
+        there = self.check(resume)
+        if there is not None:
+            self.settings = replace(self.settings, threads=there.settings.threads)
+            self.changes = there.changes
+            if there.settings.source != self.settings.source:
+                self.changes = [*there.changes, (there.settings.source, self._progress())]
+        for folder, names in FOLDERS.items():
+            for path in self._files(folder, names) if there is None else ():
+                path.unlink()
+        for folder in ("", *FOLDERS, "figures"):
+            (self.directory / folder).mkdir(parents=True, exist_ok=True)
+            remove_leftovers(self.directory / folder)
+        self.write("settings.json", asdict(Begun(self.settings, self.changes)))
+
+    def _begun(self) -> Begun | None:
         """The settings of the run in this directory; None if there is none."""
         path = self.directory / "settings.json"
-        return _read_json(path) if path.exists() else None
+        return _read(Begun, path, "give --no-resume to begin anew") if path.exists() else None
+
+    def _progress(self) -> dict[str, int]:
+        models = {p.stem: epochs_done(p)[0] for p in self._files("models", RECIPES)}
+        return models | {f"experiment {p.stem}": 0 for p in self._files("measured", EXPERIMENTS)}
 
     def _files(self, folder: str, names: Iterable[str]) -> Iterator[Path]:
         """The files NAME-SEED.* of the folder."""
         for name in names:
-            for path in (self.directory / folder).glob(f"{name}-*.*"):
-                if path.stem.removeprefix(f"{name}-").isdigit():
+            for path in sorted((self.directory / folder).glob(f"{name}-*.*")):
+                if path.stem.removeprefix(f"{name}-").isdecimal():
                     yield path
 
     def write(self, name: str, content: Any) -> None:
         with atomic_writer(self.directory / name) as file:
-            file.write(json.dumps(content, indent=1).encode())
+            file.write(json_of(str(self.directory / name), content))
 
-    def leave_if_orphaned(self) -> None:
-        """End this process if it works for one on this machine that is gone, killed perhaps: or else
-        it would work off all that is queued, beside the run that goes on from here."""
-        host, process = self.owner
-        if os.name == "posix" and process != os.getpid() and host == socket.gethostname():
-            try:
-                os.kill(process, 0)  # sends nothing
-            except ProcessLookupError:
-                os._exit(1)
+    def origin(self, name: str, seed: int) -> Origin:
+        """What a file of this name and seed is made with."""
+        facts = {"name": name, "seed": seed, **asdict(self.settings)}
+        return Origin(facts, [source for source, _ in self.changes])
 
     # ---- models
 
@@ -139,12 +193,15 @@ class Workspace:
             path, settings = self.model_path(name, seed), self.settings
             return trained(
                 RECIPES[name], settings.scale, seed, self.digits()[0], path, settings.epochs,
-                after_step=self.leave_if_orphaned,
+                self.origin(name, seed),
             )  # fmt: skip
 
-    def history(self, name: str, seed: int) -> History:
-        """The history of a finished model, without the model."""
-        return history(self.model_path(name, seed))
+    def history(self, name: str, seed: int) -> History | None:
+        """The history of a model, without the model; None if it is not finished. DataError if the file is
+        none that a training leaves."""
+        path = self.model_path(name, seed)
+        epochs, finished = epochs_done(path)
+        return history(path) if finished or (path.exists() and not epochs) else None
 
     def train(self, name: str, seed: int) -> tuple[str, int]:
         """Train a model, and leave it in its file; returns what was trained."""
@@ -158,7 +215,6 @@ class Workspace:
 
     def measure(self, name: str, seed: int) -> tuple[str, int]:
         """Run an experiment, and leave what it finds in its file; returns which it was."""
-        self.leave_if_orphaned()
         with self._computing():
             began = time.perf_counter()
             train, test = self.digits()
@@ -169,6 +225,7 @@ class Workspace:
                 "measured": {key: asdict(measurement) for key, measurement in measured.items()},
                 "data": task.data,
                 "seconds": time.perf_counter() - began,
+                "origin": self.origin(name, seed).text(),
             }
             self.write(f"measured/{name}-{seed}.json", content)
         return name, seed
@@ -178,9 +235,11 @@ class Workspace:
         path = self.measured_path(name, seed)
         if not path.exists():
             return None
-        content = _read_json(path)
-        measured = {key: _measurement(fields) for key, fields in content["measured"].items()}
-        return Found(measured, content["data"], content["seconds"])
+        found = _read(Found, path, "delete it to measure anew")
+        self.origin(name, seed).check(path, found.origin)
+        if missing := [row.key for row in EXPERIMENTS[name].ROWS if row.key not in found.measured]:
+            raise DataError(f"{path} must have all rows of {name}, but lacks {missing[0]}; delete it")
+        return found
 
     def seeds_found(self, name: str) -> list[int]:
         """The seeds with which an experiment has run."""
@@ -194,8 +253,28 @@ class Workspace:
     @contextmanager
     def _computing(self) -> Iterator[None]:
         """The run's array library, and this process's share of the threads for matrix products."""
+        end_with(*self.owner)
         with backend.use(self.settings.backend), threadpool_limits(self.settings.threads):
             yield
+
+
+@functools.lru_cache(maxsize=1)
+def end_with(host: str, process: int) -> None:
+    """From now on end this process, within a second, if it works for one on this machine that is gone, killed
+    perhaps: or else it would work off all that is queued, beside the run that goes on from here, and while
+    it waits for more it would hold what that one wrote to."""
+    if os.name != "posix" or process == os.getpid() or host != socket.gethostname():
+        return
+
+    def watch() -> None:
+        while True:
+            try:
+                os.kill(process, 0)  # sends nothing
+            except ProcessLookupError:
+                os._exit(1)
+            time.sleep(0.5)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @functools.lru_cache(maxsize=1)
@@ -204,14 +283,16 @@ def _digits(data: str, library: str) -> tuple[Digits, Digits]:
     return train.to(library), test.to(library)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read(kind: Any, path: Path, hint: str) -> Any:
+    """The file as a `kind`, or a DataError that says what in it does not fit."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path} must be JSON, as a run leaves it: {error}; delete it") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path} must be a JSON object, as a run leaves it; delete it")
-    return content
+        return TypeAdapter(kind).validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "/".join(map(str, first["loc"]))
+        raise DataError(
+            f"{path} must be JSON as a run leaves it: {where}{': ' * bool(where)}{first['msg']}; {hint}"
+        ) from error
 
 
 def source_fingerprint() -> str:
@@ -224,10 +305,3 @@ def source_fingerprint() -> str:
     for name in ("recipe", "task", "training", "mnist"):
         found.update((root / "benchmarks" / f"{name}.py").read_bytes())
     return found.hexdigest()[:16]
-
-
-def _measurement(fields: dict[str, Any]) -> Measurement:
-    for variant in ("clipped", "rounded"):
-        if fields[variant] is not None:
-            fields[variant] = _measurement(fields[variant])
-    return Measurement(**fields)

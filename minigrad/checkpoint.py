@@ -6,7 +6,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
@@ -67,12 +67,24 @@ def load(path: str | os.PathLike[str], into: HasState | None = None) -> dict[str
     header was compared with what the file has for it and, with `into`, with what is to take it: a hostile
     file costs no more memory than an honest one.
     """
-    import zipfile
-
     _check_path(path)
     if into is not None and not hasattr(into, "load_state_dict"):
         raise ArgumentTypeError(f"into must be a Module or an optimiser, got {type(into).__name__}")
-    own = None if into is None else into.state_dict()
+    state = load_some(path, lambda name: True, None if into is None else into.state_dict())
+    if into is not None:
+        into.load_state_dict(state)
+    return state
+
+
+def load_some(
+    path: str | os.PathLike[str], wanted: Callable[[str], bool], replaced: Mapping[str, Any] | None = None
+) -> dict[str, np.ndarray]:
+    """The arrays whose names are wanted; the others are not read.
+
+    replaced    the arrays whose places they take, by name: ArgumentError for one that does not fit
+    """
+    import zipfile
+
     state = {}
     with open(path, "rb") as file:
         try:
@@ -84,11 +96,11 @@ def load(path: str | os.PathLike[str], into: HasState | None = None) -> dict[str
                     if name == entry.filename or name in entries or "\0" in entry.orig_filename:
                         raise DataError(f"the entry {entry.orig_filename!r} is no array, or there twice")
                     entries[name] = entry
-                check_names_known(entries, entries if own is None else own)
-                for name, entry in entries.items():
-                    replaced = None if own is None else np.asarray(own[name])
-                    with archive.open(entry) as content:
-                        state[name] = _read_array(content, entry.file_size, name, replaced)
+                check_names_known(entries, entries if replaced is None else replaced)
+                for name in filter(wanted, entries):
+                    own = None if replaced is None else np.asarray(replaced[name])
+                    with archive.open(entries[name]) as content:
+                        state[name] = _read_array(content, entries[name].file_size, name, own)
         except ArgumentError:
             raise
         except zipfile.BadZipFile as error:
@@ -97,20 +109,18 @@ def load(path: str | os.PathLike[str], into: HasState | None = None) -> dict[str
             ) from error
         except Exception as error:  # what zipfile and NumPy raise on damage is no closed list
             raise DataError(f"{os.fspath(path)} must be an .npz file of plain arrays: {error}") from error
-    if into is not None:
-        into.load_state_dict(state)
     return state
 
 
-def _read_array(content: Any, size: int, name: str, replaced: Any) -> np.ndarray:
-    """The array in an entry of `size` bytes; `replaced` is the array whose place it takes, or None."""
+def _read_array(content: Any, size: int, name: str, own: Any) -> np.ndarray:
+    """The array in an entry of `size` bytes; `own` is the array whose place it takes, or None."""
     version = np.lib.format.read_magic(content)
     read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in read_header:
         raise DataError(f"the entry {name!r} has the version {version} of the format, which is not read")
     shape, fortran_order, dtype = read_header[version](content)
-    if replaced is not None:
-        check_fits(f"state[{name!r}]", shape, dtype, replaced)
+    if own is not None:
+        check_fits(f"state[{name!r}]", shape, dtype, own)
     if dtype.hasobject:
         raise DataError(f"the entry {name!r} must be an array of numbers, got {dtype}")
     n_bytes = math.prod(shape) * dtype.itemsize
@@ -142,7 +152,7 @@ def atomic_writer(path: str | os.PathLike[str]) -> Iterator[Any]:
     directory, name = os.path.split(os.path.realpath(path))
     if not os.path.isdir(directory):
         raise FileNotFoundError(f"path must lie in a directory that exists, got {os.fspath(path)!r}")
-    _remove_leftovers(directory, name)
+    remove_leftovers(directory, name)
     file = _open_beside(directory, name)
     try:
         with file:
@@ -171,10 +181,12 @@ def _open_beside(directory: str, name: str) -> Any:
         file.close()  # between its opening and its locking it was taken for a leftover
 
 
-def _remove_leftovers(directory: str, name: str) -> None:
-    """Delete what writers of this file left when they were killed: what nobody holds a lock on."""
+def remove_leftovers(directory: str | os.PathLike[str], name: str | None = None) -> None:
+    """Delete what writers of the file `name`, or of any, left when they were killed: what nobody holds a
+    lock on."""
+    pattern = r"\..+" if name is None else re.escape(f".{name}")
     for found in os.listdir(directory):
-        if re.fullmatch(re.escape(f".{name}.") + "[0-9a-f]{16}", found):
+        if re.fullmatch(rf"{pattern}\.[0-9a-f]{{16}}", found):
             beside = os.path.join(directory, found)
             with suppress(OSError), open(beside, "r+b") as file:
                 _lock(file, waits=False)

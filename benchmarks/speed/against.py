@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
-from benchmarks.output import check_writable_directory
+from benchmarks.output import check_writable_directory, terminal
 from benchmarks.speed.conditions import Conditions, commit, publish
 from benchmarks.speed.plots import bars, quartiles
 from benchmarks.speed.timing import ratio, time_in_turn
@@ -99,7 +98,7 @@ def run(options: argparse.Namespace) -> None:
     content = {"works": found, "same_bits": same, "other_commit": commit(other)}
     groups = {entry["what"]: {"this / other": quartiles(entry["ratio"])} for entry in found.values()}
     figure = bars(groups, f"time of this checkout / of {commit(other)}")
-    publish(directory, "against", content, figure, [table(content)], conditions, Console(width=110))
+    publish(directory, "against", content, figure, [table(content)], conditions, terminal(110))
 
 
 def table(content: dict[str, Any]) -> Table:

@@ -18,7 +18,7 @@ from rich.table import Table
 from threadpoolctl import threadpool_info
 
 import minigrad as mg
-from benchmarks.output import write_json
+from benchmarks.output import save_figure, write_json
 from minigrad import lanes
 
 # A machine is called quiet up to these.
@@ -106,7 +106,7 @@ def publish(
     )
     if said := remark(found):
         figure.suptitle(said, fontsize=8, color="#D55E00")
-    figure.savefig(Path(directory) / f"{name}.png", dpi=130)
+    save_figure(figure, Path(directory) / f"{name}.png")
     for table in tables:
         if said:
             table.caption = f"{table.caption or ''}\n{said}"

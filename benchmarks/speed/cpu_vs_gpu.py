@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from rich.console import Console
 from rich.table import Table
 
 import minigrad as mg
 from attacks import fgsm, input_gradient
-from benchmarks.output import check_writable_directory
+from benchmarks.output import check_writable_directory, terminal
 from benchmarks.speed.conditions import Conditions, publish
 from benchmarks.speed.timing import time_in_turn
 from minigrad import backend, lanes
@@ -79,7 +78,7 @@ def run(options: argparse.Namespace) -> None:
     check_count("--rounds", options.rounds)
     check_number("--most-gflop", options.most_gflop, low=0.0)
     directory = check_writable_directory("--out", options.out)
-    console = Console(width=120)
+    console = terminal(120)
     conditions = Conditions()
     libraries, absent = available()
     found: dict[str, Any] = {}
@@ -95,9 +94,9 @@ def run(options: argparse.Namespace) -> None:
         found[library.name] = {"product_gflops": rate / 1e9, "entries": entries, **device(library)}
     refused = {e["not_captured"] for name in found for e in found[name]["entries"] if "not_captured" in e}
     for message in refused:
-        console.print(f"No CUDA graph: {message}", highlight=False, markup=False)
+        console.print(f"No CUDA graph: {message}")
     if absent:
-        console.print(f"No rows of a GPU: {absent}", highlight=False, markup=False)
+        console.print(f"No rows of a GPU: {absent}")
     crossover = {operation: crossovers(found, operation) for operation in OPERATIONS}
     tables = [table(found, operation, crossover[operation]) for operation in OPERATIONS]
     content = {"libraries": found, "crossover": crossover}

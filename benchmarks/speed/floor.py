@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from rich.console import Console
 from rich.table import Table
 
 from attacks import adversarial_objective, fgsm
-from benchmarks.output import check_writable_directory
+from benchmarks.output import check_writable_directory, terminal
 from benchmarks.speed.conditions import Conditions, publish
 from benchmarks.speed.plots import bars, quartiles
 from benchmarks.speed.timing import ratio, time_in_turn
@@ -154,7 +153,7 @@ def run(options: argparse.Namespace) -> None:
             "median_seconds": {key: float(np.median(values)) for key, values in seconds.items()},
             "seconds": seconds,
         }
-    publish(directory, "floor", {"works": found}, plot(found), [table(found)], conditions, Console(width=110))
+    publish(directory, "floor", {"works": found}, plot(found), [table(found)], conditions, terminal(110))
 
 
 def table(found: dict[str, Any]) -> Table:

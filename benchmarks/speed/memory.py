@@ -10,11 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 import minigrad as mg
-from benchmarks.output import check_writable_directory
+from benchmarks.output import check_writable_directory, terminal
 from benchmarks.speed.conditions import Conditions, publish
 from benchmarks.speed.floor import step
 from benchmarks.speed.plots import bars
@@ -86,4 +85,4 @@ def run(options: argparse.Namespace) -> None:
     for what, entry in found.items():
         table.add_row(what, f"{entry['peak_bytes'] / 1e6:.1f}", f"{entry['bytes_asked_for'] / 1e6:.1f}",
                       str(entry["large_blocks"]))  # fmt: skip
-    publish(directory, "memory", {"works": found}, figure, [table], conditions, Console(width=110))
+    publish(directory, "memory", {"works": found}, figure, [table], conditions, terminal(110))

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 import minigrad as mg
-from benchmarks.output import check_writable_directory
+from benchmarks.output import check_writable_directory, terminal
 from benchmarks.speed.conditions import Conditions, publish
 from benchmarks.speed.plots import bars
 from benchmarks.speed.timing import ratio, time_in_turn
@@ -92,4 +91,4 @@ def run(options: argparse.Namespace) -> None:
     for name, entry in found.items():
         table.add_row(name, f"{entry['microseconds']:.2f}", f"{entry['to_numpy']['median']:.1f}")
     figure = bars(groups, "µs an operation")
-    publish(directory, "overhead", {"operations": found}, figure, [table], conditions, Console(width=100))
+    publish(directory, "overhead", {"operations": found}, figure, [table], conditions, terminal(100))

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from rich.console import Console
 from rich.table import Table
 
-from benchmarks.output import check_writable_directory
+from benchmarks.output import check_writable_directory, terminal
 from benchmarks.speed.conditions import Conditions, publish
 from benchmarks.speed.floor import CLASSES, FEATURES, PIECES, products, repeated
 from benchmarks.speed.frameworks import FRAMEWORKS
@@ -72,7 +71,7 @@ def run(options: argparse.Namespace) -> None:
         plot(found),
         [table(found)],
         conditions,
-        Console(width=110),
+        terminal(110),
         modules,
     )
 

@@ -1,0 +1,410 @@
+"""What a run meets: other runs, files of other runs, signals, full disks, odd terminals, other data."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from benchmarks import figures, mnist, output
+from benchmarks.__main__ import main
+from benchmarks.experiments import EXPERIMENTS
+from benchmarks.training import Training
+from benchmarks.workspace import Workspace
+from minigrad.errors import NonFiniteError
+from tests.test_benchmarks import LOGISTIC, content, few_digits, run_few, without_times
+
+__all__ = ["few_digits", "run_few"]  # fixtures
+
+Run = Callable[..., None]
+
+
+@pytest.fixture(scope="module")
+def finished(few_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run; take a copy."""
+    directory = tmp_path_factory.mktemp("run")
+    main(["paper", *LOGISTIC, "--data", str(few_digits), "--out", str(directory)])
+    return directory
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    shutil.copytree(finished, tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For runs that are looked at for something else: drawing takes the longest."""
+    monkeypatch.setattr("benchmarks.report.draw_all", lambda *_: [])
+
+
+def refused(call: Run, *arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line of an error that a command ends in."""
+    with pytest.raises(SystemExit) as end:
+        call(*arguments)
+    assert end.value.code == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+@pytest.mark.usefixtures("no_figures")
+class TestOneOwner:
+    def test_a_second_run_is_refused_while_the_first_lives(
+        self, run: Path, run_few: Run, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        before = sorted(path.name for path in run.rglob("*"))
+        with Workspace(run, None, "").owned():  # type: ignore[arg-type]
+            for more in ((), ("--no-resume",), ("--rows", "softmax")):
+                said = refused(run_few, *LOGISTIC, *more, "--out", str(run), capsys=capsys)
+                assert f"a run writes into {run} (process {os.getpid()} on " in said
+        assert sorted(path.name for path in run.rglob("*")) == before
+        run_few(*LOGISTIC, "--out", str(run))
+
+    def test_a_killed_owner_leaves_no_lock(self, run: Path, run_few: Run) -> None:
+        program = (
+            "import sys; from benchmarks.workspace import Workspace\n"
+            "with Workspace(sys.argv[1], None, '').owned():\n    print('owned', flush=True); sys.stdin.read()"
+        )
+        other = subprocess.Popen(
+            [sys.executable, "-c", program, str(run)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"owned\n"
+        other.kill()
+        other.communicate()
+        run_few(*LOGISTIC, "--out", str(run))
+
+
+def edit(path: Path, keys: str, value: Any) -> None:
+    """Set what stands in a JSON file under keys such as "settings/threads"."""
+    content = json.loads(path.read_text())
+    inside, (*outer, last) = content, keys.split("/")
+    for key in outer:
+        inside = inside[key]
+    inside[last] = value
+    path.write_text(json.dumps(content))
+
+
+def checkpoint(path: Path, **changes: Any) -> None:
+    state = mg.load(path)
+    mg.save(path, {**state, **{name.replace("__", "."): value for name, value in changes.items()}})
+
+
+SETTINGS, MEASURED = "settings.json", "measured/logistic-0.json"
+OTHER = json.dumps({"name": "logistic", "seed": 0, "scale": "paper"})
+WRONG_FILES = [  # file, keys (none: all of the file), value, message
+    *((name, "", value, "must be JSON as a run leaves it")
+      for name in (SETTINGS, MEASURED) for value in (b"{}", b"5", b"\xff\xfe", b"", b"[" * 99_999, b"null")),
+    (SETTINGS, "settings/threads", "two", "settings/threads: "),
+    (SETTINGS, "settings/threads", -3, "settings/threads: "),
+    (SETTINGS, "settings", None, "settings: "),
+    (SETTINGS, "changes", [["a"]], "changes/0/"),
+    (MEASURED, "measured", {}, "must have all rows of logistic, but lacks"),
+    (MEASURED, "seconds", "long", "seconds: "),
+    (MEASURED, "measured/logistic.clean", {}, "measured/logistic.clean/error: "),
+    (MEASURED, "measured/logistic.clean/error", float("nan"), "measured/logistic.clean/error: "),
+    (MEASURED, "measured/logistic.clean/examples", -1, "measured/logistic.clean/examples: "),
+    (MEASURED, "origin", "", "must be made with name 'logistic', got None"),
+    (MEASURED, "origin", "5", "must be made with name 'logistic', got None"),
+    (MEASURED, "origin", OTHER, "must be made with scale 'quick', got 'paper': it is of another run"),
+]  # fmt: skip
+
+
+@pytest.mark.usefixtures("no_figures")
+class TestFilesThatDoNotFit:
+    @pytest.mark.parametrize(("name", "keys", "value", "message"), WRONG_FILES)
+    def test_each_is_named_with_what_to_do(
+        self, name: str, keys: str, value: Any, message: str, run: Path, run_few: Run, capsys: Any
+    ) -> None:
+        if keys:
+            edit(run / name, keys, value)
+        else:
+            (run / name).write_bytes(value)
+        said = refused(run_few, *LOGISTIC, "--out", str(run), capsys=capsys)
+        assert str(run / name) in said
+        assert message in said
+        assert "delete it" in said or "--no-resume" in said
+
+    def test_begun_anew_nothing_of_them_is_left(self, run: Path, run_few: Run) -> None:
+        for name in (SETTINGS, MEASURED):
+            (run / name).write_text("garbage")
+        run_few(*LOGISTIC, "--no-resume", "--out", str(run))
+        assert content(run)["complete"]
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"progress": np.array([np.nan] * 5)}, "progress is"),
+            ({"progress": np.array([7.0, 0, 0, np.inf, np.inf])}, "it is in stage 8 of 1"),
+            ({"progress": np.array([0.0])}, "not enough values"),
+            ({"progress": np.array(0.0)}, "must hold a checkpoint"),
+            ({"progress": np.zeros(9)}, "progress is"),
+            ({"progress": np.array([0.5, 1, 0, np.inf, np.inf])}, "progress is"),
+            ({"progress": np.array([0.0, 5, 0, np.inf, np.inf])}, "history is not that of 5 epochs"),
+            ({"progress": np.array(["a"] * 5)}, "could not convert"),
+            ({"model__w": np.zeros((2, 2), np.float32)}, "must have shape"),
+            ({"model__w": np.full((784, 1), np.nan, np.float32)}, "nan"),
+            ({"model__other": np.zeros(2)}, "belong nowhere"),
+            ({"history__stage": np.array([1.0, 1.0])}, "history is not that"),
+            ({"optimiser__updates": np.array(-1)}, "updates"),
+            ({"origin": np.array("{}")}, "must be made with name 'logistic', got None"),
+            ({"origin": np.array("[[1, 2]]")}, "must be made with name 'logistic', got None"),
+        ],
+    )
+    def test_checkpoints(
+        self, changes: Any, message: str, finished: Path, few_digits: Path, tmp_path: Path, capsys: Any
+    ) -> None:
+        """One of a training of three epochs that was stopped after the first."""
+        arguments = ["paper", "--rows", "logistic", "--epochs", "3", "--jobs", "1", "--quiet",
+                     "--data", str(few_digits), "--out", str(tmp_path / "run")]  # fmt: skip
+
+        def stop(self: Training, *a: Any) -> None:
+            saved(self, *a)
+            raise KeyboardInterrupt
+
+        saved = Training.save
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
+            patch.setattr(Training, "save", stop)
+            main(arguments)
+        (path,) = (tmp_path / "run" / "models").iterdir()
+        name = path.stem.removesuffix("-0")
+        capsys.readouterr()
+        checkpoint(path, **changes)
+        said = refused(main, arguments, capsys=capsys)
+        assert str(path) in said
+        assert message.replace("'logistic'", repr(name)) in said
+        assert "delete it" in said
+        path.unlink()
+        main(arguments)
+        assert content(tmp_path / "run")["complete"]
+
+    def test_the_history_of_a_finished_model(self, run: Path, run_few: Run, capsys: Any) -> None:
+        path = run / "models" / "logistic-0.npz"
+        state = mg.load(path)
+        mg.save(path, {name: array for name, array in state.items() if not name.startswith("history.")})
+        said = refused(run_few, *LOGISTIC, "--out", str(run), capsys=capsys)
+        assert f"{path} must hold the history of a training; delete it" in said
+
+    def test_a_directory_that_was_begun_and_no_more(self, run_few: Run, tmp_path: Path) -> None:
+        for made in (["models"], ["models", "measured", "figures"]):
+            for name in made:
+                (tmp_path / str(len(made)) / name).mkdir(parents=True)
+            run_few(*LOGISTIC, "--out", str(tmp_path / str(len(made))))
+
+    def test_what_killed_writes_left_is_removed(self, run: Path, run_few: Run) -> None:
+        names = [".settings.json.", "models/.softmax-3.npz.", "figures/.x.png.", "measured/.a-1.json."]
+        for name in names:
+            (run / f"{name}0123456789abcdef").write_text("half")
+        (run / "models" / ".mine").write_text("precious")
+        run_few(*LOGISTIC, "--out", str(run))
+        assert [path.name for path in run.rglob(".*")] == [".mine"]
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_resume_goes_on_although_the_code_was_changed(run: Path, run_few: Run, monkeypatch: Any) -> None:
+    before = content(run)["settings"]["source"]
+    monkeypatch.setattr("benchmarks.paper.source_fingerprint", lambda: "other")
+    more = ["--seeds", "2", *LOGISTIC]
+    run_few(*more, "--resume", "--out", str(run))
+    run_few(*more, "--out", str(run))  # from now on it is the run's own
+    report = content(run)
+    assert report["complete"]
+    ((source, at),) = report["changes"]
+    assert source == before
+    assert at["logistic-0"] == 1
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert f"it was {before} until" in page
+    assert "epoch 1 of logistic-0" in page
+
+
+class TestFullDisk:
+    @pytest.mark.parametrize("name", ["paper.json", "figure2.png", "report.html"])
+    def test_while_the_report_is_written(
+        self, name: str, run: Path, run_few: Run, monkeypatch: Any, capsys: Any
+    ) -> None:
+        """The error names the file, and the table is shown."""
+        from minigrad import checkpoint
+
+        os_replace = os.replace
+
+        def replace(source: Any, target: Any) -> None:
+            if os.fspath(target).endswith(name):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os_replace(source, target)
+
+        before = sorted(run.rglob("*"))
+        monkeypatch.setattr(checkpoint.os, "replace", replace)
+        with pytest.raises(SystemExit) as end:
+            run_few(*LOGISTIC, "--out", str(run))
+        assert end.value.code == 2
+        said = capsys.readouterr()
+        assert "No space left on device" in said.err
+        assert name in said.err
+        assert "79.3" in said.out or "logistic" in said.out
+        assert sorted(run.rglob("*")) == before
+
+
+class TestNumbersThatAreNone:
+    def test_json_is_valid(self, tmp_path: Path) -> None:
+        for value in (np.nan, np.inf, -np.inf):
+            with pytest.raises(NonFiniteError, match=r"a\.json must hold finite numbers: /rows/1/x is "):
+                output.write_json(tmp_path, "a.json", {"rows": [1.0, {"x": value}]})
+        assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.usefixtures("no_figures")
+    def test_a_measurement(self, run_few: Run, tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+        found = EXPERIMENTS["logistic"].run
+
+        def spoilt(task: Any) -> Any:
+            task.data["extra"] = [1.0, float("inf")]
+            return found(task)
+
+        monkeypatch.setattr(EXPERIMENTS["logistic"], "run", spoilt)
+        said = refused(run_few, *LOGISTIC, "--out", str(tmp_path), capsys=capsys)
+        assert "logistic-0.json must hold finite numbers: /data/extra/1 is inf" in said
+        assert not list((tmp_path / "measured").iterdir())
+
+
+class TestOtherData:
+    def test_claims_and_spreads_are_not_judged(self, run: Path) -> None:
+        report = content(run)
+        assert report["dataset"].startswith("other data (fingerprint ")
+        assert all(row["claim_holds"] is None and row["in_spread"] is None for row in report["rows"])
+        page = (run / "report.html").read_text(encoding="utf-8")
+        assert "not MNIST: the paper&#39;s claims and spreads are not judged on it" in page
+        assert "reproduced on MNIST" not in page
+        assert "claims hold" not in page
+
+    def test_known_data_is_named(self) -> None:
+        assert mnist.name_of(mnist.fingerprint(*mnist.load())) == "MNIST"
+        assert "Fashion-MNIST" in mnist.KNOWN.values()
+
+
+class TestTerminal:
+    @pytest.mark.usefixtures("no_figures")
+    def test_brackets_in_paths_are_brackets(self, run_few: Run, tmp_path: Path, capsys: Any) -> None:
+        out = tmp_path / "a [/red] [bold] :smile:"
+        run_few(*LOGISTIC, "--out", str(out))
+        assert str(out / "report.html") in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--out", ""], "--out must be a directory, got ''"),
+            (["--seeds", "99999999999999999999"], "--seeds must be at most 1000"),
+            (["--data", ""], "data directory must hold"),
+        ],
+    )
+    def test_options_are_checked_before_any_work(
+        self, arguments: list[str], message: str, capsys: Any
+    ) -> None:
+        assert message in refused(lambda *a: main(["paper", *a]), *arguments, capsys=capsys)
+
+    @pytest.mark.skipif(os.name != "posix", reason="a shell closes the streams")
+    @pytest.mark.parametrize(
+        ("redirection", "code"), [(">&-", 0), (">&- 2>&-", 0), ("| true", 1), ("<&-", 0)]
+    )
+    def test_closed_streams(self, redirection: str, code: int, run: Path, few_digits: Path) -> None:
+        command = (
+            f'"{sys.executable}" -m benchmarks paper {" ".join(LOGISTIC)} --data "{few_digits}" --out "{run}"'
+        )
+        (run / "report.html").unlink()
+        script = f"set -o pipefail; {command} {redirection}"
+        ended = subprocess.run(["bash", "-c", script], stderr=subprocess.PIPE, text=True, check=False)
+        assert "Traceback" not in ended.stderr
+        assert ended.returncode == code
+        assert (run / "report.html").exists()
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux")
+    def test_bytes_in_a_path_that_are_no_text(self, run: Path, few_digits: Path, tmp_path: Path) -> None:
+        out = os.fsencode(tmp_path) + b"/\xff out"
+        shutil.copytree(os.fsencode(run), out)
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks",
+            "paper",
+            *LOGISTIC,
+            "--data",
+            str(few_digits),
+            "--out",
+            out,
+        ]
+        ended = subprocess.run(command, capture_output=True, check=False)
+        assert (ended.returncode, ended.stderr) == (0, b"")
+        assert b"out/report.html" in ended.stdout
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+class TestSignals:
+    @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+    def test_a_run_that_is_asked_to_end_shows_what_it_has(
+        self, sent: signal.Signals, code: int, run: Path, few_digits: Path
+    ) -> None:
+        """The pipe closes when the last of its processes has ended."""
+        command = [sys.executable, "-m", "benchmarks", "paper", "--rows", "logistic", "softmax",
+                   "--epochs", "1", "--seeds", "40", "--jobs", "2", "--data", str(few_digits),
+                   "--out", str(run)]  # fmt: skip
+        going = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        while len(list((run / "models").glob("softmax-*.npz"))) < 2:
+            assert going.poll() is None
+        going.send_signal(sent)
+        out, err = going.communicate(timeout=60)
+        assert going.returncode == code, err
+        assert "The same command goes on from here: python -m benchmarks paper --rows logistic softmax" in out
+        assert "NOT COMPLETE" in out
+        assert "logistic" in (run / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_models_py_of_the_users_own_is_named(tmp_path: Path) -> None:
+    root = Path(__file__).parent.parent
+    for name, make in (("models", Path.touch), ("attacks", Path.mkdir)):
+        folder = tmp_path / name
+        folder.mkdir()
+        path = folder / (f"{name}.py" if make is Path.touch else name)
+        make(path)
+        if path.is_dir():
+            (path / "__init__.py").touch()
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(root)])}
+        ended = subprocess.run([sys.executable, "-m", "benchmarks", "paper"], cwd=folder, env=environment,
+                               capture_output=True, text=True, check=False)  # fmt: skip
+        assert ended.returncode == 1
+        assert f"error: {name} must be this project's package, got {path}" in ended.stderr
+        assert "rename it" in ended.stderr
+        assert "Traceback" not in ended.stderr
+
+
+def test_every_figure_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    class Broken:
+        def savefig(self, file: Any, **_: Any) -> None:
+            file.write(b"half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        output.save_figure(Broken(), tmp_path / "a.png")
+    assert list(tmp_path.iterdir()) == []
+    assert figures.save_figure is output.save_figure
+
+
+def directories(run: Path) -> Iterator[Any]:
+    yield from sorted(str(path.relative_to(run)) for path in run.rglob("*"))
+
+
+def test_a_killed_run_leaves_what_an_unbroken_one_does(run: Path, finished: Path, run_few: Run) -> None:
+    run_few(*LOGISTIC, "--out", str(run))
+    assert list(directories(run)) == list(directories(finished))
+    assert without_times(run) == without_times(finished)
