@@ -11,7 +11,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import backend
-from minigrad.checks import check_result
+from minigrad.checks import check_result, check_unmasked
 from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.operands import as_array
 from minigrad.tensor import raw
@@ -27,6 +27,7 @@ def examples_of(attack: Attack, model: Any, x: Any, y: Any) -> Any:
     """
     with _as_it_was(model):
         made = raw(attack(model, x.copy(), y.copy()))
+    check_unmasked("what the attack returns", made)
     library = backend.of(x)
     if backend.find(made) is not library:
         raise ArgumentTypeError(f"attack must return a {library.name} array, as x is, got {_kind(made)}")
@@ -41,18 +42,21 @@ def examples_of(attack: Attack, model: Any, x: Any, y: Any) -> Any:
 
 @contextmanager
 def _as_it_was(model: Any) -> Iterator[None]:
-    """Puts back the modes and the grads of a Module, for those who call train, eval or backward."""
+    """Puts back the modes, the grads and what requires one in a Module, for those who call train, eval,
+    backward or requires_grad_."""
     own = isinstance(model, mg.Module)
     modes = [(module, module._training) for _, module in model.named_modules()] if own else []
-    grads = [(parameter, parameter.grad) for parameter in model.parameters()] if own else []
+    leaves = [(p, p.grad, p.requires_grad) for p in model.parameters()] if own else []
+    for parameter, _, _ in leaves:
+        parameter.grad = None  # so that none is written into
     try:
         yield
     finally:
         for module, training in modes:
             if module._training is not training:  # `training` itself says False inside evaluating()
                 module.training = training
-        for parameter, grad in grads:
-            parameter.grad = grad
+        for parameter, grad, required in leaves:
+            parameter.grad, parameter.requires_grad = grad, required
 
 
 def predicted_labels(model: Any, x: Any) -> Any:

@@ -48,7 +48,13 @@ def gradient_at(model: Any, x: Any, y: Any) -> Any:
     """`input_gradient` of an array that was checked before."""
     with evaluating(model), mg.enable_grad():
         leaf = mg.Tensor(x, requires_grad=True)
-        (gradient,) = mg.grad(cost_of(model, leaf, y, "sum"), leaf)
+        cost = cost_of(model, leaf, y, "sum")
+        if not cost.requires_grad:
+            raise ArgumentError(
+                "model.cost must be computed from x by minigrad's operations: the cost of "
+                f"{type(model).__name__} has no graph, so x has no gradient"
+            )
+        (gradient,) = mg.grad(cost, leaf)
         leaf.requires_grad = False  # a model that keeps its input keeps no leaf to be trained
     check_gradient(model, gradient.data)
     return gradient.data
@@ -61,8 +67,9 @@ def check_gradient(model: Any, gradient: Any) -> None:
 
 def cost_of(model: Any, x: Any, y: Any, reduction: str, shape: tuple[int, ...] | None = None) -> mg.Tensor:
     """model.cost(x, y, reduction), or an error if it is no Tensor of `shape`, or of one element if None."""
-    if not callable(getattr(model, "cost", None)):
-        raise ArgumentTypeError(f"model must have a method cost(x, y, reduction), got {type(model).__name__}")
+    if isinstance(model, type) or not callable(getattr(model, "cost", None)):
+        kind = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
+        raise ArgumentTypeError(f"model must have a method cost(x, y, reduction), got {kind}")
     cost = model.cost(x, y, reduction=reduction)
     if not isinstance(cost, mg.Tensor) or (cost.size != 1 if shape is None else cost.shape != shape):
         what = f"a Tensor of shape {cost.shape}" if isinstance(cost, mg.Tensor) else type(cost).__name__

@@ -84,7 +84,7 @@ def is_number(value: Any) -> bool:
 
 def shown(value: Any) -> str:
     """A value as an error shows it, in one short line."""
-    if hasattr(value, "shape") and hasattr(value, "item") and not isinstance(value, np.generic):
+    if hasattr(value, "shape") and hasattr(value, "item") and not isinstance(value, (np.generic, type)):
         return f"an array of shape {value.shape}{': give .item()' if value.shape == () else ''}"
     try:
         text = str(value) if isinstance(value, np.generic) else repr(value)
@@ -146,6 +146,10 @@ def check_dtype(name: str, dtype: Any) -> np.dtype:
 
 def host_array(name: str, value: Any) -> np.ndarray:
     """Numbers, or nested lists of them, as NumPy makes an array of them, or an error."""
+    if isinstance(value, (list, tuple)):
+        masked = np.ma.MaskedArray
+        for position in [position for position, item in enumerate(value) if isinstance(item, masked)]:
+            check_unmasked(f"{name}[{position}]", value[position])
     try:
         array = np.asarray(value)
     except (GraphError, BackendError):

@@ -52,7 +52,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.checks import check_flag, check_input, check_tensor
+from minigrad.checks import check_flag, check_input, check_tensor, check_unmasked
 from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, GraphError
 from minigrad.lanes import replaceable
 from minigrad.modes import Setting, in_force
@@ -264,8 +264,8 @@ def cotangent_of(output: Tensor, gradient: Any) -> Tensor:
     check_tensor("output", output)
     if not output.requires_grad:
         raise GraphError(
-            "output has no graph: nothing that it was computed from requires a gradient, or it was "
-            "computed inside no_grad()"
+            "output has no graph: nothing that it was computed from requires a gradient, or it was computed "
+            "inside no_grad(), or by what has no derivative (sign, comparisons, a conversion to integers)"
         )
     library = backend.of(output.data)
     if gradient is None:
@@ -275,6 +275,7 @@ def cotangent_of(output: Tensor, gradient: Any) -> Tensor:
             )
         return new_tensor(library.xp.ones_like(output.data))
     array = raw(gradient)
+    check_unmasked("gradient", array)
     if backend.find(array) is None:
         array = library.asarray(backend.to_numpy(array, "gradient"))
     if backend.of(array) is not library:

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 from contextlib import ContextDecorator
 from contextvars import ContextVar
+from functools import wraps
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
 from minigrad.errors import ArgumentTypeError
@@ -79,13 +81,22 @@ class Setting(ContextDecorator):
     def __call__(self, function: Any) -> Any:
         code = getattr(function, "__code__", None)
         if code is not None and code.co_flags & (CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR):
-            raise ArgumentTypeError(
-                f"{function.__name__} is a generator or a coroutine, whose body runs after the call: "
-                "put a `with` statement inside it"
-            )
+            raise _late(function.__name__)
         if not callable(function):
             raise ArgumentTypeError(f"function must be a function to decorate, got {function!r}")
-        return super().__call__(function)
+
+        @wraps(function)
+        def in_block(*arguments: Any, **options: Any) -> Any:
+            with self._recreate_cm():
+                result = function(*arguments, **options)
+            # Behind another wrapper or a partial: its body has not begun, and would run outside.
+            if isinstance(result, (GeneratorType, CoroutineType, AsyncGeneratorType)):
+                if not isinstance(result, AsyncGeneratorType):
+                    result.close()
+                raise _late(getattr(function, "__name__", repr(function)))
+            return result
+
+        return in_block
 
 
 def no_grad(*nothing: Any) -> Setting:
@@ -108,6 +119,13 @@ def detect_nonfinite(*nothing: Any) -> Setting:
     Used as `no_grad` is.
     """
     return _block("detect_nonfinite", nothing, detecting_nonfinite=True)
+
+
+def _late(name: str) -> ArgumentTypeError:
+    return ArgumentTypeError(
+        f"{name} is a generator or a coroutine, whose body runs after the call: "
+        "put a `with` statement inside it"
+    )
 
 
 def _block(name: str, given: tuple[Any, ...], **values: Any) -> Setting:

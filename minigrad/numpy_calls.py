@@ -87,13 +87,15 @@ WITHOUT_DERIVATIVE = {
 # What writes into its argument; "at" is a method of ufuncs.
 WRITING = {np.copyto, np.fill_diagonal, np.place, np.put, np.put_along_axis, np.putmask, "at"}
 
+_VARIANCE = "mg.mean((x - mg.mean(x, axis, True)) ** 2, axis)"
+
 INSTEAD = {
     "add.reduce": "mg.sum", "column_stack": "mg.concatenate", "einsum": "mg.matmul",
     "hstack": "mg.concatenate", "logaddexp": "mg.logsumexp of mg.stack", "maximum.reduce": "mg.max",
-    "linalg.norm": "mg.sqrt(mg.sum(x * x))", "outer": "x[:, None] * y", "save": "mg.save", "square": "x * x",
-    "std": "mg.sqrt(mg.mean((x - mg.mean(x)) ** 2))", "swapaxes": "mg.transpose",
-    "take": "x[indices]", "tensordot": "mg.matmul",
-    "var": "mg.mean((x - mg.mean(x)) ** 2)", "vstack": "mg.concatenate",
+    "linalg.norm": "mg.sqrt(mg.sum(x * x, axis))", "outer": "x[:, None] * y", "save": "mg.save",
+    "square": "x * x", "std": f"mg.sqrt({_VARIANCE}), times √(n / (n - ddof)) if ddof is not 0",
+    "swapaxes": "mg.transpose", "take": "x[indices]", "tensordot": "mg.matmul",
+    "var": f"{_VARIANCE}, times n / (n - ddof) if ddof is not 0", "vstack": "mg.concatenate",
 }  # fmt: skip
 
 
@@ -104,13 +106,16 @@ def call_ufunc(ufunc: Any, method: str, arguments: Any, options: dict[str, Any])
     if not _loses_something(method, arguments, options):
         return _in_numpy(getattr(ufunc, method), arguments, options)
     name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
-    if any(out is not None for out in options.pop("out", ())):
+    out = options.pop("out", ())
+    if any(isinstance(array, Tensor) for array in out):
+        raise ArgumentTypeError(f"np.{name} cannot write into a Tensor (out): write x = np.{name}(…)")
+    if method == "__call__" and ufunc in WITHOUT_DERIVATIVE:
+        return _in_numpy(ufunc, arguments, {**options, "out": out} if out else options)
+    if any(array is not None for array in out):
         raise ArgumentTypeError(
             f"np.{name} cannot write a Tensor's result into an array (`array += tensor` would lose the "
             "gradient): write array = array + tensor"
         )
-    if method == "__call__" and ufunc in WITHOUT_DERIVATIVE:
-        return _in_numpy(ufunc, arguments, options)
     if method != "__call__" or ufunc not in UFUNCS:
         raise _refusal(name)
     raise ArgumentTypeError(f"np.{name} of a Tensor does not take {', '.join(options)}")
@@ -121,6 +126,8 @@ def call_function(function: Any, arguments: Any, options: dict[str, Any]) -> Any
     module = function.__module__.removeprefix("numpy").removeprefix(".")
     name = f"{module}.{function.__name__}" if module else function.__name__
     if function in WITHOUT_DERIVATIVE:
+        if function is np.full_like and _requires_gradient([*arguments[1:], *options.values()]):
+            raise _refusal(name)
         return _in_numpy(function, arguments, options)
     if function not in FUNCTIONS:
         if _loses_something(function, arguments, options):
@@ -148,20 +155,24 @@ def _refusal(name: str) -> ArgumentTypeError:
 
 def _loses_something(function: Any, arguments: Any, options: dict[str, Any]) -> bool:
     """Whether NumPy's function of the bare data would lose a gradient, or write into a Tensor unseen."""
-    out = options["out"] if "out" in options else _out_by_position(function, arguments)
-    writes = function in WRITING or any(
-        isinstance(o, Tensor) for o in (out if type(out) is tuple else (out,))
+    given = _by_name(function, arguments, options)
+    out = given.get("out")
+    writes = (
+        function in WRITING
+        or any(isinstance(o, Tensor) for o in (out if type(out) is tuple else (out,)))
+        or bool(given.get("overwrite_input", False))
+        or not given.get("copy", True)
     )
     return writes or _requires_gradient([*arguments, *options.values()])
 
 
-def _out_by_position(function: Any, arguments: Any) -> Any:
-    """What stands where a function of NumPy's has its `out`."""
+def _by_name(function: Any, arguments: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """All that a function of NumPy's is given, by the names of its parameters."""
     try:
         parameters = list(inspect.signature(function).parameters)
     except (TypeError, ValueError):  # a ufunc's method, whose out is always an option
-        return None
-    return dict(zip(parameters, arguments, strict=False)).get("out")
+        return options
+    return {**dict(zip(parameters, arguments, strict=False)), **options}
 
 
 def _requires_gradient(values: Any) -> bool:

@@ -78,8 +78,9 @@ def _number_or_list(name: str, position: int | None, operand: Any) -> Any:
     if isinstance(operand, (list, tuple)):
         host_array(where, operand)
         return list(operand)
+    wrapped = " in place of the array in another's .data" if isinstance(operand, Tensor) else ""
     raise ArgumentTypeError(
-        f"{where} must be a Tensor, an array or a real number, got {type(operand).__name__}"
+        f"{where} must be a Tensor, an array or a real number, got {type(operand).__name__}{wrapped}"
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import opcode
 import sys
 from collections.abc import Iterator
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -243,3 +244,9 @@ _STORE_SUBSCR = opcode.opmap["STORE_SUBSCR"]
 def _unpack(arguments: tuple[Any, ...]) -> Any:
     """`t.reshape(2, 3)` and `t.reshape((2, 3))` mean the same."""
     return arguments[0] if len(arguments) == 1 else arguments
+
+
+# Python's own errors call a method by the name that users know.
+for _name, _method in list(vars(Operators).items()):
+    if isinstance(_method, FunctionType):
+        _method.__qualname__ = f"Tensor.{_name}"

@@ -176,9 +176,12 @@ class SGD:
         """Raise unless a Parameter's grad and velocity can be added to its data."""
         data, g, v = self.parameters[position].data, self.parameters[position].grad, self._velocity(position)
         fits = type(g) is type(data) and g.shape == data.shape == v.shape and g.dtype == data.dtype
-        if fits and not detecting_nonfinite:
+        writable = getattr(data.flags, "writeable", True)
+        if fits and writable and not detecting_nonfinite:
             return
         name = f"parameters[{self._names[position]!r}]"
+        if not writable:
+            raise ArgumentError(f"{name}.data must be writable, got a read-only array: take its .copy()")
         if backend.find(g) is not backend.of(data):
             raise ArgumentTypeError(
                 f"{name}.grad must be a {backend.of(data).name} array, as its data is, got "

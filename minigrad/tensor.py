@@ -66,8 +66,8 @@ class Tensor(Operators):
         self.data = library.asarray(array, None if dtype is None else check_dtype("dtype", dtype))
         if requires_grad and self.data.dtype.char not in "fd":
             raise ArgumentTypeError(
-                f"requires_grad=True needs float32 or float64 data, got {self.data.dtype}: give floats, or "
-                "dtype=numpy.float32"
+                f"data must be float32 or float64 to require a gradient (requires_grad=True), got "
+                f"{self.data.dtype}: convert it, as np.asarray(data, np.float32) does"
             )
         self._grad = None
         self.made_by = None

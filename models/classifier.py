@@ -61,8 +61,11 @@ class Classifier(mg.Module):
         Of one example: −ln softmax(z)[y], or Σⱼ ζ(−tⱼ zⱼ) for sigmoid outputs, with tⱼ = +1 at the
         label and −1 elsewhere, ζ(t) = ln(1 + eᵗ).
         """
+        check_choice("reduction", reduction, ("mean", "sum", "none"))
         x, y = self._batch(x), as_array(y, "y")
         self.check_labels(y, x.shape[0])
+        if reduction == "mean" and y.shape[0] == 0:
+            raise ArgumentError("x and y must hold at least one example for the mean cost, got none")
         return self._cost_of_logits(self.logits(x), y, reduction)
 
     def predict(self, x: Any) -> Any:

@@ -1018,6 +1018,46 @@ class TestForeignFunctions:
             fgsm(model, X, CLASSES, epsilon=0.1)
 
 
+@pytest.mark.parametrize(
+    "does",
+    [
+        lambda p: p.requires_grad and setattr(p, "requires_grad", False),
+        lambda p: setattr(p, "grad", np.zeros(p.shape, p.dtype)),
+        lambda p: p.grad is not None and p.grad.fill(0.0),
+    ],
+)
+def test_what_an_attack_does_to_the_parameters_is_put_back(does: Any) -> None:
+    model = SoftmaxRegression(4, 3)
+    x, y = np.ones((2, 4), np.float32), np.array([0, 1])
+    model.cost(x, y).backward()
+    before = [(p.grad, p.grad.copy()) for p in model.parameters()]
+
+    def attack(model: Any, x: Any, y: Any) -> Any:
+        for p in model.parameters():
+            does(p)
+        return x
+
+    adversarial_objective(model, x, y, attack=attack)
+    for p, (grad, values) in zip(model.parameters(), before, strict=True):
+        assert p.requires_grad
+        assert p.grad is grad
+        np.testing.assert_array_equal(grad, values)
+
+
+def test_a_model_whose_cost_cuts_the_graph_and_a_class() -> None:
+    class Cut(mg.Module):
+        def cost(self, x: Any, y: Any, reduction: str = "mean") -> mg.Tensor:
+            return mg.sum(mg.Tensor(x.numpy()) ** 2)
+
+    x, y = np.ones((2, 4), np.float32), np.array([0, 1])
+    with pytest.raises(ArgumentError, match=r"model\.cost must be computed from x .* Cut has no graph"):
+        fgsm(Cut(), x, y, epsilon=0.1)
+    with pytest.raises(
+        ArgumentTypeError, match=r"model must have a method cost.*the class SoftmaxRegression"
+    ):
+        adversarial_objective(SoftmaxRegression, x, y, alpha=0.5, epsilon=0.1)
+
+
 class TestScale:
     """The geometry does not depend on the unit: what is done to x · 2ᵏ is 2ᵏ times what is done to x."""
 

@@ -142,6 +142,12 @@ def test_nearly_certain_classes_keep_their_digits(name: str, order: int, margin:
     np.testing.assert_allclose(ours, right, rtol=1e-3, atol=3e-6 * np.abs(right).max())
 
 
+def test_the_root_of_minus_0_is_that_of_0() -> None:
+    for zero in (0.0, -0.0):
+        with np.errstate(divide="ignore"):
+            assert slopes(mg.sqrt, np.array([zero])) == slopes(lambda x: x**0.5, np.array([zero])) == [np.inf]
+
+
 # ---- guards
 
 

@@ -390,3 +390,38 @@ def test_numpy_writes_into_no_tensor_that_stands_where_out_does() -> None:
             np.testing.assert_array_equal(t.numpy(), 7.0, err_msg=name)
             tried += 1
     assert tried > 20
+
+
+def test_numpy_overwrites_no_tensor_that_an_option_allows_it_to() -> None:
+    t = mg.Tensor(np.array([3.0, np.nan, 2.0]))
+    for write in (
+        lambda: np.median(t, overwrite_input=True),
+        lambda: np.percentile(t, 50, None, None, True),
+        lambda: np.nan_to_num(t, copy=False),
+        lambda: np.nan_to_num(t, False),
+    ):
+        with pytest.raises(ArgumentTypeError):
+            write()
+    np.testing.assert_array_equal(t.numpy(), [3.0, np.nan, 2.0])
+    assert np.nan_to_num(t).tolist() == [3.0, 0.0, 2.0]
+
+
+def test_an_option_that_requires_a_gradient() -> None:
+    assert np.full_like(mg.Tensor(X), 5.0).shape == X.shape
+    with pytest.raises(ArgumentTypeError, match=r"np\.full_like does not take Tensors"):
+        np.full_like(mg.Tensor(X), leaf(np.float64(5.0)))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda x, masked: x * [masked, masked],
+        lambda x, masked: mg.sum([masked, masked]),
+        lambda x, masked: mg.Tensor([masked, masked]),
+        lambda x, masked: x[masked > 1],
+        lambda x, masked: mg.grad(mg.sum(x), x, gradient=np.ma.array(1.0)),
+    ],
+)
+def test_masks_are_not_dropped(use: Any) -> None:
+    with pytest.raises(ArgumentTypeError, match="got a masked array: fill it first"):
+        use(leaf(np.ones(3)), np.ma.array([1.0, 2.0, 3.0], mask=[0, 1, 0]))

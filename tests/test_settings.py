@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -279,3 +280,18 @@ def test_settings_are_never_changed() -> None:
         with mg.enable_grad():
             assert inner.recording is False
     assert Settings().recording is True
+
+
+def test_a_body_that_would_run_outside_is_refused_behind_wrappers_too() -> None:
+    def generator() -> Any:
+        yield 1
+
+    async def coroutine() -> None:
+        pass
+
+    for late in (generator, coroutine):
+        hidden = functools.wraps(late)(lambda late=late: late())
+        for wrapped in (hidden, functools.partial(late)):
+            with pytest.raises(ArgumentTypeError, match="whose body runs after the call"):
+                mg.no_grad()(wrapped)()
+    assert mg.no_grad()(functools.partial(list, (1, 2)))() == [1, 2]

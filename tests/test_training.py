@@ -446,6 +446,17 @@ class TestWhatDoesNotFit:
                 owner.load_state_dict(state)
 
 
+def test_read_only_data_is_found_before_anything_is_changed() -> None:
+    p, q = mg.Parameter(np.ones(2)), mg.Parameter(np.ones(2))
+    q.data.flags.writeable = False
+    optimiser = SGD([p, q], lr=0.1)
+    p.grad, q.grad = np.ones(2), np.ones(2)
+    with pytest.raises(ArgumentError, match=r"parameters\[1\]\.data must be writable"):
+        optimiser.step()
+    assert p.numpy().tolist() == [1.0, 1.0]
+    assert optimiser.updates == 0
+
+
 class TestTheVelocitiesGoToTheirParameters:
     def optimiser(self, parameters: Any, steps: int = 0) -> SGD:
         made = SGD(parameters, lr=0.1, momentum=0.9)

@@ -91,6 +91,10 @@ def softmax_cross_entropy(logits: Any, labels: Any, reduction: str = "mean") -> 
     labels, logits, library = _labels_beside(labels, logits)
     if logits.ndim == 0:
         raise ArgumentError("logits must have shape (…, classes), got ()")
+    if logits.shape[-1] == 0:
+        raise ArgumentError(f"logits must have at least one class, got shape {logits.shape}")
+    if labels.size == 0 and reduction == "mean":
+        raise ArgumentError("labels must name at least one example for the mean cost, got none")
     check_class_labels("labels", labels, logits.shape[:-1], logits.shape[-1])
     return _reduce(_cross_entropy(logits, library.asarray(labels)), reduction)
 

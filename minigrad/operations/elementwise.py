@@ -26,7 +26,7 @@ import numpy as np
 
 from minigrad import backend
 from minigrad.checks import check_dtype, check_number
-from minigrad.errors import ArgumentError
+from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.primitives import primitive, structural_primitive
 from minigrad.tensor import Tensor, raw
 
@@ -138,7 +138,7 @@ log1p.set_vjps(lambda g, y, x: g / (1.0 + x))
 def sqrt(xp: Any, x: Any) -> Any:
     """√x. Its derivative is infinite at 0."""
     return xp.sqrt(x)
-sqrt.set_vjps(lambda g, y, x: g / (2.0 * y))
+sqrt.set_vjps(lambda g, y, x: g / (2.0 * y + 0.0))  # √−0 is −0, and 0 added to it is 0
 
 # ---- squashing functions
 
@@ -258,6 +258,8 @@ def astype(x: Any, dtype: Any) -> Tensor:
     dtype = check_dtype("dtype", dtype)
     if dtype.kind != "f":
         x = raw(x)
+    elif dtype.char not in "fd":
+        raise ArgumentTypeError(f"dtype must be float32 or float64, integers or booleans, got {dtype}")
     return _astype(x, dtype)
 
 @structural_primitive

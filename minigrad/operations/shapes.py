@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.checks import check_integer, host_array
+from minigrad.checks import check_integer, check_unmasked, host_array
 from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.operands import as_tensor
 from minigrad.primitives import structural_primitive
@@ -80,6 +80,8 @@ def getitem(x: Any, index: Any) -> Tensor:
         for part in parts
     )
     library = backend.of(x.data)
+    for part in parts:
+        check_unmasked("index", part)
     if library is not backend.NUMPY and not _is_basic(parts):
         if all(not hasattr(part, "dtype") or isinstance(part, np.ndarray) for part in parts):
             np.broadcast_to(np.False_, x.shape)[parts]  # raises what NumPy raises
