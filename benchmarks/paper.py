@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from joblib import Parallel, cpu_count, delayed
+from joblib.parallel import BACKENDS, get_active_backend
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -21,7 +22,7 @@ from benchmarks.experiments import CORE, EXPERIMENTS, RECIPES
 from benchmarks.output import check_writable_directory, terminal
 from benchmarks.report import Report
 from benchmarks.task import BATCH
-from benchmarks.workspace import Settings, Workspace, source_fingerprint
+from benchmarks.workspace import Settings, Workspace, end_with, source_fingerprint
 from minigrad import backend
 from minigrad.checks import check_count
 from minigrad.errors import ArgumentError, DataError
@@ -130,9 +131,9 @@ def go_on(plan: Plan, workspace: Workspace) -> None:
     report = Report(workspace, [*plan.names], [*plan.left_out], plan.seeds, plan.command)
     try:
         with watching(console, plan.quiet, workspace, trainings, len(measurements)) as progress:
-            for _ in parallel(plan.jobs, workspace.train, trainings):
+            for _ in parallel(plan.jobs, workspace, workspace.train, trainings):
                 pass
-            for _ in parallel(plan.jobs, workspace.measure, measurements):
+            for _ in parallel(plan.jobs, workspace, workspace.measure, measurements):
                 progress()
     finally:
         report.collect(time.time() - began)
@@ -184,13 +185,17 @@ def effort(model: str, settings: Settings) -> float:
     return RECIPES[model].effort * RECIPES[model].epochs(settings.scale, settings.epochs)
 
 
-def parallel(jobs: int, function: object, pieces: list[Piece]) -> Iterator[Piece]:
+def parallel(jobs: int, workspace: Workspace, function: object, pieces: list[Piece]) -> Iterator[Piece]:
     """The function of each piece, as they finish. joblib's own switches (`joblib.parallel_config`)
     choose what carries the processes: this machine, a Dask cluster, a Ray cluster."""
     if not pieces:
         return iter(())
+    options: dict[str, object] = {}
+    if isinstance(get_active_backend()[0], BACKENDS["loky"]):  # processes of this machine
+        options = {"initializer": end_with, "initargs": (*workspace.owner, True)}
     calls = (delayed(function)(*piece) for piece in pieces)
-    return iter(Parallel(n_jobs=min(jobs, len(pieces)), return_as="generator_unordered")(calls))
+    run = Parallel(n_jobs=min(jobs, len(pieces)), return_as="generator_unordered", **options)
+    return iter(run(calls))
 
 
 def command(options: argparse.Namespace, seeds: int, library: str) -> str:

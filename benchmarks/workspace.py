@@ -258,8 +258,8 @@ class Workspace:
             yield
 
 
-@functools.lru_cache(maxsize=1)
-def end_with(host: str, process: int) -> None:
+@functools.cache
+def end_with(host: str, process: int, is_parent: bool = False) -> None:
     """From now on end this process, within a second, if it works for one on this machine that is gone, killed
     perhaps: or else it would work off all that is queued, beside the run that goes on from here, and while
     it waits for more it would hold what that one wrote to."""
@@ -267,12 +267,14 @@ def end_with(host: str, process: int) -> None:
         return
 
     def watch() -> None:
-        while True:
+        # One that nobody has waited for yet still has its number, but is no longer a parent.
+        while not is_parent or os.getppid() == process:
             try:
                 os.kill(process, 0)  # sends nothing
             except ProcessLookupError:
-                os._exit(1)
+                break
             time.sleep(0.5)
+        os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
 

@@ -11,7 +11,6 @@ import statistics
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +45,7 @@ from benchmarks.training import Training, epochs_done, history, trained
 from minigrad.errors import DataError, NonFiniteError
 from minigrad.testing import check_gradients
 from models import MaxoutNetwork, SoftmaxRegression
+from tests.kills import kill_runs, write_few_digits
 from tests.strict import counter
 from tests.test_attacks import spoilt
 
@@ -551,10 +551,7 @@ def without_times(directory: Path) -> Any:
 def few_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MNIST's first digits, enough for every experiment to take a few steps."""
     folder = tmp_path_factory.mktemp("few")
-    counts = {"train": 6000, "t10k": 120}  # of which some 1,200 are threes and sevens
-    for name in FILES:
-        array = mnist.read_idx(mnist.DIRECTORY / f"{name}.gz")[: counts[name.split("-")[0]]]
-        (folder / name).write_bytes(idx(array))
+    write_few_digits(folder)
     return folder
 
 
@@ -776,34 +773,10 @@ class TestPaperCommand:
         assert "--out must be a writable directory" in capsys.readouterr().err
 
 
-def test_killed_at_ten_random_moments_a_run_ends_with_the_same_results(
-    few_digits: Path, tmp_path: Path
-) -> None:
-    """SIGKILL, and the same command again, until it comes through."""
-    random = np.random.default_rng(8)
-    command = [sys.executable, "-m", "benchmarks", "paper", "--rows", "logistic", "softmax",
-               "--epochs", "12", "--jobs", "1", "--data", str(few_digits), "--out"]  # fmt: skip
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-
-    def start(out: Path) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([*command, str(out)], env=environment, stdout=subprocess.DEVNULL)
-
-    began = time.perf_counter()
-    assert start(tmp_path / "unbroken").wait() == 0
-    whole = time.perf_counter() - began
-    kills = 0
-    while kills < 10:
-        run = start(tmp_path / "killed")
-        try:
-            assert run.wait(timeout=random.uniform(0.2, 0.9) * whole) == 0
-            break  # it came through before its time was up
-        except subprocess.TimeoutExpired:
-            run.kill()
-            run.wait()
-            kills += 1
-    assert kills > 0
-    assert start(tmp_path / "killed").wait() == 0
-    assert without_times(tmp_path / "killed") == without_times(tmp_path / "unbroken")
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+def test_killed_at_random_moments_a_run_ends_with_the_same_results(few_digits: Path, tmp_path: Path) -> None:
+    """`python -m tests.kills` in small."""
+    assert kill_runs(6, few_digits, tmp_path)["runs"] >= 1
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a process asks for another's life by a POSIX signal")
