@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -373,8 +374,8 @@ def main() -> int:
         "--jobs", type=int, default=os.cpu_count(), help="processes (default: one a processor)"
     )
     jobs = parser.parse_args().jobs
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        shares = pool.starmap(_share, [(first, jobs) for first in range(jobs)])
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+        shares = list(pool.map(_share, range(jobs), [jobs] * jobs))
     left = [name for alive, _ in shares for name in alive]
     total = sum(count for _, count in shares)
     for name in left:

@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor, as_completed
 
 from rich.console import Console
 from rich.progress import track
@@ -39,9 +40,12 @@ def main() -> int:
     counts: Counter[str] = Counter()
     failures: list[str] = []
     begun = time.perf_counter()
-    with multiprocessing.get_context("spawn").Pool(options.jobs, start) as pool:
-        found = pool.imap_unordered(block, work)
-        for part, printed in track(found, "programs", len(work), console=console, transient=True):
+    spawn = multiprocessing.get_context("spawn")
+    # Not a multiprocessing.Pool, which waits for ever for a process that crashed.
+    with ProcessPoolExecutor(options.jobs, spawn, start) as pool:
+        found = as_completed([pool.submit(block, part) for part in work])
+        for done in track(found, "programs", len(work), console=console, transient=True):
+            part, printed = done.result()
             counts.update(part)
             failures += printed
     seconds = time.perf_counter() - begun

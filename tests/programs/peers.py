@@ -112,7 +112,8 @@ def run(program: Program, asked: list[int], order: int = 3) -> Results:
             )
         else:
             found = tuple(torch.zeros_like(x) for x in wanted)
-        results.append([g.detach().numpy(force=True) for g in found])
+        # PyTorch 2.14 crashes on the NumPy array of a zero that has no memory yet; a sum has some.
+        results.append([(g.detach() + 0).numpy() for g in found])
         if number + 1 < order:
             total = _combined(found[: len(leaves)], cotangent)
     return results
