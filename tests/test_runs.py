@@ -23,6 +23,7 @@ from benchmarks.experiments import EXPERIMENTS
 from benchmarks.training import Training
 from benchmarks.workspace import Workspace
 from minigrad.errors import NonFiniteError
+from tests.kills import hear_interrupts
 from tests.test_benchmarks import LOGISTIC, content, few_digits, run_few, without_times
 
 __all__ = ["few_digits", "run_few"]  # fixtures
@@ -359,6 +360,7 @@ class TestSignals:
         command = [sys.executable, "-m", "benchmarks", "paper", "--rows", "logistic", "softmax",
                    "--epochs", "1", "--seeds", "40", "--jobs", "2", "--data", str(few_digits),
                    "--out", str(run)]  # fmt: skip
+        hear_interrupts()
         going = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         while len(list((run / "models").glob("softmax-*.npz"))) < 2:
             assert going.poll() is None
