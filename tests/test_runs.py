@@ -24,9 +24,9 @@ from benchmarks.training import Training
 from benchmarks.workspace import Workspace
 from minigrad.errors import NonFiniteError
 from tests.kills import hear_interrupts
-from tests.test_benchmarks import LOGISTIC, content, few_digits, run_few, without_times
+from tests.test_benchmarks import LOGISTIC, content, few_digits, no_figures, run_few, without_times
 
-__all__ = ["few_digits", "run_few"]  # fixtures
+__all__ = ["few_digits", "no_figures", "run_few"]  # fixtures
 
 Run = Callable[..., None]
 
@@ -43,12 +43,6 @@ def finished(few_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def run(finished: Path, tmp_path: Path) -> Path:
     shutil.copytree(finished, tmp_path / "run")
     return tmp_path / "run"
-
-
-@pytest.fixture
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For runs that are looked at for something else: drawing takes the longest."""
-    monkeypatch.setattr("benchmarks.report.draw_all", lambda *_: [])
 
 
 def refused(call: Run, *arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
