@@ -26,12 +26,11 @@ __all__ = ["logistic_cost", "softmax_cross_entropy"]
 def _reduce(costs: Tensor, reduction: str) -> Tensor:
     if reduction == "none":
         return costs
-    if reduction == "mean" and costs.size == 0:
-        raise ArgumentError("labels must name at least one example for the mean cost, got none")
     return mean(costs) if reduction == "mean" else sum(costs)
 
-def _labels_beside(labels: Any, logits: Any) -> tuple[Any, Any, Any]:
+def _checked(labels: Any, logits: Any, reduction: str) -> tuple[Any, Any, Any]:
     """(labels as an array, logits as a Tensor, the backend of the logits), of one library."""
+    check_choice("reduction", reduction, ("mean", "sum", "none"))
     logits = as_tensor(logits, "logits")
     check_real("logits", logits.dtype)
     labels = as_array(labels, "labels")
@@ -40,6 +39,8 @@ def _labels_beside(labels: Any, logits: Any) -> tuple[Any, Any, Any]:
         raise BackendError(
             f"labels must be a {library.name} or a NumPy array, as logits are, got one of {own.name}: move it"
         )
+    if labels.size == 0 and reduction == "mean":
+        raise ArgumentError("labels must name at least one example for the mean cost, got none")
     return labels, logits, library
 
 def _rows(z: Any, labels: Any) -> tuple[Any, Any, Any]:
@@ -87,14 +88,11 @@ def softmax_cross_entropy(logits: Any, labels: Any, reduction: str = "mean") -> 
     to 0 while e^−margin is a number: in float32 up to a margin of about 100. Infinite logits have the
     probabilities that `softmax` gives them: a label at −∞ costs ∞, one at +∞ alone costs 0.
     """
-    check_choice("reduction", reduction, ("mean", "sum", "none"))
-    labels, logits, library = _labels_beside(labels, logits)
+    labels, logits, library = _checked(labels, logits, reduction)
     if logits.ndim == 0:
         raise ArgumentError("logits must have shape (…, classes), got ()")
     if logits.shape[-1] == 0:
         raise ArgumentError(f"logits must have at least one class, got shape {logits.shape}")
-    if labels.size == 0 and reduction == "mean":
-        raise ArgumentError("labels must name at least one example for the mean cost, got none")
     check_class_labels("labels", labels, logits.shape[:-1], logits.shape[-1])
     return _reduce(_cross_entropy(logits, library.asarray(labels)), reduction)
 
@@ -113,7 +111,6 @@ def logistic_cost(logits: Any, labels: Any, reduction: str = "mean") -> Tensor:
 
     Paper, section 5: the training cost of logistic regression with P(y = 1) = σ(z).
     """
-    check_choice("reduction", reduction, ("mean", "sum", "none"))
-    labels, logits, library = _labels_beside(labels, logits)
+    labels, logits, library = _checked(labels, logits, reduction)
     check_sign_labels("labels", labels, logits.shape)
     return _reduce(_logistic(logits, library.asarray(labels, logits.dtype)), reduction)
