@@ -17,6 +17,11 @@ from minigrad.checks import check_fits, check_names_known
 from minigrad.errors import ArgumentError, ArgumentTypeError, DataError
 from minigrad.tensor import raw
 
+try:
+    import fcntl
+except ModuleNotFoundError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
+
 
 class HasState(Protocol):
     """A Module, an optimiser, or anything else with these two."""
@@ -64,8 +69,8 @@ def load(path: str | os.PathLike[str], into: HasState | None = None) -> dict[str
 
     Raises DataError if the file is no intact .npz of plain arrays, and ArgumentError, before
     anything is changed, if its names, shapes or dtypes are not those of `into`. No array is made before its
-    header was compared with what the file has for it and, with `into`, with what is to take it: a hostile
-    file costs no more memory than an honest one.
+    header was compared with what the file has for it and, with `into`, with what is to take it: then it is no
+    larger than that. Without `into`, a compressed file may unpack to 1,032 times its size.
     """
     _check_path(path)
     if into is not None and not hasattr(into, "load_state_dict"):
@@ -85,6 +90,8 @@ def load_some(
     """
     import zipfile
 
+    places = {name: array if hasattr(array := raw(value), "dtype") else np.asarray(array)
+              for name, value in (replaced or {}).items()}  # fmt: skip
     state = {}
     with open(path, "rb") as file:
         try:
@@ -96,11 +103,11 @@ def load_some(
                     if name == entry.filename or name in entries or "\0" in entry.orig_filename:
                         raise DataError(f"the entry {entry.orig_filename!r} is no array, or there twice")
                     entries[name] = entry
-                check_names_known(entries, entries if replaced is None else replaced)
+                if replaced is not None:
+                    check_names_known(entries, places)
                 for name in filter(wanted, entries):
-                    own = None if replaced is None else np.asarray(replaced[name])
                     with archive.open(entries[name]) as content:
-                        state[name] = _read_array(content, entries[name].file_size, name, own)
+                        state[name] = _read_array(content, entries[name].file_size, name, places.get(name))
         except ArgumentError:
             raise
         except zipfile.BadZipFile as error:
@@ -112,15 +119,15 @@ def load_some(
     return state
 
 
-def _read_array(content: Any, size: int, name: str, own: Any) -> np.ndarray:
-    """The array in an entry of `size` bytes; `own` is the array whose place it takes, or None."""
+def _read_array(content: Any, size: int, name: str, place: Any) -> np.ndarray:
+    """The array in an entry of `size` bytes; `place` is the array whose place it takes, or None."""
     version = np.lib.format.read_magic(content)
     read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in read_header:
         raise DataError(f"the entry {name!r} has the version {version} of the format, which is not read")
     shape, fortran_order, dtype = read_header[version](content)
-    if own is not None:
-        check_fits(f"state[{name!r}]", shape, dtype, own)
+    if place is not None:
+        check_fits(f"state[{name!r}]", shape, dtype, place)
     if dtype.hasobject:
         raise DataError(f"the entry {name!r} must be an array of numbers, got {dtype}")
     n_bytes = math.prod(shape) * dtype.itemsize
@@ -147,7 +154,7 @@ def atomic_writer(path: str | os.PathLike[str]) -> Iterator[Any]:
     """A binary file for a `with` block that takes its place at `path` only if the block succeeds.
 
     A symbolic link stays, and so does the mode of a file that is replaced. What a writer of this path left
-    behind when it was killed is removed. OSError names the path.
+    behind when it was killed is removed, where files can be locked. OSError names the path.
     """
     directory, name = os.path.split(os.path.realpath(path))
     if not os.path.isdir(directory):
@@ -161,7 +168,10 @@ def atomic_writer(path: str | os.PathLike[str]) -> Iterator[Any]:
             os.fsync(file.fileno())
             with suppress(FileNotFoundError):
                 os.chmod(file.name, stat.S_IMODE(os.stat(path).st_mode))
-        os.replace(file.name, os.path.join(directory, name))
+            if fcntl is not None:  # still locked: another writer would take it for a leftover
+                os.replace(file.name, os.path.join(directory, name))
+        if fcntl is None:  # closed: Windows renames no open file
+            os.replace(file.name, os.path.join(directory, name))
     except BaseException as error:
         with suppress(OSError):  # the first error is the one to tell
             os.unlink(file.name)
@@ -174,8 +184,9 @@ def _open_beside(directory: str, name: str) -> Any:
     """A new file, locked as long as it is open, with the mode that this process gives new files."""
     while True:
         file = open(os.path.join(directory, f".{name}.{os.urandom(8).hex()}"), "xb")  # noqa: SIM115
-        with suppress(OSError):  # a file system without locks: then nobody takes it for a leftover
-            _lock(file, waits=True)
+        if fcntl is not None:
+            with suppress(OSError):  # a file system without locks: then nobody takes it for a leftover
+                fcntl.flock(file, fcntl.LOCK_EX)
         if os.path.exists(file.name):
             return file
         file.close()  # between its opening and its locking it was taken for a leftover
@@ -183,21 +194,13 @@ def _open_beside(directory: str, name: str) -> Any:
 
 def remove_leftovers(directory: str | os.PathLike[str], name: str | None = None) -> None:
     """Delete what writers of the file `name`, or of any, left when they were killed: what nobody holds a
-    lock on."""
+    lock on. Where there are no such locks nothing is deleted."""
+    if fcntl is None:
+        return
     pattern = r"\..+" if name is None else re.escape(f".{name}")
     for found in os.listdir(directory):
         if re.fullmatch(rf"{pattern}\.[0-9a-f]{{16}}", found):
             beside = os.path.join(directory, found)
             with suppress(OSError), open(beside, "r+b") as file:
-                _lock(file, waits=False)
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 os.unlink(beside)
-
-
-def _lock(file: Any, waits: bool) -> None:
-    """Hold the file until it is closed; BlockingIOError if another does. Windows, which has no such locks,
-    deletes no open file anyway."""
-    try:
-        import fcntl
-    except ModuleNotFoundError:
-        return
-    fcntl.flock(file, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)

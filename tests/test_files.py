@@ -12,6 +12,7 @@ import sys
 import tracemalloc
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,22 @@ class TestArraysFromElsewhere:
             model = Weights()
             refused(lambda model=model: mg.load(tmp_path / "a.npz", model), ArgumentError, message)
             assert not model.W.numpy().any()
+
+    @pytest.mark.parametrize("form", [lambda leaf: leaf, lambda leaf: leaf.numpy(), lambda leaf: leaf.numpy().tolist()])
+    def test_what_a_state_dict_of_the_users_own_may_hold(self, form: Any, tmp_path: Path) -> None:
+        class Own:
+            def __init__(self, value: float) -> None:
+                self.t = mg.Tensor([value, value], requires_grad=True)
+
+            def state_dict(self) -> Any:
+                return {"t": form(self.t)}
+
+            def load_state_dict(self, state: Any) -> None:
+                self.t = mg.Tensor(state["t"], requires_grad=True)
+
+        mg.save(tmp_path / "a.npz", Own(1.0))
+        mg.load(tmp_path / "a.npz", own := Own(0.0))
+        assert own.t.numpy().tolist() == [1.0, 1.0]
 
     def test_sizes_that_lie_in_both_places(self, tmp_path: Path) -> None:
         """The zip's own directory says what the array's header says, and the bytes are not there."""
@@ -233,6 +250,18 @@ class TestInterruptedWriting:
         assert path.read_bytes() == b"begun"
         assert sorted(os.listdir(tmp_path)) == [".a 1.npz.0123456789abcdef", "a [1].npz"]
         killed.communicate()
+
+    def test_writers_of_one_path_do_not_take_each_others_files_for_leftovers(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.npz"
+
+        def save(number: int) -> None:
+            for _ in range(50):
+                mg.save(path, {"a": np.full(3, float(number))})
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(save, range(4)))
+        assert len(set(mg.load(path)["a"].tolist())) == 1
+        assert os.listdir(tmp_path) == ["a.npz"]
 
     @pytest.mark.skipif(os.name != "posix", reason="modes and links are POSIX's")
     def test_a_mode_and_a_link_stay(self, tmp_path: Path) -> None:
