@@ -56,11 +56,11 @@ def load(directory: str | os.PathLike[str] = DIRECTORY) -> tuple[Digits, Digits]
 
 def fingerprint(*sets: Digits) -> str:
     """Tells one collection of digits from another: the first 16 hex digits of the SHA-256 of all bytes."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for digits in sets:
-        found.update(digits.x.tobytes())
-        found.update(digits.y.tobytes())
-    return found.hexdigest()[:16]
+        digest.update(digits.x.tobytes())
+        digest.update(digits.y.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def name_of(found: str) -> str:
@@ -106,41 +106,40 @@ def read_idx(path: str | os.PathLike[str], item: tuple[int, ...] | None = None) 
     with open(path, "rb") as file:
         compressed = file.peek(2)[:2] == b"\x1f\x8b"
         try:
-            return _read_array(file, compressed, item)
-        except DataError as error:
-            raise DataError(f"{path} {error}") from error.__cause__
+            return _read_array(file, compressed, item, path)
+        except DataError:
+            raise
         except Exception as error:  # what gzip raises on damage is no closed list
             raise DataError(f"{path} must be a whole {'gzip ' * compressed}file: {error}") from error
 
 
-def _read_array(file: Any, compressed: bool, item: tuple[int, ...] | None) -> np.ndarray:
+def _read_array(file: Any, compressed: bool, item: tuple[int, ...] | None, path: Any) -> np.ndarray:
     length = os.fstat(file.fileno()).st_size
     content = gzip.GzipFile(fileobj=file) if compressed else file
     magic = content.read(4)
     if len(magic) < 4 or magic[:3] != b"\x00\x00\x08":
         raise DataError(
-            f"must begin with the IDX magic number of unsigned bytes, 00 00 08, "
+            f"{path} must begin with the IDX magic number of unsigned bytes, 00 00 08, "
             f"got {magic[:3].hex(' ') or 'an empty file'}"
         )
     n_axes = magic[3]
     if n_axes > 3:
-        raise DataError(f"must have at most 3 axes, as MNIST has, got {n_axes}")
+        raise DataError(f"{path} must have at most 3 axes, as MNIST has, got {n_axes}")
     sizes = content.read(4 * n_axes)
     if len(sizes) < 4 * n_axes:
-        raise DataError(f"must hold {n_axes} sizes after its magic number, but ends before")
+        raise DataError(f"{path} must hold {n_axes} sizes after its magic number, but ends before")
     shape = struct.unpack(f">{n_axes}I", sizes)
     if item is not None and (not shape or shape[1:] != item):
         items = f"images of {' × '.join(map(str, item))}" if item else "labels"
-        raise DataError(f"must hold {items}, got shape {shape}")
+        raise DataError(f"{path} must hold {items}, got shape {shape}")
     expected = math.prod(shape)
     if expected == 0:  # one length is 0; the others may be too great for an array
-        raise DataError(f"must hold at least one element, got shape {shape}")
-    # Deflate makes of one byte 1,032 at most.
-    found = length * 1032 if compressed else length - 4 - 4 * n_axes
-    if found >= expected:
-        data = content.read(expected)
-        found = len(data) if len(data) < expected else expected + len(content.read(1))
-    if found != expected:
-        more = " or more" if found > expected else ""
-        raise DataError(f"must have {expected} bytes of data for shape {shape}, got {found}{more}")
+        raise DataError(f"{path} must hold at least one element, got shape {shape}")
+    most = length * 1032 if compressed else length  # Deflate makes of one byte 1,032 at most
+    fits = f"{path} must have {expected} bytes of data for shape {shape}"
+    if most < expected:
+        raise DataError(f"{fits}, got {length} bytes in all")
+    data = content.read(expected + 1)
+    if len(data) != expected:
+        raise DataError(f"{fits}, got {'more' if len(data) > expected else len(data)}")
     return np.frombuffer(data, np.uint8).reshape(shape)

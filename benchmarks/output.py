@@ -6,7 +6,6 @@ import json
 import math
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -19,16 +18,6 @@ def terminal(width: int) -> Console:
     """What results are printed with, `width` wide where there is no terminal to tell. Paths and commands are
     the user's words, so brackets in them are brackets and no markup."""
     return Console(width=None if sys.stdout.isatty() else width, markup=False, highlight=False, emoji=False)
-
-
-def json_of(name: str, content: Any) -> bytes:
-    """`content` as JSON, for the file `name`. NonFiniteError if a number in it is NaN or infinite, which
-    JSON has no word for."""
-    try:
-        return json.dumps(content, indent=1, allow_nan=False).encode()
-    except ValueError as error:
-        where = _first_nonfinite(content, "")
-        raise NonFiniteError(f"{name} must hold finite numbers: {where}") from error
 
 
 def _first_nonfinite(content: Any, path: str) -> str:
@@ -55,12 +44,16 @@ def check_writable_directory(name: str, path: str | os.PathLike[str]) -> str:
     return directory
 
 
-def write_json(directory: str | os.PathLike[str], name: str, content: Any) -> Path:
-    """`content` as the file `name` in the directory, all of it or nothing."""
-    path = Path(directory) / name
+def write_json(path: str | os.PathLike[str], content: Any) -> None:
+    """`content` as a JSON file, all of it or nothing. NonFiniteError, and nothing is written, if a number in
+    it is NaN or infinite, which JSON has no word for."""
+    try:
+        text = json.dumps(content, indent=1, allow_nan=False)
+    except ValueError as error:
+        where = _first_nonfinite(content, "")
+        raise NonFiniteError(f"{os.fspath(path)} must hold finite numbers: {where}") from error
     with atomic_writer(path) as file:
-        file.write(json_of(name, content))
-    return path
+        file.write(text.encode())
 
 
 def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,11 +20,10 @@ from benchmarks import mnist
 from benchmarks.experiments import CORE, EXPERIMENTS, RECIPES
 from benchmarks.output import check_writable_directory, terminal
 from benchmarks.report import Report
-from benchmarks.task import BATCH
 from benchmarks.workspace import Settings, Workspace, end_with, source_fingerprint
 from minigrad import backend
 from minigrad.checks import check_count
-from minigrad.errors import ArgumentError, DataError
+from minigrad.errors import ArgumentError
 
 SEEDS = {"quick": 1, "paper": 5}
 MOST_SEEDS = 1000
@@ -90,7 +88,8 @@ def checked(options: argparse.Namespace) -> Plan:
     names, left_out = chosen(options.rows, options.scale)
     library = backend.current() if options.backend is None else backend.get(options.backend)
     train, test = mnist.load(options.data)
-    check_large_enough(train, names, options.scale)
+    for model in dict.fromkeys(model for name in names for model in EXPERIMENTS[name].USES):
+        RECIPES[model].check_large_enough(train, options.scale)
     processors = cpu_count()
     jobs = options.jobs or (1 if library.name == "cupy" else processors)
     settings = Settings(options.scale, options.epochs, library.name, mnist.fingerprint(train, test),
@@ -129,22 +128,26 @@ def go_on(plan: Plan, workspace: Workspace) -> None:
     trainings.sort(key=lambda piece: -effort(piece[0], settings))  # long ones first fill the processors
     began = time.time()
     report = Report(workspace, [*plan.names], [*plan.left_out], plan.seeds, plan.command)
+    interrupted = False
     try:
         with watching(console, plan.quiet, workspace, trainings, len(measurements)) as progress:
             for _ in parallel(plan.jobs, workspace, workspace.train, trainings):
                 pass
             for _ in parallel(plan.jobs, workspace, workspace.measure, measurements):
                 progress()
+    except KeyboardInterrupt:
+        interrupted = True
+        raise
     finally:
         report.collect(time.time() - began)
         try:
             if report.rows:
                 report.write()
         finally:  # the table is shown even if the disk is full
-            show(console, plan, report)
+            show(console, plan, report, interrupted)
 
 
-def show(console: Console, plan: Plan, report: Report) -> None:
+def show(console: Console, plan: Plan, report: Report, interrupted: bool) -> None:
     """The table, what it took, and after an interruption how to go on."""
     settings = report.workspace.settings
     if report.rows:
@@ -155,7 +158,7 @@ def show(console: Console, plan: Plan, report: Report) -> None:
             f"{report.workspace.directory / 'report.html'}",
             soft_wrap=True,
         )
-    if not report.complete and isinstance(sys.exc_info()[1], KeyboardInterrupt):
+    if interrupted and not report.complete:
         console.print(f"The same command goes on from here: {report.command}", soft_wrap=True)
 
 
@@ -170,17 +173,6 @@ def chosen(rows: list[str], scale: str) -> tuple[list[str], list[str]]:
     return here, elsewhere
 
 
-def check_large_enough(train: mnist.Digits, names: list[str], scale: str) -> None:
-    """DataError if some model could not take a step."""
-    for model in dict.fromkeys(model for name in names for model in EXPERIMENTS[name].USES):
-        recipe = RECIPES[model]
-        need = BATCH + max(stage.held_out for stage in recipe.stages[scale])
-        if (found := len(recipe.digits(train))) < need:
-            raise DataError(
-                f"--data must have a training set of {need} digits or more for {recipe.what}, got {found}"
-            )
-
-
 def effort(model: str, settings: Settings) -> float:
     return RECIPES[model].effort * RECIPES[model].epochs(settings.scale, settings.epochs)
 
@@ -192,7 +184,7 @@ def parallel(jobs: int, workspace: Workspace, function: object, pieces: list[Pie
         return iter(())
     options: dict[str, object] = {}
     if isinstance(get_active_backend()[0], BACKENDS["loky"]):  # processes of this machine
-        options = {"initializer": end_with, "initargs": (*workspace.owner, True)}
+        options = {"initializer": end_with, "initargs": (os.getpid(),)}
     calls = (delayed(function)(*piece) for piece in pieces)
     run = Parallel(n_jobs=min(jobs, len(pieces)), return_as="generator_unordered", **options)
     return iter(run(calls))

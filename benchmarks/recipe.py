@@ -10,6 +10,8 @@ import numpy as np
 
 import minigrad as mg
 from benchmarks.mnist import Digits
+from benchmarks.task import BATCH
+from minigrad.errors import DataError
 from minigrad.optim import SGD
 
 # cost(model, x, y, generator), a scalar Tensor to minimise; what it draws comes from the generator.
@@ -79,6 +81,14 @@ class Recipe:
         if at_most is None:
             return sum(own)
         return at_most if scale == "quick" else sum(min(epochs, at_most) for epochs in own)
+
+    def check_large_enough(self, train: Digits, scale: str) -> None:
+        """DataError if some stage could not take a step."""
+        need = BATCH + max(stage.held_out for stage in self.stages[scale])
+        if (found := len(self.digits(train))) < need:
+            raise DataError(
+                f"the training set (--data) must have {need} digits or more for {self.what}, got {found}"
+            )
 
     def seed(self, seed: int) -> int:
         return seed + 1000 * self.stream

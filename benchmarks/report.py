@@ -20,9 +20,10 @@ import minigrad as mg
 from benchmarks.experiments import EXPERIMENTS, NOT_RUN, RECIPES
 from benchmarks.figures import draw_all
 from benchmarks.mnist import name_of
+from benchmarks.output import write_json
 from benchmarks.task import Measurement, Row
 from benchmarks.training import History
-from benchmarks.workspace import Found, Workspace
+from benchmarks.workspace import Change, Found, Workspace
 from minigrad import backend
 from minigrad.checkpoint import atomic_writer
 
@@ -85,11 +86,14 @@ class Judged:
         return f"{least if least == most else f'{least}–{most}'} × {len(self.by_seed)}"
 
 
-def _moments(progress: dict[str, int]) -> str:
+def _moments(change: Change) -> str:
     at = [
-        f"epoch {epochs} of {name}" if epochs else f"the end of {name}" for name, epochs in progress.items()
+        f"epoch {epochs} of {', '.join(name for name, own in change.epochs.items() if own == epochs)}"
+        for epochs in sorted(set(change.epochs.values()))
     ]
-    return ", ".join(at) or "its first epoch"
+    if change.measured:
+        at.append(f"the end of {', '.join(change.measured)} (experiments)")
+    return "; ".join(at) or "its first epoch"
 
 
 def _figure(mean: float, deviation: float | None, digits: int) -> str:
@@ -137,20 +141,20 @@ class Report:
         ]
 
     @property
-    def data(self) -> str:
+    def dataset(self) -> str:
         """What the data is called."""
-        return name_of(self.workspace.settings.digits)
+        return name_of(self.workspace.settings.dataset)
 
     @property
     def is_mnist(self) -> bool:
-        return self.data == "MNIST"
+        return self.dataset == "MNIST"
 
     def remarks(self) -> list[str]:
         """What a reader of the figures must know of this run."""
-        other = [] if self.is_mnist else [OTHER_DATA.format(self.data)]
+        other = [] if self.is_mnist else [OTHER_DATA.format(self.dataset)]
         return other + [
-            f"The code was changed during this run; it was {source} until {_moments(at)}."
-            for source, at in self.workspace.changes
+            f"The code was changed during this run; it was {change.source} until {_moments(change)}."
+            for change in self.workspace.changes
         ]
 
     def histories(self) -> dict[str, dict[int, History]]:
@@ -167,7 +171,7 @@ class Report:
 
     def table(self) -> Table:
         """The paper's figure and the measured one, row by row."""
-        table = Table(title=f"{TITLE}, on {self.data}", caption="\n".join([CAPTION, *self.remarks()]))
+        table = Table(title=f"{TITLE}, on {self.dataset}", caption="\n".join([CAPTION, *self.remarks()]))
         for heading in ("§", "what"):
             table.add_column(heading)
         for heading in ("paper", "measured", "clipped", "rounded", "off by", "claim", "n × seeds"):
@@ -182,7 +186,7 @@ class Report:
 
     def write(self) -> None:
         """paper.json, the figures, and report.html, in the run's directory."""
-        self.workspace.write("paper.json", self.content())
+        write_json(self.workspace.directory / "paper.json", self.content())
         figures = draw_all(self.workspace, self.found, self.histories())
         template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
             (Path(__file__).parent / "report.html").read_text(encoding="utf-8")
@@ -203,12 +207,12 @@ class Report:
             file.write(page.encode(errors="replace"))
 
     def content(self) -> dict[str, Any]:
-        """All of it for other programs; times are apart, for they alone differ between two runs."""
+        """All of it for other programs; times are apart, for they differ between two runs."""
         return {
             "command": self.command,
             "complete": self.complete,
-            "dataset": self.data,
-            "changes": self.workspace.changes,
+            "dataset": self.dataset,
+            "changes": [asdict(change) for change in self.workspace.changes],
             "settings": asdict(self.workspace.settings),
             "rows": [
                 {

@@ -4,6 +4,7 @@ so that a training killed at any moment goes on from its last epoch and ends wit
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,15 +40,8 @@ class Origin:
     facts: Mapping[str, Any] = field(default_factory=dict)
     sources: Sequence[str] = ()
 
-    def text(self) -> str:
-        return json.dumps(self.facts)
-
-    def check(self, path: Path, text: str) -> None:
-        """DataError, which names what differs, unless a file with this text is one of the run's own."""
-        try:
-            found = dict(json.loads(text))
-        except (TypeError, ValueError):
-            found = {}
+    def check(self, path: Path, found: Mapping[str, Any]) -> None:
+        """DataError, which names what differs, unless a file with these facts is one of the run's own."""
         for name, fact in self.facts.items():
             other = found.get(name)
             if other != fact and not (name == "source" and other in self.sources):
@@ -86,6 +80,7 @@ class Training:
     """A model and all that its training has to remember between two epochs."""
 
     def __init__(self, recipe: Recipe, scale: str, seed: int, train: Digits, epochs: int | None) -> None:
+        recipe.check_large_enough(train, scale)
         self.recipe = recipe
         self.scale = scale
         self.stages = recipe.stages[scale]
@@ -95,13 +90,13 @@ class Training:
         self.history: History = {}
         self.target_cost = float("inf")
         self.model = self._new_model()
-        self._begin(0, best_epoch=0)
+        self._begin(0, epochs=0)
 
     def _new_model(self) -> Any:
         return self.recipe.build(self.scale, self.seed, self.digits)
 
-    def _begin(self, number: int, best_epoch: int) -> None:
-        """Prepare stage `number`, the count of stages if all are done; `best_epoch` of the last."""
+    def _begin(self, number: int, epochs: int) -> None:
+        """Prepare stage `number`, their count if all are done; `epochs` if it does not say its own."""
         self.number, self.done = number, 0
         self.best_epoch, self.best_score = 0, float("inf")
         self.best: dict[str, np.ndarray] = {}
@@ -110,13 +105,9 @@ class Training:
         stage = self.stage
         kept = len(self.digits) - stage.held_out
         self.updates = kept // BATCH
-        if self.updates < 1:
-            raise DataError(
-                f"the training set must have {stage.held_out + BATCH} digits or more, got {len(self.digits)}"
-            )
         self.training_digits = self.digits[:kept]
         self.watched_digits = self.digits[-stage.watched :]
-        self.epochs = best_epoch if stage.epochs is None else stage.epochs
+        self.epochs = epochs if stage.epochs is None else stage.epochs
         if self.most_epochs is not None:
             quick = self.scale == "quick"
             self.epochs = self.most_epochs if quick else min(self.epochs, self.most_epochs)
@@ -224,14 +215,15 @@ class Training:
                 check_result(
                     f"{name} of {self.recipe.what}, after {len(self.history['stage'])} epochs,", array
                 )
-        mg.save(path, {**state, "origin": np.array(origin.text())})
+        mg.save(path, {**state, "origin": np.array(json.dumps(origin.facts))})
 
     def resume(self, path: Path, origin: Origin = Origin()) -> None:
-        """Go on from what `save` wrote; does nothing if there is no file. DataError if it was not `save`."""
+        """Go on from what `save` wrote; does nothing if there is no file. DataError if the file is no
+        checkpoint of this recipe, or of another origin."""
         if not path.exists():
             return
         state = mg.load(path)
-        origin.check(path, str(state.get("origin", "")))
+        origin.check(path, _facts(state))
         try:
             self._go_on_from(state)
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
@@ -245,7 +237,7 @@ class Training:
             return {n[len(prefix) :]: a for n, a in state.items() if n.startswith(prefix)}
 
         *counts, best_score, target_cost = state["progress"].tolist()
-        if len(counts) != 3 or not all(float(n).is_integer() for n in counts) or best_score != best_score:
+        if len(counts) != 3 or not all(float(n).is_integer() for n in counts) or math.isnan(best_score):
             raise ValueError(f"progress is {state['progress']}")
         number, done, best_epoch = map(int, counts)
         if not 0 <= number <= len(self.stages) or (number < len(self.stages)) != ("epochs" in state):
@@ -258,7 +250,7 @@ class Training:
             if name not in ("progress", "origin"):
                 check_result(name, array)
         self.target_cost = target_cost
-        self._begin(number, best_epoch=int(state.get("epochs", 0)))
+        self._begin(number, epochs=int(state.get("epochs", 0)))
         self.done, self.best_epoch, self.best_score = done, best_epoch, best_score
         self.best = part("best.")
         if self.best:
@@ -267,6 +259,14 @@ class Training:
         self.model.load_state_dict(part("model."))
         if not self.finished:
             self.optimiser.load_state_dict(part("optimiser."))
+
+
+def _facts(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """What the file that held this state says that it was made with."""
+    try:
+        return dict(json.loads(str(state.get("origin"))))
+    except (TypeError, ValueError):
+        return {}
 
 
 def epochs_done(path: Path) -> tuple[int, bool]:

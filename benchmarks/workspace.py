@@ -30,11 +30,11 @@ from threadpoolctl import threadpool_limits
 from benchmarks import mnist
 from benchmarks.experiments import EXPERIMENTS, RECIPES
 from benchmarks.mnist import Digits
-from benchmarks.output import json_of
+from benchmarks.output import write_json
 from benchmarks.task import Measurement, Task
 from benchmarks.training import History, Origin, epochs_done, history, trained
 from minigrad import backend
-from minigrad.checkpoint import atomic_writer, remove_leftovers
+from minigrad.checkpoint import remove_leftovers
 from minigrad.errors import ArgumentError, DataError
 
 FOLDERS = {"models": RECIPES, "measured": EXPERIMENTS}  # and what their files are named after
@@ -47,21 +47,30 @@ class Settings:
     scale: str
     epochs: PositiveInt | None
     backend: str
-    digits: str  # fingerprint of the data
+    dataset: str  # the fingerprint of its digits
     threads: PositiveInt  # of each process: they decide the order in which products are summed
     source: str  # fingerprint of the code
 
 
 @dataclass(frozen=True)
-class Begun:
-    """settings.json.
+class Change:
+    """Of the code during a run: what it was, and how far the run was when it was left.
 
-    changes  the states of the code before, each with how far the run was when it was left: the epochs of
-             each model, and 0 of each experiment that had been measured
+    epochs    of each model, by NAME-SEED
+    measured  NAME-SEED of each experiment
     """
 
+    source: str
+    epochs: dict[str, int]
+    measured: list[str]
+
+
+@dataclass(frozen=True)
+class Begun:
+    """settings.json."""
+
     settings: Settings
-    changes: list[tuple[str, dict[str, int]]] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,7 @@ class Found:
     measured: dict[str, Measurement]
     data: dict[str, Any]
     seconds: FiniteFloat
-    origin: str = ""
+    origin: dict[str, Any] = field(default_factory=dict)
 
 
 class Workspace:
@@ -82,8 +91,8 @@ class Workspace:
     ) -> None:
         self.directory = Path(directory)
         self.settings = settings
-        self.changes: list[tuple[str, dict[str, int]]] = []
-        self.data = os.fspath(data)
+        self.changes: list[Change] = []
+        self.data_directory = os.fspath(data)
         self.owner = socket.gethostname(), os.getpid()
 
     # ---- beginning
@@ -96,7 +105,7 @@ class Workspace:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         try:
             with FileLock(self.directory / "run.lock", blocking=False):
-                self.write(owner.name, {"host": self.owner[0], "process": self.owner[1], "since": now})
+                write_json(owner, {"host": self.owner[0], "process": self.owner[1], "since": now})
                 yield
         except Timeout as error:
             who = "that does not say which it is"
@@ -145,23 +154,25 @@ class Workspace:
             self.settings = replace(self.settings, threads=there.settings.threads)
             self.changes = there.changes
             if there.settings.source != self.settings.source:
-                self.changes = [*there.changes, (there.settings.source, self._progress())]
-        for folder, names in FOLDERS.items():
-            for path in self._files(folder, names) if there is None else ():
-                path.unlink()
+                self.changes = [*there.changes, self._left_at(there.settings.source)]
+        else:
+            for folder, names in FOLDERS.items():
+                for path in self._files(folder, names):
+                    path.unlink()
         for folder in ("", *FOLDERS, "figures"):
             (self.directory / folder).mkdir(parents=True, exist_ok=True)
             remove_leftovers(self.directory / folder)
-        self.write("settings.json", asdict(Begun(self.settings, self.changes)))
+        write_json(self.directory / "settings.json", asdict(Begun(self.settings, self.changes)))
 
     def _begun(self) -> Begun | None:
         """The settings of the run in this directory; None if there is none."""
         path = self.directory / "settings.json"
         return _read(Begun, path, "give --no-resume to begin anew") if path.exists() else None
 
-    def _progress(self) -> dict[str, int]:
-        models = {p.stem: epochs_done(p)[0] for p in self._files("models", RECIPES)}
-        return models | {f"experiment {p.stem}": 0 for p in self._files("measured", EXPERIMENTS)}
+    def _left_at(self, source: str) -> Change:
+        """The change from this state of the code, now."""
+        epochs = {path.stem: epochs_done(path)[0] for path in self._files("models", RECIPES)}
+        return Change(source, epochs, [path.stem for path in self._files("measured", EXPERIMENTS)])
 
     def _files(self, folder: str, names: Iterable[str]) -> Iterator[Path]:
         """The files NAME-SEED.* of the folder."""
@@ -170,14 +181,10 @@ class Workspace:
                 if path.stem.removeprefix(f"{name}-").isdecimal():
                     yield path
 
-    def write(self, name: str, content: Any) -> None:
-        with atomic_writer(self.directory / name) as file:
-            file.write(json_of(str(self.directory / name), content))
-
     def origin(self, name: str, seed: int) -> Origin:
         """What a file of this name and seed is made with."""
         facts = {"name": name, "seed": seed, **asdict(self.settings)}
-        return Origin(facts, [source for source, _ in self.changes])
+        return Origin(facts, [change.source for change in self.changes])
 
     # ---- models
 
@@ -201,7 +208,9 @@ class Workspace:
         none that a training leaves."""
         path = self.model_path(name, seed)
         epochs, finished = epochs_done(path)
-        return history(path) if finished or (path.exists() and not epochs) else None
+        if not path.exists() or (epochs and not finished):
+            return None
+        return history(path)
 
     def train(self, name: str, seed: int) -> tuple[str, int]:
         """Train a model, and leave it in its file; returns what was trained."""
@@ -225,9 +234,9 @@ class Workspace:
                 "measured": {key: asdict(measurement) for key, measurement in measured.items()},
                 "data": task.data,
                 "seconds": time.perf_counter() - began,
-                "origin": self.origin(name, seed).text(),
+                "origin": self.origin(name, seed).facts,
             }
-            self.write(f"measured/{name}-{seed}.json", content)
+            write_json(self.measured_path(name, seed), content)
         return name, seed
 
     def found(self, name: str, seed: int) -> Found | None:
@@ -248,35 +257,51 @@ class Workspace:
     # ---- what computing needs
 
     def digits(self) -> tuple[Digits, Digits]:
-        return _digits(self.data, self.settings.backend)
+        return _digits(self.data_directory, self.settings.backend)
 
     @contextmanager
     def _computing(self) -> Iterator[None]:
         """The run's array library, and this process's share of the threads for matrix products."""
-        end_with(*self.owner)
-        with backend.use(self.settings.backend), threadpool_limits(self.settings.threads):
+        with (
+            only_while(*self.owner),
+            backend.use(self.settings.backend),
+            threadpool_limits(self.settings.threads),
+        ):
             yield
 
 
-@functools.cache
-def end_with(host: str, process: int, is_parent: bool = False) -> None:
-    """From now on end this process, within a second, if it works for one on this machine that is gone, killed
-    perhaps: or else it would work off all that is queued, beside the run that goes on from here, and while
-    it waits for more it would hold what that one wrote to."""
-    if os.name != "posix" or process == os.getpid() or host != socket.gethostname():
-        return
+def end_with(parent: int) -> None:
+    """From now on end this process within a second of its parent's end, killed perhaps. It would otherwise
+    work off all that is queued, beside the run that goes on from here, or hold what the parent wrote to."""
 
     def watch() -> None:
-        # One that nobody has waited for yet still has its number, but is no longer a parent.
-        while not is_parent or os.getppid() == process:
-            try:
-                os.kill(process, 0)  # sends nothing
-            except ProcessLookupError:
-                break
+        while os.getppid() == parent:
             time.sleep(0.5)
         os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+    if os.name == "posix":
+        threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def only_while(host: str, process: int) -> Iterator[None]:
+    """End this process if it does this block for one that is gone, on the same machine: a cluster's worker,
+    whose parent is another."""
+    through = threading.Event()
+
+    def watch() -> None:
+        while not through.wait(0.5):
+            try:
+                os.kill(process, 0)  # sends nothing
+            except ProcessLookupError:
+                os._exit(1)
+
+    if os.name == "posix" and host == socket.gethostname() and process not in (os.getpid(), os.getppid()):
+        threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        through.set()
 
 
 @functools.lru_cache(maxsize=1)
@@ -299,11 +324,11 @@ def _read(kind: Any, path: Path, hint: str) -> Any:
 
 def source_fingerprint() -> str:
     """Tells one state of the code that the figures come from from another."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     root = Path(__file__).parent.parent
     for package in ("minigrad", "models", "attacks", "benchmarks/experiments"):
         for path in sorted((root / package).rglob("*.py")):
-            found.update(path.read_bytes())
+            digest.update(path.read_bytes())
     for name in ("recipe", "task", "training", "mnist"):
-        found.update((root / "benchmarks" / f"{name}.py").read_bytes())
-    return found.hexdigest()[:16]
+        digest.update((root / "benchmarks" / f"{name}.py").read_bytes())
+    return digest.hexdigest()[:16]

@@ -21,6 +21,7 @@ from rich.table import Table
 
 import minigrad as mg
 from attacks import adversarial_objective, pgd
+from minigrad.checks import check_count
 from models import MaxoutNetwork
 
 PARTS = 10
@@ -30,8 +31,7 @@ GROWTH = 2.0  # MiB that the allocator may keep, between the second part and the
 def resident() -> float:
     """MiB of memory that the process has now; 0 where nobody tells."""
     path = Path("/proc/self/statm")
-    pages = int(path.read_text().split()[1]) if path.exists() else 0
-    return pages * (os.sysconf("SC_PAGE_SIZE") if pages else 0) / 2**20
+    return int(path.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20 if path.exists() else 0.0
 
 
 def open_files() -> int:
@@ -84,7 +84,7 @@ def train(steps: int) -> list[tuple[int, float, int, int, float]]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.endurance", description=__doc__)
     parser.add_argument("--steps", type=int, default=20_000, help="training steps (default: 20000)")
-    found = train(parser.parse_args().steps)
+    found = train(check_count("--steps", parser.parse_args().steps, low=PARTS))
     table = Table("steps", "memory, MiB", "open files", "Tensors", "a step, µs", title="many training steps")
     for steps, memory, files, alive, microseconds in found:
         table.add_row(f"{steps:,}", f"{memory:.1f}", str(files), str(alive), f"{microseconds:.0f}")

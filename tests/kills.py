@@ -52,56 +52,61 @@ def state_of(directory: Path) -> tuple[list[str], Any]:
     return sorted(str(path.relative_to(directory)) for path in directory.rglob("*")), report
 
 
-def kill_runs(count: int, digits: Path, folder: Path, seed: int = 0) -> Counter[str]:
-    """Kill runs `count` times in all; how often by which signal, and how many runs that took. AssertionError
+def start(digits: Path, out: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "benchmarks", "paper", "--rows", "logistic", "softmax",
+               "--epochs", "12", "--jobs", "2", "--data", str(digits), "--out", str(out)]  # fmt: skip
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+
+
+def run_to_the_end(digits: Path, out: Path) -> None:
+    run = start(digits, out)
+    said, _ = run.communicate()
+    assert run.returncode == 0, said.decode()
+
+
+def is_killed(digits: Path, out: Path, moment: float, sent: signal.Signals) -> bool:
+    """Send the signal to a run at this moment, in seconds; False if the run ends first."""
+    run = start(digits, out)
+    try:
+        said, _ = run.communicate(timeout=moment)
+        assert run.returncode == 0, said.decode()
+    except subprocess.TimeoutExpired:
+        run.send_signal(sent)
+        try:
+            run.communicate(timeout=GONE)  # until the last of its processes has ended
+        except subprocess.TimeoutExpired as error:
+            raise AssertionError(
+                f"{sent.name} after {moment:.1f} s: {GONE:.0f} s later a process of it still lives; "
+                f"it said {(error.stdout or b'').decode()!r}"
+            ) from error
+    return run.returncode != 0
+
+
+def kill_runs(count: int, digits: Path, folder: Path, seed: int = 0) -> tuple[Counter[str], int]:
+    """Kill runs `count` times in all; (how often by which signal, how many runs that took). AssertionError
     if one does not end as an unbroken run."""
     hear_interrupts()
     random = np.random.default_rng(seed)
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-
-    def start(out: Path) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "benchmarks", "paper", "--rows", "logistic", "softmax",
-                   "--epochs", "12", "--jobs", "2", "--data", str(digits), "--out", str(out)]  # fmt: skip
-        return subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-        )
-
     began = time.perf_counter()
-    unbroken = start(folder / "unbroken")
-    said, _ = unbroken.communicate()
+    run_to_the_end(digits, folder / "unbroken")
     whole = time.perf_counter() - began
-    assert unbroken.returncode == 0, said.decode()
     expected = state_of(folder / "unbroken")
-    done: Counter[str] = Counter()
-    killed = 0
-    while killed < count:
-        out = folder / f"killed-{done['runs']}"
-        through = False
-        while not through:
-            run = start(out)
-            moment = random.uniform(0.05, 0.95) * whole if killed < count else None
-            try:
-                said, _ = run.communicate(timeout=moment)
-                assert run.returncode == 0, said.decode()
-                through = True
-            except subprocess.TimeoutExpired:
-                sent = SIGNALS[random.integers(len(SIGNALS))]
-                run.send_signal(sent)
-                try:
-                    run.communicate(timeout=GONE)  # until the last of its processes has ended
-                except subprocess.TimeoutExpired as error:
-                    raise AssertionError(
-                        f"{sent.name} after {moment:.1f} s: {GONE:.0f} s later a process of it still lives; "
-                        f"it said {(error.stdout or b'').decode()!r}"
-                    ) from error
-                if run.returncode == 0:  # it was done just before
-                    through = True
-                else:
-                    killed += 1
-                    done[sent.name] += 1
+    kills: Counter[str] = Counter()
+    runs = 0
+    while kills.total() < count:
+        out = folder / f"killed-{runs}"
+        while kills.total() < count:
+            sent = SIGNALS[random.integers(len(SIGNALS))]
+            if not is_killed(digits, out, random.uniform(0.05, 0.95) * whole, sent):
+                break
+            kills[sent.name] += 1
+        run_to_the_end(digits, out)
         assert state_of(out) == expected
-        done["runs"] += 1
-    return done
+        runs += 1
+    return kills, runs
 
 
 def main() -> int:
@@ -114,9 +119,9 @@ def main() -> int:
         digits.mkdir()
         write_few_digits(digits)
         began = time.perf_counter()
-        done = kill_runs(options.count, digits, Path(folder), options.seed)
-    kills = ", ".join(f"{done[sent.name]} {sent.name}" for sent in SIGNALS)
-    print(f"{kills}: {done['runs']} runs ended as the unbroken one, in {time.perf_counter() - began:.0f} s")
+        kills, runs = kill_runs(options.count, digits, Path(folder), options.seed)
+    signals = ", ".join(f"{kills[sent.name]} {sent.name}" for sent in SIGNALS)
+    print(f"{signals}: {runs} runs ended as the unbroken one, in {time.perf_counter() - began:.0f} s")
     return 0
 
 

@@ -101,7 +101,9 @@ class TestArraysFromElsewhere:
             refused(lambda model=model: mg.load(tmp_path / "a.npz", model), ArgumentError, message)
             assert not model.W.numpy().any()
 
-    @pytest.mark.parametrize("form", [lambda leaf: leaf, lambda leaf: leaf.numpy(), lambda leaf: leaf.numpy().tolist()])
+    @pytest.mark.parametrize(
+        "form", [lambda leaf: leaf, lambda leaf: leaf.numpy(), lambda leaf: leaf.numpy().tolist()]
+    )
     def test_what_a_state_dict_of_the_users_own_may_hold(self, form: Any, tmp_path: Path) -> None:
         class Own:
             def __init__(self, value: float) -> None:
@@ -148,8 +150,8 @@ class TestDigitsFromElsewhere:
         header = idx(np.zeros((2, 28, 28), np.uint8))[:16]
         path = tmp_path / "images"
         for content, message in (
-            (gzip.compress(header + ZEROS), "must have 1568 bytes of data .* got 1569 or more"),
-            (header + ZEROS, "must have 1568 bytes of data .* or more"),
+            (gzip.compress(header + ZEROS), "must have 1568 bytes of data .* got more"),
+            (header + ZEROS, "must have 1568 bytes of data .* got more"),
             (idx(np.zeros((1, 1, 1), np.uint8))[:4] + b"\xff" * 12, "must hold images of 28 × 28"),
             (header[:4] + b"\xff" * 4 + header[8:] + bytes(99), "must have 3367254359280 bytes"),
             (

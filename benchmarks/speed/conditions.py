@@ -101,9 +101,8 @@ def publish(
 ) -> None:
     """Write NAME.json and NAME.png and print the tables, each with a remark if the machine was not quiet."""
     found = conditions.found()
-    write_json(
-        directory, f"{name}.json", {**content, "environment": environment(*modules), "conditions": found}
-    )
+    made_with = {"environment": environment(*modules), "conditions": found}
+    write_json(Path(directory) / f"{name}.json", {**content, **made_with})
     if said := remark(found):
         figure.suptitle(said, fontsize=8, color="#D55E00")
     save_figure(figure, Path(directory) / f"{name}.png")
