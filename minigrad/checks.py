@@ -146,10 +146,7 @@ def check_dtype(name: str, dtype: Any) -> np.dtype:
 
 def host_array(name: str, value: Any) -> np.ndarray:
     """Numbers, or nested lists of them, as NumPy makes an array of them, or an error."""
-    if isinstance(value, (list, tuple)):
-        masked = np.ma.MaskedArray
-        for position in [position for position, item in enumerate(value) if isinstance(item, masked)]:
-            check_unmasked(f"{name}[{position}]", value[position])
+    _check_unmasked_within(name, value)
     try:
         array = np.asarray(value)
     except (GraphError, BackendError):
@@ -161,6 +158,15 @@ def host_array(name: str, value: Any) -> np.ndarray:
             f"{name} must be real numbers, got {type(value).__name__} (as an array, of dtype {array.dtype})"
         )
     return array
+
+
+def _check_unmasked_within(name: str, value: Any) -> None:
+    """Raise if a masked array is in a list or a tuple, or in one in it, and so on."""
+    if isinstance(value, (list, tuple)):
+        for position, item in enumerate(value):
+            if isinstance(item, (list, tuple, np.ma.MaskedArray)):
+                check_unmasked(f"{name}[{position}]", item)
+                _check_unmasked_within(f"{name}[{position}]", item)
 
 
 def check_unmasked(name: str, array: Any) -> None:

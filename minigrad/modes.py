@@ -13,10 +13,9 @@ such a generator, changes nothing there, and stays open where it was opened.
 
 from __future__ import annotations
 
-from contextlib import ContextDecorator
 from contextvars import ContextVar
 from functools import wraps
-from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
@@ -53,7 +52,7 @@ class Settings:
 in_force: ContextVar[Settings] = ContextVar("in_force", default=Settings())  # noqa: B039 (never changed)
 
 
-class Setting(ContextDecorator):
+class Setting:
     """A block, or the decorator of a function that runs in one."""
 
     def __init__(
@@ -79,21 +78,20 @@ class Setting(ContextDecorator):
         return super().__reduce_ex__(protocol)
 
     def __call__(self, function: Any) -> Any:
-        code = getattr(function, "__code__", None)
-        if code is not None and code.co_flags & (CO_GENERATOR | CO_COROUTINE | CO_ASYNC_GENERATOR):
-            raise _late(function.__name__)
         if not callable(function):
             raise ArgumentTypeError(f"function must be a function to decorate, got {function!r}")
+        if any(is_one(function) for is_one in (isgeneratorfunction, iscoroutinefunction, isasyncgenfunction)):
+            raise _runs_later(function, "is")
 
         @wraps(function)
         def in_block(*arguments: Any, **options: Any) -> Any:
-            with self._recreate_cm():
+            with self:
                 result = function(*arguments, **options)
-            # Behind another wrapper or a partial: its body has not begun, and would run outside.
+            # Made behind a wrapper: its body has not begun, and would run outside.
             if isinstance(result, (GeneratorType, CoroutineType, AsyncGeneratorType)):
                 if not isinstance(result, AsyncGeneratorType):
                     result.close()
-                raise _late(getattr(function, "__name__", repr(function)))
+                raise _runs_later(function, "returns")
             return result
 
         return in_block
@@ -121,9 +119,10 @@ def detect_nonfinite(*nothing: Any) -> Setting:
     return _block("detect_nonfinite", nothing, detecting_nonfinite=True)
 
 
-def _late(name: str) -> ArgumentTypeError:
+def _runs_later(function: Any, verb: str) -> ArgumentTypeError:
+    name = getattr(function, "__name__", repr(function))
     return ArgumentTypeError(
-        f"{name} is a generator or a coroutine, whose body runs after the call: "
+        f"{name} {verb} a generator or a coroutine, whose body runs after the call: "
         "put a `with` statement inside it"
     )
 

@@ -84,8 +84,8 @@ WITHOUT_DERIVATIVE = {
     np.not_equal,
 }  # fmt: skip
 
-# What writes into its argument; "at" is a method of ufuncs.
-WRITING = {np.copyto, np.fill_diagonal, np.place, np.put, np.put_along_axis, np.putmask, "at"}
+# What writes into its argument.
+WRITING = {np.copyto, np.fill_diagonal, np.place, np.put, np.put_along_axis, np.putmask}
 
 _VARIANCE = "mg.mean((x - mg.mean(x, axis, True)) ** 2, axis)"
 
@@ -103,15 +103,15 @@ def call_ufunc(ufunc: Any, method: str, arguments: Any, options: dict[str, Any])
     """np.exp(t), array * t, np.less(t, 0), and so on."""
     if method == "__call__" and not options and ufunc in UFUNCS:
         return UFUNCS[ufunc](*arguments)
-    if not _loses_something(method, arguments, options):
+    if not (method == "at" or _writes(options) or _requires_gradient([*arguments, *options.values()])):
         return _in_numpy(getattr(ufunc, method), arguments, options)
     name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
-    out = options.pop("out", ())
+    out = options.get("out", ())  # a tuple, which NumPy leaves out if all in it are None
     if any(isinstance(array, Tensor) for array in out):
         raise ArgumentTypeError(f"np.{name} cannot write into a Tensor (out): write x = np.{name}(…)")
     if method == "__call__" and ufunc in WITHOUT_DERIVATIVE:
-        return _in_numpy(ufunc, arguments, {**options, "out": out} if out else options)
-    if any(array is not None for array in out):
+        return _in_numpy(ufunc, arguments, options)
+    if out:
         raise ArgumentTypeError(
             f"np.{name} cannot write a Tensor's result into an array (`array += tensor` would lose the "
             "gradient): write array = array + tensor"
@@ -126,11 +126,13 @@ def call_function(function: Any, arguments: Any, options: dict[str, Any]) -> Any
     module = function.__module__.removeprefix("numpy").removeprefix(".")
     name = f"{module}.{function.__name__}" if module else function.__name__
     if function in WITHOUT_DERIVATIVE:
+        # What it is filled with is no argument of which the shape alone is taken.
         if function is np.full_like and _requires_gradient([*arguments[1:], *options.values()]):
             raise _refusal(name)
         return _in_numpy(function, arguments, options)
     if function not in FUNCTIONS:
-        if _loses_something(function, arguments, options):
+        writes = function in WRITING or _writes(_by_name(function, arguments, options))
+        if writes or _requires_gradient([*arguments, *options.values()]):
             raise _refusal(name)
         return _in_numpy(function, arguments, options)
     parameters, operation = FUNCTIONS[function]
@@ -153,24 +155,21 @@ def _refusal(name: str) -> ArgumentTypeError:
     )
 
 
-def _loses_something(function: Any, arguments: Any, options: dict[str, Any]) -> bool:
-    """Whether NumPy's function of the bare data would lose a gradient, or write into a Tensor unseen."""
-    given = _by_name(function, arguments, options)
+def _writes(given: dict[str, Any]) -> bool:
+    """Whether a function of NumPy's that is given this would write into a Tensor."""
     out = given.get("out")
-    writes = (
-        function in WRITING
-        or any(isinstance(o, Tensor) for o in (out if type(out) is tuple else (out,)))
+    return (
+        any(isinstance(o, Tensor) for o in (out if type(out) is tuple else (out,)))
         or bool(given.get("overwrite_input", False))
         or not given.get("copy", True)
     )
-    return writes or _requires_gradient([*arguments, *options.values()])
 
 
 def _by_name(function: Any, arguments: Any, options: dict[str, Any]) -> dict[str, Any]:
     """All that a function of NumPy's is given, by the names of its parameters."""
     try:
         parameters = list(inspect.signature(function).parameters)
-    except (TypeError, ValueError):  # a ufunc's method, whose out is always an option
+    except ValueError:  # one written in C may have none
         return options
     return {**dict(zip(parameters, arguments, strict=False)), **options}
 
