@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
-from typing import Any
+from importlib.util import find_spec
+from pathlib import Path
 
-from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, DataError, NonFiniteError
+from benchmarks.signals import interruptible, leave
 
-OWN = ("attacks", "benchmarks", "minigrad", "models")
-
-
-def taken(error: ImportError) -> str:
-    """What to say if a name of this project's leads elsewhere: to the user's own models.py, perhaps."""
-    name = (error.name or "").partition(".")[0]
-    where = getattr(sys.modules.get(name), "__file__", None)
-    return f"error: {name} must be this project's package, got {where} ({error}): rename it, or run elsewhere"
+OWN = ("attacks", "minigrad", "models")
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: a run ends as it does by Ctrl-C, with another exit code."""
-
-
-def terminate(*_: Any) -> None:
-    raise Terminated
+def check_own_packages() -> None:
+    """Leave if a name of this project's leads elsewhere, to the user's own models.py, say. It is not run."""
+    for name in OWN:
+        spec, own = find_spec(name), Path(__file__).parents[1] / name / "__init__.py"
+        found = spec.origin if spec else None
+        if found is None or Path(found).resolve() != own.resolve():
+            leave(
+                1, f"error: {name} must be this project's package, got {found}: rename it, or run elsewhere"
+            )
 
 
 def prepare_streams() -> None:
@@ -39,15 +35,21 @@ def prepare_streams() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     prepare_streams()
+    os.environ["MPLBACKEND"] = "agg"  # figures are files here, whatever windows are asked for
+    with interruptible():
+        run(arguments)
+
+
+def run(arguments: list[str] | None) -> None:
+    check_own_packages()
     try:
+        from concurrent.futures.process import BrokenProcessPool
+
         from benchmarks import paper
         from benchmarks.speed import against, cpu_vs_gpu, floor, memory, overhead, peers
+        from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, DataError, NonFiniteError
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in OWN:
-            sys.exit(f"error: the benchmarks need {error.name}: pip install -e '.[benchmarks]'")
-        sys.exit(taken(error))
-    except ImportError as error:
-        sys.exit(taken(error))
+        leave(1, f"error: the benchmarks need {error.name}: pip install -e '.[benchmarks]'")
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, module, text in (
@@ -63,17 +65,15 @@ def main(arguments: list[str] | None = None) -> None:
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     options = parser.parse_args(arguments)
-    before = signal.signal(signal.SIGTERM, terminate)
     try:
         options.run(options)
-    except (ArgumentError, ArgumentTypeError, BackendError, DataError, NonFiniteError, OSError) as error:
-        parser.exit(2, f"error: {error}\n")
-    except Terminated:
-        parser.exit(128 + signal.SIGTERM, "terminated\n")
-    except KeyboardInterrupt:
-        parser.exit(128 + signal.SIGINT, "stopped\n")
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    except (ArgumentError, ArgumentTypeError, BackendError, DataError, NonFiniteError) as error:
+        leave(2, f"error: {error}")
+    except OSError as error:
+        leave(2, f"error: {error}{'' if error.filename else ' (the terminal, or what output goes to)'}")
+    except (BrokenProcessPool, MemoryError) as error:
+        killed = "a process was killed" if isinstance(error, BrokenProcessPool) else "there is no memory left"
+        leave(2, f"error: {killed}: with fewer --jobs less is needed; what is finished stays")
 
 
 if __name__ == "__main__":

@@ -62,9 +62,12 @@ def draw_all(
     directory.mkdir(exist_ok=True)
     drawn = []
     for name, (needs, kept, draw, title, caption) in FIGURES.items():
+        path = directory / f"{name}.png"
         if needs <= found.keys() and kept <= data.keys():
-            save_figure(draw(drawing), directory / f"{name}.png")
-            drawn.append((title, caption, directory / f"{name}.png"))
+            save_figure(draw(drawing), path)
+            drawn.append((title, caption, path))
+        else:
+            path.unlink(missing_ok=True)  # of the run that --no-resume cleared
     return drawn
 
 
@@ -136,9 +139,10 @@ def figure_3(drawing: Drawing) -> Figure:
 
 def figure_4(drawing: Drawing) -> Figure:
     model, test = drawing.model("maxout"), drawing.test
-    fours = test[test.y == 4]
-    right = fours[model.predict(fours.x) == 4]
-    x, y = (right if len(right) else fours)[:1].x, fours.y[:1]
+    shown = 4 if (test.y == 4).any() else int(test.y[0])
+    own_class = test[test.y == shown]
+    right = own_class[model.predict(own_class.x) == shown]
+    x, y = (right if len(right) else own_class)[:1].x, own_class.y[:1]
     direction = np.sign(input_gradient(model, x, y))
     epsilons = np.linspace(-1.0, 1.0, 401, dtype=np.float32)
     with mg.no_grad():
@@ -147,7 +151,7 @@ def figure_4(drawing: Drawing) -> Figure:
     left, strip = figure.subfigures(1, 2, width_ratios=(1.35, 1))
     ax = left.subplots()
     for label in range(10):
-        own = label == 4
+        own = label == shown
         ax.plot(epsilons, z[:, label], color=COLOURS[label % len(COLOURS)],
                 linestyle="-" if own else DASHES[label % len(DASHES)], linewidth=3 if own else 1.2,
                 marker=MARKERS[label % len(MARKERS)], markevery=(7 * label, 80), markersize=5,
@@ -163,7 +167,7 @@ def figure_4(drawing: Drawing) -> Figure:
         ax.set_yticks([])
         _show(ax, np.clip(image, 0, 1))
         ax.set_title(f"{step:+.2f}: {label}", fontsize=6, pad=2)
-        _frame(ax, COLOURS[5] if label == 4 else "#FFFFFF", 3)
+        _frame(ax, COLOURS[5] if label == shown else "#FFFFFF", 3)
     return figure
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
+from minigrad.checkpoint import check_regular
 from minigrad.errors import DataError
 
 DIRECTORY = Path(__file__).parent / "data" / "mnist"
@@ -73,7 +74,10 @@ def _digits(directory: Path, part: str) -> Digits:
     labels_file = _find(directory, f"{part}-labels", "idx1-ubyte")
     images, labels = read_idx(images_file, item=(28, 28)), read_idx(labels_file, item=())
     if labels.shape != images.shape[:1]:
-        raise DataError(f"{labels_file} must hold {len(images)} labels, got shape {labels.shape}")
+        raise DataError(
+            f"{labels_file} must hold as many labels as {images_file} holds images, got {len(labels)} and "
+            f"{len(images)}"
+        )
     if labels.max() > 9:
         raise DataError(f"{labels_file} must hold labels 0 to 9, got {labels.max()}")
     pixels = images.reshape(len(images), 784).astype(np.float32)
@@ -103,6 +107,7 @@ def read_idx(path: str | os.PathLike[str], item: tuple[int, ...] | None = None) 
     Raises DataError if the magic number, the sizes or the length do not fit. Nothing beyond the header is
     read before the header was compared with `item` and with the length of the file.
     """
+    check_regular(path)
     with open(path, "rb") as file:
         compressed = file.peek(2)[:2] == b"\x1f\x8b"
         try:

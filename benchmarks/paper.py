@@ -7,9 +7,10 @@ import os
 import shlex
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from joblib import Parallel, cpu_count, delayed
 from joblib.parallel import BACKENDS, get_active_backend
@@ -20,13 +21,14 @@ from benchmarks import mnist
 from benchmarks.experiments import CORE, EXPERIMENTS, RECIPES
 from benchmarks.output import check_writable_directory, terminal
 from benchmarks.report import Report
+from benchmarks.signals import deaf_processes
 from benchmarks.workspace import Settings, Workspace, end_with, source_fingerprint
 from minigrad import backend
 from minigrad.checks import check_count
 from minigrad.errors import ArgumentError
 
 SEEDS = {"quick": 1, "paper": 5}
-MOST_SEEDS = 1000
+MOST = {"epochs": 1_000_000, "seeds": 1000, "jobs": 10_000}
 
 Piece = tuple[str, int]  # a model or an experiment, and its seed
 
@@ -73,23 +75,28 @@ class Plan:
     out: str
     resume: bool | None
     quiet: bool
-    command: str  # what to type for the same figures again
+    command: Callable[[Iterable[str], int], str]  # of rows and seeds: what to type for their figures
+
+    @property
+    def typed(self) -> str:
+        """This very command, with every setting that the figures depend on."""
+        return self.command([*self.names, *self.left_out], len(self.seeds))
 
 
 def checked(options: argparse.Namespace) -> Plan:
     """What the command line asks for; an error if it cannot be done."""
-    if options.epochs is not None:
-        check_count("--epochs", options.epochs)
-    n_seeds = check_count("--seeds", SEEDS[options.scale] if options.seeds is None else options.seeds)
-    if n_seeds > MOST_SEEDS:
-        raise ArgumentError(f"--seeds must be at most {MOST_SEEDS}, got {n_seeds}")
-    if options.jobs is not None:
-        check_count("--jobs", options.jobs)
+    n_seeds = SEEDS[options.scale] if options.seeds is None else options.seeds
+    for name, count in (("epochs", options.epochs), ("seeds", n_seeds), ("jobs", options.jobs)):
+        if count is not None and check_count(f"--{name}", count) > MOST[name]:
+            raise ArgumentError(f"--{name} must be at most {MOST[name]}, got {count}")
+    if options.out == "":
+        raise ArgumentError("--out must be a directory, got ''")
     names, left_out = chosen(options.rows, options.scale)
     library = backend.current() if options.backend is None else backend.get(options.backend)
-    train, test = mnist.load(options.data)
+    data = os.path.expanduser(options.data)
+    train, test = mnist.load(data)
     for model in dict.fromkeys(model for name in names for model in EXPERIMENTS[name].USES):
-        RECIPES[model].check_large_enough(train, options.scale)
+        RECIPES[model].check_large_enough(train, test, options.scale)
     processors = cpu_count()
     jobs = options.jobs or (1 if library.name == "cupy" else processors)
     settings = Settings(options.scale, options.epochs, library.name, mnist.fingerprint(train, test),
@@ -100,19 +107,22 @@ def checked(options: argparse.Namespace) -> Plan:
         seeds=range(n_seeds),
         jobs=jobs,
         settings=settings,
-        data=options.data,
-        out=os.path.join("results", options.scale) if options.out is None else options.out,
+        data=data,
+        out=os.path.join("results", options.scale)
+        if options.out is None
+        else os.path.expanduser(options.out),
         resume=options.resume,
         quiet=options.quiet,
-        command=command(options, n_seeds, library.name),
+        command=partial(command, options, library.name),
     )
 
 
 def run(options: argparse.Namespace) -> None:
     """Check everything, then train, measure and report what is not yet done."""
     plan = checked(options)
-    workspace = Workspace(check_writable_directory("--out", plan.out), plan.settings, plan.data)
+    workspace = Workspace(plan.out, plan.settings, plan.data)
     workspace.check(plan.resume)  # so that nothing is left in a directory that is refused
+    check_writable_directory("--out", plan.out)
     with workspace.owned():
         workspace.begin(plan.resume)
         go_on(plan, workspace)
@@ -123,7 +133,9 @@ def go_on(plan: Plan, workspace: Workspace) -> None:
     console, settings = terminal(170), workspace.settings
     measurements = [(name, seed) for name in plan.names for seed in plan.seeds
                     if workspace.found(name, seed) is None]  # fmt: skip
-    used = dict.fromkeys((model, seed) for name, seed in measurements for model in EXPERIMENTS[name].USES)
+    pieces = [(name, seed) for name in plan.names for seed in plan.seeds]
+    pieces += [(name, seed) for name in EXPERIMENTS for seed in workspace.seeds_found(name)]  # of before
+    used = dict.fromkeys((model, seed) for name, seed in pieces for model in EXPERIMENTS[name].USES)
     trainings = [piece for piece in used if not workspace.epochs_done(*piece)[1]]
     trainings.sort(key=lambda piece: -effort(piece[0], settings))  # long ones first fill the processors
     began = time.time()
@@ -159,7 +171,7 @@ def show(console: Console, plan: Plan, report: Report, interrupted: bool) -> Non
             soft_wrap=True,
         )
     if interrupted and not report.complete:
-        console.print(f"The same command goes on from here: {report.command}", soft_wrap=True)
+        console.print(f"The same command goes on from here: {plan.typed}", soft_wrap=True)
 
 
 def chosen(rows: list[str], scale: str) -> tuple[list[str], list[str]]:
@@ -187,19 +199,24 @@ def parallel(jobs: int, workspace: Workspace, function: object, pieces: list[Pie
         options = {"initializer": end_with, "initargs": (os.getpid(),)}
     calls = (delayed(function)(*piece) for piece in pieces)
     run = Parallel(n_jobs=min(jobs, len(pieces)), return_as="generator_unordered", **options)
-    return iter(run(calls))
+    with deaf_processes():
+        return iter(run(calls))
 
 
-def command(options: argparse.Namespace, seeds: int, library: str) -> str:
-    """What to type for the same figures again, with every setting that they depend on."""
-    rows = "all" if "all" in options.rows else " ".join(dict.fromkeys(options.rows))
+def command(options: argparse.Namespace, library: str, names: Iterable[str], seeds: int) -> str:
+    """What to type for the figures of these experiments, with every setting that they depend on."""
+    rows = "all" if set(names) == set(EXPERIMENTS) else " ".join(names)
     epochs = "" if options.epochs is None else f" --epochs {options.epochs}"
-    data = "" if options.data == str(mnist.DIRECTORY) else f" --data {shlex.quote(options.data)}"
-    out = "" if options.out is None else f" --out {shlex.quote(options.out)}"
+    data = "" if options.data == str(mnist.DIRECTORY) else f" {_option('--data', options.data)}"
+    out = "" if options.out is None else f" {_option('--out', options.out)}"
     return (
         f"python -m benchmarks paper --rows {rows} --scale {options.scale}{epochs} "
         f"--seeds {seeds} --backend {library}{data}{out}"
     )
+
+
+def _option(name: str, value: str) -> str:
+    return shlex.quote(f"{name}={value}") if value.startswith("-") else f"{name} {shlex.quote(value)}"
 
 
 @contextmanager

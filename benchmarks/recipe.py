@@ -17,6 +17,8 @@ from minigrad.optim import SGD
 # cost(model, x, y, generator), a scalar Tensor to minimise; what it draws comes from the generator.
 Cost = Callable[[Any, Any, Any, np.random.Generator], mg.Tensor]
 # optimiser(parameters, updates an epoch, epochs)
+SHOWN = 10  # digits of the test set, in the report's figures
+
 Optimiser = Callable[[list[mg.Parameter], int, int], SGD]
 
 
@@ -82,13 +84,14 @@ class Recipe:
             return sum(own)
         return at_most if scale == "quick" else sum(min(epochs, at_most) for epochs in own)
 
-    def check_large_enough(self, train: Digits, scale: str) -> None:
-        """DataError if some stage could not take a step."""
+    def check_large_enough(self, train: Digits, test: Digits, scale: str) -> None:
+        """DataError if some stage could not take a step, or too little is left to measure and show."""
         need = BATCH + max(stage.held_out for stage in self.stages[scale])
-        if (found := len(self.digits(train))) < need:
-            raise DataError(
-                f"the training set (--data) must have {need} digits or more for {self.what}, got {found}"
-            )
+        for what, digits, least in (("training", train, need), ("test", test, SHOWN)):
+            if (found := len(self.digits(digits))) < least:
+                raise DataError(
+                    f"the {what} set (--data) must have {least} digits or more for {self.what}, got {found}"
+                )
 
     def seed(self, seed: int) -> int:
         return seed + 1000 * self.stream

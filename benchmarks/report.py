@@ -7,7 +7,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,12 @@ class Report:
     """The state of a run: `collect` reads it from the workspace, `write` leaves it there as files."""
 
     def __init__(
-        self, workspace: Workspace, names: list[str], left_out: list[str], seeds: Sequence[int], command: str
+        self,
+        workspace: Workspace,
+        names: list[str],
+        left_out: list[str],
+        seeds: Sequence[int],
+        command: Callable[[Iterable[str], int], str],
     ) -> None:
         self.workspace = workspace
         self.names = names
@@ -173,9 +178,9 @@ class Report:
         """The paper's figure and the measured one, row by row."""
         table = Table(title=f"{TITLE}, on {self.dataset}", caption="\n".join([CAPTION, *self.remarks()]))
         for heading in ("§", "what"):
-            table.add_column(heading)
+            table.add_column(heading, overflow="fold")
         for heading in ("paper", "measured", "clipped", "rounded", "off by", "claim", "n × seeds"):
-            table.add_column(heading, justify="right")
+            table.add_column(heading, justify="right", overflow="fold")
         for judged in self.rows:
             figures = [judged.figures(variant) for variant in (None, "clipped", "rounded")]
             table.add_row(judged.row.section, judged.row.what, judged.paper(), *figures,
@@ -196,7 +201,9 @@ class Report:
             title=TITLE,
             caption=CAPTION,
             figures=[(title, caption, _embedded(path)) for title, caption, path in figures],
-            experiments=[(name, EXPERIMENTS[name], self.rerun(name)) for name in self.found],
+            experiments=[
+                (name, EXPERIMENTS[name], self.command([name], self.n_seeds(name))) for name in self.found
+            ],
             models=self.models(),
             not_run=self.not_run(),
             environment=environment(self.workspace.settings.backend),
@@ -209,7 +216,7 @@ class Report:
     def content(self) -> dict[str, Any]:
         """All of it for other programs; times are apart, for they differ between two runs."""
         return {
-            "command": self.command,
+            "command": " && ".join(self.commands()),
             "complete": self.complete,
             "dataset": self.dataset,
             "changes": [asdict(change) for change in self.workspace.changes],
@@ -251,10 +258,20 @@ class Report:
             },
         }
 
-    def rerun(self, name: str) -> str:
-        """The command for one experiment alone."""
-        head, _, tail = self.command.partition("--rows ")
-        return f"{head}--rows {name} {tail[tail.index('--scale') :]}"
+    def n_seeds(self, name: str) -> int:
+        """How many seeds an experiment has here, or is to have."""
+        planned = len(self.seeds) if name in self.names else 0
+        return max([planned, *(seed + 1 for seed in self.found.get(name, {}))])
+
+    def commands(self) -> list[str]:
+        """What to type for all of these figures: a line for each number of seeds."""
+        by_count: dict[int, list[str]] = {}
+        for name in EXPERIMENTS:
+            if name in self.left_out:
+                by_count.setdefault(len(self.seeds), []).append(name)
+            elif name in self.names or name in self.found:
+                by_count.setdefault(self.n_seeds(name), []).append(name)
+        return [self.command(names, count) for count, names in by_count.items()]
 
     def models(self) -> list[tuple[str, str, int, float]]:
         """(name, what, epochs, training cost at the end) of every model, with the first seed."""

@@ -4,8 +4,7 @@ so that a training killed at any moment goes on from its last epoch and ends wit
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,7 +79,6 @@ class Training:
     """A model and all that its training has to remember between two epochs."""
 
     def __init__(self, recipe: Recipe, scale: str, seed: int, train: Digits, epochs: int | None) -> None:
-        recipe.check_large_enough(train, scale)
         self.recipe = recipe
         self.scale = scale
         self.stages = recipe.stages[scale]
@@ -222,7 +220,7 @@ class Training:
         checkpoint of this recipe, or of another origin."""
         if not path.exists():
             return
-        state = mg.load(path)
+        state = _loaded(path, lambda name: True)
         origin.check(path, _facts(state))
         try:
             self._go_on_from(state)
@@ -237,14 +235,15 @@ class Training:
             return {n[len(prefix) :]: a for n, a in state.items() if n.startswith(prefix)}
 
         *counts, best_score, target_cost = state["progress"].tolist()
-        if len(counts) != 3 or not all(float(n).is_integer() for n in counts) or math.isnan(best_score):
+        if len(counts) != 3 or not all(float(n).is_integer() for n in counts) or not best_score >= 0:
             raise ValueError(f"progress is {state['progress']}")
         number, done, best_epoch = map(int, counts)
         if not 0 <= number <= len(self.stages) or (number < len(self.stages)) != ("epochs" in state):
             raise ValueError(f"it is in stage {number + 1} of {len(self.stages)}")
-        history = {name: values.tolist() for name, values in part("history.").items()}
-        lengths = {len(values) for values in history.values()}
-        if lengths != {len(history["stage"])} or history["stage"].count(number + 1) != done:
+        if not 0 <= best_epoch <= done or int(state.get("epochs", 1)) < 1:
+            raise ValueError(f"its best epoch is {best_epoch} of {done} that are done")
+        history = part("history.")
+        if not _is_history(history) or np.count_nonzero(history["stage"] == number + 1) != done:
             raise ValueError(f"its history is not that of {done} epochs in stage {number + 1}")
         for name, array in state.items():
             if name not in ("progress", "origin"):
@@ -255,17 +254,29 @@ class Training:
         self.best = part("best.")
         if self.best:
             check_state(self.best, self.model.state_dict())
-        self.history = history
+        self.history = {name: values.tolist() for name, values in history.items()}
         self.model.load_state_dict(part("model."))
         if not self.finished:
             self.optimiser.load_state_dict(part("optimiser."))
+
+
+def _loaded(path: Path, wanted: Callable[[str], bool]) -> dict[str, np.ndarray]:
+    try:
+        return load_some(path, wanted)
+    except DataError as error:
+        raise DataError(f"{error}; delete it to train anew") from error
+
+
+def origin_of(path: Path) -> dict[str, Any]:
+    """What a checkpoint says that it was made with; reads no more of it."""
+    return _facts(_loaded(path, lambda name: name == "origin"))
 
 
 def _facts(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """What the file that held this state says that it was made with."""
     try:
         return dict(json.loads(str(state.get("origin"))))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return {}
 
 
@@ -278,15 +289,21 @@ def epochs_done(path: Path) -> tuple[int, bool]:
         return 0, False
 
 
-def history(path: Path) -> History:
-    """The history in a checkpoint; reads no more of it. DataError if there is none."""
-    found = {
-        name.removeprefix("history."): values.tolist()
-        for name, values in load_some(path, lambda name: name.startswith("history.")).items()
-    }
-    if not found.get("stage") or not found.get("training_cost"):
+def history(path: Path, origin: Origin = Origin()) -> History:
+    """The history in a checkpoint; reads no more of it. DataError if there is none, or of another origin."""
+    state = _loaded(path, lambda name: name.startswith("history.") or name == "origin")
+    origin.check(path, _facts(state))
+    found = {name.removeprefix("history."): v for name, v in state.items() if name != "origin"}
+    if not _is_history(found):
         raise DataError(f"{path} must hold the history of a training; delete it to train anew")
-    return found
+    return {name: values.tolist() for name, values in found.items()}
+
+
+def _is_history(found: Mapping[str, np.ndarray]) -> bool:
+    """Whether these are finite figures, one an epoch."""
+    shapes = {values.shape for values in found.values()}
+    figures = all(v.ndim == 1 and v.dtype.kind in "fiu" and np.isfinite(v).all() for v in found.values())
+    return {"stage", "training_cost"} <= found.keys() and figures and len(shapes) == 1 and (0,) not in shapes
 
 
 def mean_cost(model: Any, digits: Digits) -> float:

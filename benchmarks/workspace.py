@@ -17,14 +17,14 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from filelock import FileLock, Timeout
-from pydantic import FiniteFloat, PositiveInt, TypeAdapter, ValidationError
+from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 from threadpoolctl import threadpool_limits
 
 from benchmarks import mnist
@@ -32,12 +32,16 @@ from benchmarks.experiments import EXPERIMENTS, RECIPES
 from benchmarks.mnist import Digits
 from benchmarks.output import write_json
 from benchmarks.task import Measurement, Task
-from benchmarks.training import History, Origin, epochs_done, history, trained
+from benchmarks.training import History, Origin, epochs_done, history, origin_of, trained
 from minigrad import backend
 from minigrad.checkpoint import remove_leftovers
 from minigrad.errors import ArgumentError, DataError
 
-FOLDERS = {"models": RECIPES, "measured": EXPERIMENTS}  # and what their files are named after
+# What the files NAME-SEED in each are named after, and how their names end.
+FOLDERS = {"models": (RECIPES, ".npz"), "measured": (EXPERIMENTS, ".json")}
+
+
+Count = Annotated[int, Field(ge=1, le=10**6)]
 
 
 @dataclass(frozen=True)
@@ -45,10 +49,10 @@ class Settings:
     """What every figure depends on, beside the seed."""
 
     scale: str
-    epochs: PositiveInt | None
+    epochs: Count | None
     backend: str
     dataset: str  # the fingerprint of its digits
-    threads: PositiveInt  # of each process: they decide the order in which products are summed
+    threads: Count  # of each process: they decide the order in which products are summed
     source: str  # fingerprint of the code
 
 
@@ -81,6 +85,7 @@ class Found:
     data: dict[str, Any]
     seconds: FiniteFloat
     origin: dict[str, Any] = field(default_factory=dict)
+    checksum: str = ""  # of the others, as they stand in the file
 
 
 class Workspace:
@@ -109,9 +114,9 @@ class Workspace:
                 yield
         except Timeout as error:
             who = "that does not say which it is"
-            with suppress(OSError, ValueError, LookupError, TypeError):
+            with suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
                 told = json.loads(owner.read_text(encoding="utf-8"))
-                who = f"process {told['process']} on {told['host']}, since {told['since']}"
+                who = f"process {told['process']!r} on {told['host']!r}, since {told['since']!r}"
             raise ArgumentError(
                 f"--out must be another directory, or wait: a run writes into {self.directory} ({who})"
             ) from error
@@ -122,16 +127,11 @@ class Workspace:
         ArgumentError if what is there is no run, or has other settings: hours of work are not to be lost to a
         mistyped command. With resume True it goes on although the code was changed.
         """
-        if resume is False and (self.directory / "settings.json").exists():
-            return None
-        there = self._begun()
+        self._refuse_others()
+        there = None if resume is False else self._begun()
         if there is None:
             if resume is True:
                 raise ArgumentError(f"--resume needs a run to go on from, got {self.directory} without one")
-            for folder in FOLDERS:
-                # One that is empty was left by a run that was killed when it began.
-                if (path := self.directory / folder).exists() and any(path.iterdir()):
-                    raise ArgumentError(f"--out must be another directory: {path} is not of such a run")
             return None
         # The threads stay those that the run began with, whatever --jobs is now.
         own = replace(self.settings, threads=there.settings.threads)
@@ -139,13 +139,35 @@ class Workspace:
             other = getattr(there.settings, name)
             if other == fact or (name == "source" and resume is True):
                 continue
+            if name == "dataset":
+                other, fact = mnist.name_of(other), mnist.name_of(fact)
             changed = " (the code was changed since, and --resume goes on with it as it is now)"
             raise ArgumentError(
-                f"--out must be another directory, or --no-resume given to begin anew: "
-                f"{self.directory} holds a run with another {name}{changed if name == 'source' else ''}, "
-                f"{other!r} and not {fact!r}"
+                f"--out must be another directory, or --no-resume given to begin anew: the run in "
+                f"{self.directory} was begun with {name} {other}, and this command has {fact}"
+                f"{changed if name == 'source' else ''}"
             )
         return there
+
+    def _refuse_others(self) -> None:
+        """ArgumentError if the directory holds files of somebody's that a run would write over or delete."""
+        settings = self.directory / "settings.json"
+        mine = not _is_foreign(settings) if settings.is_file() else self._begun() is not None
+        files = dict.fromkeys(("settings.json", "paper.json", "report.html"), mine)
+        files |= {
+            "owner.json": True,
+            "run.lock": True,
+        }  # which is all that a run left that was killed at once
+        taken = [name for name, own in files.items() if (self.directory / name).exists()
+                 and not (own and (self.directory / name).is_file())]  # fmt: skip
+        for name in (*FOLDERS, "figures"):
+            folder = self.directory / name
+            if folder.exists() and not (folder.is_dir() and (mine or not any(folder.iterdir()))):
+                taken.append(name)
+        if taken:
+            raise ArgumentError(
+                f"--out must be another directory: {self.directory / taken[0]} is not of such a run"
+            )
 
     def begin(self, resume: bool | None) -> None:
         """Go on from what `check` finds, or clear what is there."""
@@ -156,28 +178,35 @@ class Workspace:
             if there.settings.source != self.settings.source:
                 self.changes = [*there.changes, self._left_at(there.settings.source)]
         else:
-            for folder, names in FOLDERS.items():
-                for path in self._files(folder, names):
-                    path.unlink()
+            reports = [self.directory / "paper.json", self.directory / "report.html"]
+            for path in (*reports, *(p for folder in FOLDERS for p in self._files(folder))):
+                path.unlink(missing_ok=True)
         for folder in ("", *FOLDERS, "figures"):
             (self.directory / folder).mkdir(parents=True, exist_ok=True)
             remove_leftovers(self.directory / folder)
         write_json(self.directory / "settings.json", asdict(Begun(self.settings, self.changes)))
 
     def _begun(self) -> Begun | None:
-        """The settings of the run in this directory; None if there is none."""
+        """The run in this directory; None if there is none. Without settings.json, what a file carries."""
         path = self.directory / "settings.json"
-        return _read(Begun, path, "give --no-resume to begin anew") if path.exists() else None
+        if path.is_file():
+            return _read(Begun, path, "delete it, and it is made anew from the other files")
+        for file in (*self._files("measured"), *self._files("models")):
+            with suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
+                facts = json.loads(file.read_bytes())["origin"] if file.suffix == ".json" else origin_of(file)
+                return Begun(TypeAdapter(Settings).validate_python(facts))
+        return None
 
     def _left_at(self, source: str) -> Change:
         """The change from this state of the code, now."""
-        epochs = {path.stem: epochs_done(path)[0] for path in self._files("models", RECIPES)}
-        return Change(source, epochs, [path.stem for path in self._files("measured", EXPERIMENTS)])
+        epochs = {path.stem: epochs_done(path)[0] for path in self._files("models")}
+        return Change(source, epochs, [path.stem for path in self._files("measured")])
 
-    def _files(self, folder: str, names: Iterable[str]) -> Iterator[Path]:
-        """The files NAME-SEED.* of the folder."""
+    def _files(self, folder: str) -> Iterator[Path]:
+        """The files that runs write into a folder."""
+        names, ending = FOLDERS[folder]
         for name in names:
-            for path in sorted((self.directory / folder).glob(f"{name}-*.*")):
+            for path in sorted((self.directory / folder).glob(f"{name}-*{ending}")):
                 if path.stem.removeprefix(f"{name}-").isdecimal():
                     yield path
 
@@ -210,7 +239,7 @@ class Workspace:
         epochs, finished = epochs_done(path)
         if not path.exists() or (epochs and not finished):
             return None
-        return history(path)
+        return history(path, self.origin(name, seed))
 
     def train(self, name: str, seed: int) -> tuple[str, int]:
         """Train a model, and leave it in its file; returns what was trained."""
@@ -236,7 +265,7 @@ class Workspace:
                 "seconds": time.perf_counter() - began,
                 "origin": self.origin(name, seed).facts,
             }
-            write_json(self.measured_path(name, seed), content)
+            write_json(self.measured_path(name, seed), {**content, "checksum": _checksum(content)})
         return name, seed
 
     def found(self, name: str, seed: int) -> Found | None:
@@ -248,20 +277,33 @@ class Workspace:
         self.origin(name, seed).check(path, found.origin)
         if missing := [row.key for row in EXPERIMENTS[name].ROWS if row.key not in found.measured]:
             raise DataError(f"{path} must have all rows of {name}, but lacks {missing[0]}; delete it")
+        content = json.loads(path.read_bytes())
+        if content.pop("checksum") != _checksum(content):
+            raise DataError(f"{path} must be as a run left it, but was changed; delete it to measure anew")
         return found
 
     def seeds_found(self, name: str) -> list[int]:
         """The seeds with which an experiment has run."""
-        return sorted(int(path.stem.rpartition("-")[2]) for path in self._files("measured", [name]))
+        found = (path.stem.rpartition("-") for path in self._files("measured"))
+        return sorted(int(seed) for own, _, seed in found if own == name)
 
     # ---- what computing needs
 
     def digits(self) -> tuple[Digits, Digits]:
-        return _digits(self.data_directory, self.settings.backend)
+        """(training set, test set). DataError if they are no longer those that the run began with."""
+        return _digits(self.data_directory, self.settings.backend, self.settings.dataset)
 
     @contextmanager
     def _computing(self) -> Iterator[None]:
-        """The run's array library, and this process's share of the threads for matrix products."""
+        """The run's array library, and this process's share of the threads for matrix products.
+
+        DataError if this process has other code than the run began with: it was started later.
+        """
+        if source_fingerprint() != self.settings.source:
+            raise DataError(
+                "the code must stay as it is while a run goes on, but it was changed: the same command with "
+                "--resume goes on with it as it is now"
+            )
         with (
             only_while(*self.owner),
             backend.use(self.settings.backend),
@@ -305,8 +347,10 @@ def only_while(host: str, process: int) -> Iterator[None]:
 
 
 @functools.lru_cache(maxsize=1)
-def _digits(data: str, library: str) -> tuple[Digits, Digits]:
+def _digits(data: str, library: str, fingerprint: str) -> tuple[Digits, Digits]:
     train, test = mnist.load(data)
+    if mnist.fingerprint(train, test) != fingerprint:
+        raise DataError(f"--data must stay as it is while a run goes on, but {data} holds other digits now")
     return train.to(library), test.to(library)
 
 
@@ -322,13 +366,28 @@ def _read(kind: Any, path: Path, hint: str) -> Any:
         ) from error
 
 
+def _is_foreign(settings: Path) -> bool:
+    """Whether a settings.json is JSON, but not of a run. (A run's may be damaged.)"""
+    try:
+        content = json.loads(settings.read_bytes())
+    except (ValueError, RecursionError):
+        return False
+    return not (isinstance(content, dict) and "settings" in content)
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@functools.cache
 def source_fingerprint() -> str:
-    """Tells one state of the code that the figures come from from another."""
+    """Tells one state of the code that the figures come from from another: this process's."""
     digest = hashlib.sha256()
     root = Path(__file__).parent.parent
     for package in ("minigrad", "models", "attacks", "benchmarks/experiments"):
-        for path in sorted((root / package).rglob("*.py")):
-            digest.update(path.read_bytes())
+        for path in sorted((root / package).rglob("[!.]*.py")):
+            if not any(part.startswith(".") for part in path.relative_to(root).parts):
+                digest.update(path.read_bytes())
     for name in ("recipe", "task", "training", "mnist"):
         digest.update((root / "benchmarks" / f"{name}.py").read_bytes())
     return digest.hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import re
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from minigrad import backend
-from minigrad.checks import check_fits, check_names_known
+from minigrad.checks import check_fits, check_names_known, check_unmasked
 from minigrad.errors import ArgumentError, ArgumentTypeError, DataError
 from minigrad.tensor import raw
 
@@ -21,6 +22,9 @@ try:
     import fcntl
 except ModuleNotFoundError:  # on Windows
     fcntl = None  # type: ignore[assignment]
+
+
+MOST_HEADER = 10_000  # bytes, NumPy's own limit
 
 
 class HasState(Protocol):
@@ -52,16 +56,24 @@ def save(path: str | os.PathLike[str], state: HasState | Mapping[str, Any]) -> N
         encoded = name.encode(errors="replace")
         if "\0" in name or "\\" in name or encoded.decode() != name or len(encoded) > 60_000:
             raise ArgumentError(f"state must have names that a zip file can hold, got {name[:100]!r}")
-        array, library = raw(value), backend.find(raw(value))
-        arrays[name] = np.asarray(array) if library is None else library.to_numpy(array)
-        if arrays[name].dtype.hasobject:
-            raise ArgumentTypeError(
-                f"state[{name!r}] must be an array of numbers, got {type(value).__name__}"
-            )
+        arrays[name] = _plain_array(f"state[{name!r}]", raw(value))
     with atomic_writer(path) as handle, zipfile.ZipFile(handle, "w") as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
                 np.lib.format.write_array(entry, array, allow_pickle=False)
+
+
+def _plain_array(name: str, value: Any) -> np.ndarray:
+    """`value` as an array that `load` reads: of numbers, or of text."""
+    check_unmasked(name, value)
+    library = backend.find(value)
+    try:
+        array = np.asarray(value) if library is None else library.to_numpy(value)
+    except ValueError as error:  # lists of several lengths
+        raise ArgumentTypeError(f"{name} must be an array of numbers: {error}") from error
+    if array.dtype.kind not in "fiubcSU":
+        raise ArgumentTypeError(f"{name} must be an array of numbers, got {type(value).__name__}")
+    return array
 
 
 def load(path: str | os.PathLike[str], into: HasState | None = None) -> dict[str, np.ndarray]:
@@ -90,6 +102,7 @@ def load_some(
     """
     import zipfile
 
+    check_regular(path)
     places = {name: array if hasattr(array := raw(value), "dtype") else np.asarray(array)
               for name, value in (replaced or {}).items()}  # fmt: skip
     state = {}
@@ -102,6 +115,8 @@ def load_some(
                     name = entry.filename.removesuffix(".npy")
                     if name == entry.filename or name in entries or "\0" in entry.orig_filename:
                         raise DataError(f"the entry {entry.orig_filename!r} is no array, or there twice")
+                    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                        raise DataError(f"the entry {name!r} is compressed as numpy.savez never does")
                     entries[name] = entry
                 if replaced is not None:
                     check_names_known(entries, places)
@@ -125,7 +140,13 @@ def _read_array(content: Any, size: int, name: str, place: Any) -> np.ndarray:
     read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in read_header:
         raise DataError(f"the entry {name!r} has the version {version} of the format, which is not read")
-    shape, fortran_order, dtype = read_header[version](content)
+    # The header by itself first: NumPy reads it before it looks at its length.
+    size_of_length = 2 if version == (1, 0) else 4
+    length = content.read(size_of_length)
+    if int.from_bytes(length, "little") > MOST_HEADER:
+        raise DataError(f"the entry {name!r} has a header of more than {MOST_HEADER} bytes")
+    header = io.BytesIO(length + content.read(int.from_bytes(length, "little")))
+    shape, fortran_order, dtype = read_header[version](header)
     if place is not None:
         check_fits(f"state[{name!r}]", shape, dtype, place)
     if dtype.hasobject:
@@ -144,6 +165,12 @@ def _read_array(content: Any, size: int, name: str, place: Any) -> np.ndarray:
     return data.view(dtype).reshape(shape, order="F" if fortran_order else "C")
 
 
+def check_regular(path: str | os.PathLike[str]) -> None:
+    """DataError unless it is a file: a device may have no end, and a pipe may wait for ever."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise DataError(f"{os.fspath(path)} must be a file, not a directory, a device or a pipe")
+
+
 def _check_path(path: Any) -> None:
     if not isinstance(path, (str, os.PathLike)):
         raise ArgumentTypeError(f"path must come first, a string or a path, got {type(path).__name__}")
@@ -159,35 +186,44 @@ def atomic_writer(path: str | os.PathLike[str]) -> Iterator[Any]:
     directory, name = os.path.split(os.path.realpath(path))
     if not os.path.isdir(directory):
         raise FileNotFoundError(f"path must lie in a directory that exists, got {os.fspath(path)!r}")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ArgumentError(f"path must be a file, no directory, device or pipe, got {os.fspath(path)!r}")
     remove_leftovers(directory, name)
-    file = _open_beside(directory, name)
+    beside = os.path.join(directory, f"{_start_of_leftovers(name)}{os.urandom(8).hex()}{END_OF_LEFTOVERS}")
     try:
-        with file:
+        with _open_and_lock(beside) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
             with suppress(FileNotFoundError):
-                os.chmod(file.name, stat.S_IMODE(os.stat(path).st_mode))
+                os.chmod(beside, stat.S_IMODE(os.stat(path).st_mode))
             if fcntl is not None:  # still locked: another writer would take it for a leftover
-                os.replace(file.name, os.path.join(directory, name))
+                os.replace(beside, os.path.join(directory, name))
         if fcntl is None:  # closed: Windows renames no open file
-            os.replace(file.name, os.path.join(directory, name))
+            os.replace(beside, os.path.join(directory, name))
     except BaseException as error:
         with suppress(OSError):  # the first error is the one to tell
-            os.unlink(file.name)
-        if isinstance(error, OSError) and error.filename in (None, file.name):
+            os.unlink(beside)
+        if isinstance(error, OSError) and error.errno is not None and error.filename in (None, beside):
             raise type(error)(error.errno, error.strerror, os.fspath(path)) from error
         raise
 
 
-def _open_beside(directory: str, name: str) -> Any:
+END_OF_LEFTOVERS = ".writing"
+
+
+def _start_of_leftovers(name: str) -> str:
+    return f".{name[:200]}."  # a file system may allow 255 bytes
+
+
+def _open_and_lock(path: str) -> Any:
     """A new file, locked as long as it is open, with the mode that this process gives new files."""
     while True:
-        file = open(os.path.join(directory, f".{name}.{os.urandom(8).hex()}"), "xb")  # noqa: SIM115
+        file = open(path, "xb")  # noqa: SIM115
         if fcntl is not None:
             with suppress(OSError):  # a file system without locks: then nobody takes it for a leftover
                 fcntl.flock(file, fcntl.LOCK_EX)
-        if os.path.exists(file.name):
+        if os.path.exists(path):
             return file
         file.close()  # between its opening and its locking it was taken for a leftover
 
@@ -197,9 +233,9 @@ def remove_leftovers(directory: str | os.PathLike[str], name: str | None = None)
     lock on. Where there are no such locks nothing is deleted."""
     if fcntl is None:
         return
-    pattern = r"\..+" if name is None else re.escape(f".{name}")
+    start = r"\..+\." if name is None else re.escape(_start_of_leftovers(name))
     for found in os.listdir(directory):
-        if re.fullmatch(rf"{pattern}\.[0-9a-f]{{16}}", found):
+        if re.fullmatch(rf"{start}[0-9a-f]{{16}}{re.escape(END_OF_LEFTOVERS)}", found):
             beside = os.path.join(directory, found)
             with suppress(OSError), open(beside, "r+b") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -57,8 +57,14 @@ def check_count(name: str, value: Any, *, low: int = 1) -> int:
 
 def check_names_known(state: Any, own: Any) -> None:
     """ArgumentError if `state` has a name that `own` has not."""
-    if unknown := sorted(map(str, state.keys() - own.keys())):
-        raise ArgumentError(f"state has {', '.join(unknown)}, which belong nowhere here")
+    if unknown := state.keys() - own.keys():
+        raise ArgumentError(f"state has {shown_names(unknown)}, which belong nowhere here")
+
+
+def shown_names(names: Any) -> str:
+    """The names as an error shows them: the first ten."""
+    names = sorted(map(str, names))
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def check_fits(name: str, shape: Any, dtype: Any, own: Any) -> None:

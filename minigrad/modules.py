@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.checks import check_dtype, check_fits, check_flag, check_names_known
+from minigrad.checks import check_dtype, check_fits, check_flag, check_names_known, shown_names
 from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.modes import Setting, in_force
 from minigrad.tensor import Tensor, raw
@@ -260,8 +260,8 @@ def check_state(state: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, A
         raise ArgumentTypeError(
             f"state must be a mapping of names to arrays, such as a state_dict(), got {type(state).__name__}"
         )
-    if missing := sorted(own.keys() - state.keys()):
-        raise ArgumentError(f"state lacks {', '.join(missing)}")
+    if missing := own.keys() - state.keys():
+        raise ArgumentError(f"state lacks {shown_names(missing)}")
     check_names_known(state, own)
     arrays = {}
     for name, array in own.items():

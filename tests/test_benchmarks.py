@@ -696,30 +696,37 @@ class TestPaperCommand:
         others = [*LOGISTIC[:2], "--epochs", "2", *LOGISTIC[4:]]
         with pytest.raises(SystemExit):
             run_few(*others, "--out", str(tmp_path))
-        assert "holds a run with another epochs, 1 and not 2" in capsys.readouterr().err
+        assert "was begun with epochs 1, and this command has 2" in capsys.readouterr().err
         assert (tmp_path / "paper.json").read_bytes() == kept
         run_few(*others, "--no-resume", "--out", str(tmp_path))
         assert content(tmp_path)["settings"]["epochs"] == 2
 
+    @pytest.mark.parametrize(
+        "name", ["models/mine.py", "figures/mine.png", "report.html", "paper.json", "settings.json"]
+    )
     def test_what_is_not_of_a_run_is_never_deleted(
-        self, run_few: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self, name: str, run_few: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        (tmp_path / "models").mkdir()
-        (tmp_path / "models" / "mine.py").write_text("precious")
+        mine = tmp_path / name
+        mine.parent.mkdir(exist_ok=True)
+        mine.write_text('{"precious": 1}')
         for more in ([], ["--no-resume"]):
             with pytest.raises(SystemExit):
                 run_few(*LOGISTIC, "--out", str(tmp_path), *more)
             assert "--out must be another directory" in capsys.readouterr().err
-        assert (tmp_path / "models" / "mine.py").read_text() == "precious"
+        assert mine.read_text() == '{"precious": 1}'
 
     @pytest.mark.usefixtures("no_figures")
     def test_a_run_begun_anew_deletes_its_own_files_alone(self, run_few: Run, tmp_path: Path) -> None:
         run_few(*LOGISTIC, "--out", str(tmp_path))
-        (tmp_path / "models" / "mine.npz").write_text("precious")
+        names = "mine.npz", "logistic-2014.txt", ".a.0123456789abcdef"
+        mine = [tmp_path / "models" / name for name in names]
+        for path in mine:
+            path.write_text("precious")
         old = (tmp_path / "models" / "logistic-0.npz").stat().st_mtime_ns
         run_few(*LOGISTIC, "--no-resume", "--out", str(tmp_path))
         assert (tmp_path / "models" / "logistic-0.npz").stat().st_mtime_ns > old
-        assert (tmp_path / "models" / "mine.npz").exists()
+        assert all(path.read_text() == "precious" for path in mine)
 
     @pytest.mark.usefixtures("no_figures")
     def test_other_code_is_another_run(
@@ -729,7 +736,8 @@ class TestPaperCommand:
         monkeypatch.setattr("benchmarks.paper.source_fingerprint", lambda: "other")
         with pytest.raises(SystemExit):
             run_few(*LOGISTIC, "--out", str(tmp_path))
-        assert "holds a run with another source" in capsys.readouterr().err
+        assert "was begun with source " in (said := capsys.readouterr().err)
+        assert "this command has other (the code was changed since" in said
 
     @pytest.mark.usefixtures("no_figures")
     def test_a_run_keeps_its_number_of_threads(self, run_few: Run, tmp_path: Path, monkeypatch: Any) -> None:

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 import minigrad as mg
 from benchmarks import mnist
 from minigrad.checkpoint import atomic_writer
-from minigrad.errors import ArgumentError, DataError
+from minigrad.errors import ArgumentError, ArgumentTypeError, DataError
 from tests import fuzz
 from tests.test_benchmarks import idx
 
@@ -81,6 +81,7 @@ class TestArraysFromElsewhere:
             (npy("{" * 100, b""), "plain arrays"),
             (npy(header_of((3,), "|O"), bytes(24)), "array of numbers"),
             (b"", "plain arrays"),
+            (b"\x93NUMPY\2\0" + struct.pack("<I", 2**30) + b" " * 2**20, "header of more than 10000 bytes"),
         ],
     )
     def test_a_header_that_the_entry_does_not_keep(
@@ -89,6 +90,48 @@ class TestArraysFromElsewhere:
         (tmp_path / "a.npz").write_bytes(archive(W=content))
         refused(lambda: mg.load(tmp_path / "a.npz"), DataError, message)
         refused(lambda: mg.load(tmp_path / "a.npz", Weights()), (DataError, ArgumentError), "W|plain arrays")
+
+    def test_compression_that_has_no_bound(self, tmp_path: Path) -> None:
+        with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_BZIP2) as made:
+            made.writestr("W.npy", npy(header_of((2, 3)), bytes(24)) + ZEROS)
+        refused(lambda: mg.load(tmp_path / "a.npz", Weights()), DataError, "compressed as numpy.savez never")
+
+    def test_many_names_that_belong_nowhere(self, tmp_path: Path) -> None:
+        mg.save(tmp_path / "a.npz", {f"other{n:05}": np.zeros(1) for n in range(500)})
+        refused(
+            lambda: mg.load(tmp_path / "a.npz", Weights()), ArgumentError, "other00009 and 490 more, which"
+        )
+
+    def test_what_is_no_file(self, tmp_path: Path) -> None:
+        paths = [tmp_path]
+        if os.name == "posix":
+            os.mkfifo(tmp_path / "pipe")
+            paths += [tmp_path / "pipe", Path("/dev/zero")]
+        for path in paths:
+            with pytest.raises(
+                DataError, match=f"{path} must be a file, not a directory, a device or a pipe"
+            ):
+                mg.load(path)
+            with pytest.raises(DataError, match="must be a file"):
+                mnist.read_idx(path)
+            with pytest.raises(ArgumentError, match="path must be a file, no directory, device or pipe"):
+                mg.save(path, {})
+        assert os.listdir(tmp_path) in ([], ["pipe"])
+
+    @pytest.mark.parametrize(
+        ("value", "message"),
+        [
+            (np.ma.masked_array([1.0, 2.0], [True, False]), "must be a plain array"),
+            (np.zeros(2, [("a", float)]), "must be an array of numbers"),
+            (np.full(2, None), "must be an array of numbers"),
+            ([[1], [1, 2]], "must be an array of numbers"),
+            (np.zeros(2, "datetime64[s]"), "must be an array of numbers"),
+        ],
+    )
+    def test_what_is_not_saved(self, value: Any, message: str, tmp_path: Path) -> None:
+        with pytest.raises(ArgumentTypeError, match=rf"state\['a'\] {message}"):
+            mg.save(tmp_path / "a.npz", {"a": value})
+        assert os.listdir(tmp_path) == []
 
     def test_entries_that_the_model_has_no_place_for(self, tmp_path: Path) -> None:
         large = npy(header_of((len(ZEROS) // 4,)), ZEROS)
@@ -210,6 +253,22 @@ class TestInterruptedWriting:
             assert os.listdir(tmp_path) == ["model.npz"]
             assert mg.load(path)["a"].all()
 
+    def test_a_path_is_named_that_no_file_can_be_made_beside(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(path: Any, *_: Any) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+        monkeypatch.setattr("builtins.open", full)
+        with pytest.raises(OSError, match=r"No space left on device: '.*model\.npz'"):
+            mg.save(tmp_path / "model.npz", {"a": np.ones(3)})
+
+    def test_a_long_name(self, tmp_path: Path) -> None:
+        path = tmp_path / ("a" * 240 + ".npz")
+        for _ in range(2):
+            mg.save(path, {"a": np.ones(3)})
+        assert os.listdir(tmp_path) == [path.name]
+
     def test_the_first_error_is_told_if_cleaning_up_fails_too(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -245,12 +304,12 @@ class TestInterruptedWriting:
         assert len(os.listdir(tmp_path)) == 2
         killed.kill()
         killed.wait()
-        (tmp_path / ".a 1.npz.0123456789abcdef").write_text("another's")
+        (tmp_path / ".a 1.npz.0123456789abcdef.writing").write_text("another's")
         mg.save(path, {"a": np.ones(1)})
         assert len(os.listdir(tmp_path)) == 3
         living.communicate()
         assert path.read_bytes() == b"begun"
-        assert sorted(os.listdir(tmp_path)) == [".a 1.npz.0123456789abcdef", "a [1].npz"]
+        assert sorted(os.listdir(tmp_path)) == [".a 1.npz.0123456789abcdef.writing", "a [1].npz"]
         killed.communicate()
 
     def test_writers_of_one_path_do_not_take_each_others_files_for_leftovers(self, tmp_path: Path) -> None:

@@ -14,15 +14,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 import minigrad as mg
-from benchmarks import mnist, output
+from benchmarks import mnist, output, workspace
 from benchmarks.__main__ import main
 from benchmarks.experiments import EXPERIMENTS
 from benchmarks.training import Training
 from benchmarks.workspace import Workspace
 from minigrad.errors import NonFiniteError
-from tests.kills import hear_interrupts, state_of
+from tests.kills import hear_interrupts, state_of, write_few_digits
 from tests.test_benchmarks import LOGISTIC, Run, content, few_digits, no_figures, run_few
 
 __all__ = ["few_digits", "no_figures", "run_few"]  # fixtures
@@ -62,7 +63,7 @@ class TestOneOwner:
         with Workspace(run, None, "").owned():  # type: ignore[arg-type]
             for more in ((), ("--no-resume",), ("--rows", "softmax")):
                 said = refused(run_few, *LOGISTIC, *more, "--out", str(run), capsys=capsys)
-                assert f"a run writes into {run} (process {os.getpid()} on " in said
+                assert f"a run writes into {run} (process {os.getpid()} on '" in said
         assert sorted(path.name for path in run.rglob("*")) == before
         run_few(*LOGISTIC, "--out", str(run))
 
@@ -100,9 +101,12 @@ SETTINGS, MEASURED = "settings.json", "measured/logistic-0.json"
 OTHER = {"name": "logistic", "seed": 0, "scale": "paper"}
 WRONG_FILES = [  # file, keys (none: all of the file), value, message
     *((name, "", value, "must be JSON as a run leaves it")
-      for name in (SETTINGS, MEASURED) for value in (b"{}", b"5", b"\xff\xfe", b"", b"[" * 99_999, b"null")),
+      for name in (SETTINGS, MEASURED) for value in (b"\xff\xfe", b"", b"[" * 99_999)),
+    *((MEASURED, "", value, "must be JSON as a run leaves it") for value in (b"{}", b"5", b"null")),
+    *((SETTINGS, "", value, "is not of such a run") for value in (b"{}", b"5", b"null")),
     (SETTINGS, "settings/threads", "two", "settings/threads: "),
     (SETTINGS, "settings/threads", -3, "settings/threads: "),
+    (SETTINGS, "settings/threads", 10**30, "settings/threads: "),
     (SETTINGS, "settings", None, "settings: "),
     (SETTINGS, "changes", [["a"]], "changes/0"),
     (SETTINGS, "changes", [{"source": "a", "epochs": {"b": "c"}, "measured": []}], "changes/0/epochs/b: "),
@@ -111,6 +115,9 @@ WRONG_FILES = [  # file, keys (none: all of the file), value, message
     (MEASURED, "measured/logistic.clean", {}, "measured/logistic.clean/error: "),
     (MEASURED, "measured/logistic.clean/error", float("nan"), "measured/logistic.clean/error: "),
     (MEASURED, "measured/logistic.clean/examples", -1, "measured/logistic.clean/examples: "),
+    (MEASURED, "data", {"error_against_epsilon": 5}, "must be as a run left it, but was changed"),
+    (MEASURED, "data", {"extra": float("nan")}, "must be as a run left it, but was changed"),
+    (MEASURED, "checksum", "", "must be as a run left it, but was changed"),
     (MEASURED, "origin", "", "origin: "),
     (MEASURED, "origin", {}, "must be made with name 'logistic', got None"),
     (MEASURED, "origin", OTHER, "must be made with scale 'quick', got 'paper': it is of another run"),
@@ -130,7 +137,7 @@ class TestFilesThatDoNotFit:
         said = refused(run_few, *LOGISTIC, "--out", str(run), capsys=capsys)
         assert str(run / name) in said
         assert message in said
-        assert "delete it" in said or "--no-resume" in said
+        assert any(advice in said for advice in ("delete it", "--no-resume", "--out must be another"))
 
     def test_begun_anew_nothing_of_them_is_left(self, run: Path, run_few: Run) -> None:
         for name in (SETTINGS, MEASURED):
@@ -153,9 +160,17 @@ class TestFilesThatDoNotFit:
             ({"model__w": np.full((784, 1), np.nan, np.float32)}, "nan"),
             ({"model__other": np.zeros(2)}, "belong nowhere"),
             ({"history__stage": np.array([1.0, 1.0])}, "history is not that"),
+            ({"history__stage": np.array(1.0)}, "history is not that"),
+            ({"history__training_cost": np.array(["a"])}, "history is not that"),
+            ({"history__training_cost": np.array([np.nan])}, "history is not that"),
+            ({"progress": np.array([0.0, 1, 0, -1e9, np.inf])}, "progress is"),
+            ({"progress": np.array([0.0, 1, 99, np.inf, np.inf])}, "its best epoch is 99 of 1"),
+            ({"progress": np.array([0.0, 1, -5, np.inf, np.inf])}, "its best epoch is -5 of 1"),
+            ({"epochs": np.array(-3)}, "must hold a checkpoint"),
             ({"optimiser__updates": np.array(-1)}, "updates"),
             ({"origin": np.array("{}")}, "must be made with name 'logistic', got None"),
             ({"origin": np.array("[[1, 2]]")}, "must be made with name 'logistic', got None"),
+            ({"origin": np.array("[" * 99_999)}, "must be made with name 'logistic', got None"),
         ],
     )
     def test_checkpoints(
@@ -192,6 +207,53 @@ class TestFilesThatDoNotFit:
         said = refused(run_few, *LOGISTIC, "--out", str(run), capsys=capsys)
         assert f"{path} must hold the history of a training; delete it" in said
 
+    def test_the_model_of_another_run(self, run: Path, run_few: Run, capsys: Any) -> None:
+        """Also if its experiment has been measured."""
+        path = run / "models" / "logistic-0.npz"
+        checkpoint(path, origin=np.array(json.dumps({"name": "logistic", "seed": 1})))
+        said = refused(run_few, *LOGISTIC, "--out", str(run), capsys=capsys)
+        assert f"{path} must be made with seed 0, got 1: it is of another run; delete it" in said
+
+    @pytest.mark.parametrize("content", [b"", b"PK half", None])
+    def test_a_damaged_model_is_deleted_and_trained_anew(
+        self, content: Any, run: Path, finished: Path, run_few: Run, capsys: Any
+    ) -> None:
+        path = run / "models" / "logistic-0.npz"
+        path.unlink()
+        if content is None:
+            path.mkdir()
+        else:
+            path.write_bytes(content)
+        said = refused(run_few, *LOGISTIC, "--out", str(run), capsys=capsys)
+        assert str(path) in said
+        assert "delete it to train anew" in said
+        path.rmdir() if content is None else path.unlink()
+        run_few(*LOGISTIC, "--out", str(run))
+        assert state_of(run) == state_of(finished)
+
+    @pytest.mark.parametrize("damaged", [b"{", b"", None])
+    def test_lost_settings_are_those_that_the_other_files_carry(
+        self, damaged: Any, run: Path, finished: Path, run_few: Run, capsys: Any
+    ) -> None:
+        if damaged is not None:
+            (run / "settings.json").write_bytes(damaged)
+            said = refused(run_few, *LOGISTIC, "--out", str(run), capsys=capsys)
+            assert "delete it, and it is made anew from the other files" in said
+        (run / "settings.json").unlink()
+        run_few(*LOGISTIC, "--out", str(run))
+        assert state_of(run) == state_of(finished)
+
+    @pytest.mark.skipif(os.name != "posix", reason="named pipes are POSIX's")
+    @pytest.mark.parametrize("name", ["settings.json", "run.lock", "report.html"])
+    def test_what_is_no_file(self, name: str, run: Path, run_few: Run, capsys: Any) -> None:
+        for make in (os.mkfifo, os.mkdir):
+            path = run / name
+            path.unlink(missing_ok=True)
+            make(path)
+            said = refused(run_few, *LOGISTIC, "--out", str(run), capsys=capsys)
+            assert f"--out must be another directory: {path} is not of such a run" in said
+            path.unlink() if make is os.mkfifo else path.rmdir()
+
     def test_a_directory_that_was_begun_and_no_more(self, run_few: Run, tmp_path: Path) -> None:
         for made in (["models"], ["models", "measured", "figures"]):
             for name in made:
@@ -201,7 +263,7 @@ class TestFilesThatDoNotFit:
     def test_what_killed_writes_left_is_removed(self, run: Path, run_few: Run) -> None:
         names = [".settings.json.", "models/.softmax-3.npz.", "figures/.x.png.", "measured/.a-1.json."]
         for name in names:
-            (run / f"{name}0123456789abcdef").write_text("half")
+            (run / f"{name}0123456789abcdef.writing").write_text("half")
         (run / "models" / ".mine").write_text("precious")
         run_few(*LOGISTIC, "--out", str(run))
         assert [path.name for path in run.rglob(".*")] == [".mine"]
@@ -210,7 +272,8 @@ class TestFilesThatDoNotFit:
 @pytest.mark.usefixtures("no_figures")
 def test_resume_goes_on_although_the_code_was_changed(run: Path, run_few: Run, monkeypatch: Any) -> None:
     before = content(run)["settings"]["source"]
-    monkeypatch.setattr("benchmarks.paper.source_fingerprint", lambda: "other")
+    for module in ("paper", "workspace"):
+        monkeypatch.setattr(f"benchmarks.{module}.source_fingerprint", lambda: "other")
     more = ["--seeds", "2", *LOGISTIC]
     run_few(*more, "--resume", "--out", str(run))
     run_few(*more, "--out", str(run))  # from now on it is the run's own
@@ -224,6 +287,73 @@ def test_resume_goes_on_although_the_code_was_changed(run: Path, run_few: Run, m
     assert f"it was {before} until" in page
     assert "epoch 1 of logistic-0, " in page
     assert "the end of logistic-0 (experiments)" in page
+
+
+@pytest.mark.usefixtures("no_figures")
+class TestWhatChangesWhileARunGoesOn:
+    """Workers start later than their run, with the code and the data of then."""
+
+    def test_the_code(self, run_few: Run, tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+        monkeypatch.setattr("benchmarks.workspace.source_fingerprint", lambda: "of a worker")
+        said = refused(run_few, *LOGISTIC, "--out", str(tmp_path), capsys=capsys)
+        assert "the code must stay as it is while a run goes on" in said
+        assert "--resume" in said
+
+    def test_the_data(self, run: Path, few_digits: Path, run_few: Run, monkeypatch: Any, capsys: Any) -> None:
+        loaded = mnist.load(few_digits)
+        later = [digits[:50] for digits in loaded]
+        found = iter([loaded])
+        monkeypatch.setattr(mnist, "load", lambda _: next(found, later))
+        workspace._digits.cache_clear()
+        (run / "measured" / "logistic-0.json").unlink()
+        said = refused(run_few, *LOGISTIC, "--out", str(run), capsys=capsys)
+        assert "--data must stay as it is while a run goes on" in said
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_run_begun_anew_and_stopped_has_no_report_of_the_one_before(
+    run: Path, run_few: Run, monkeypatch: Any
+) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Workspace, "train", stop)
+    with pytest.raises(SystemExit):
+        run_few(*LOGISTIC, "--no-resume", "--out", str(run))
+    assert not (run / "report.html").exists()
+    assert not (run / "paper.json").exists()
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_the_report_says_the_command_for_all_of_its_figures(run_few: Run, tmp_path: Path) -> None:
+    out = tmp_path / "-run"
+    for seeds in ("2", "1"):
+        run_few(*LOGISTIC, "--seeds", seeds, f"--out={out}")
+    assert content(out)["complete"]
+    assert "--rows logistic --scale quick --epochs 1 --seeds 2 --backend numpy" in content(out)["command"]
+
+
+def test_a_command_with_an_option_that_begins_with_a_dash(
+    few_digits: Path, tmp_path: Path, monkeypatch: Any, run_few: Run, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_few(*LOGISTIC, "--out=-x")
+    assert content(tmp_path / "-x")["command"].endswith(f"--data {few_digits} --out=-x")
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize(
+    ("error", "message"), [(TerminatedWorkerError, "a process was killed"), (MemoryError, "no memory")]
+)
+def test_a_worker_that_is_killed(
+    error: Any, message: str, run: Path, run_few: Run, monkeypatch: Any, capsys: Any
+) -> None:
+    def end(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(Workspace, "measure", end)
+    (run / "measured" / "logistic-0.json").unlink()
+    assert message in refused(run_few, *LOGISTIC, "--out", str(run), capsys=capsys)
 
 
 class TestFullDisk:
@@ -300,6 +430,8 @@ class TestTerminal:
         [
             (["--out", ""], "--out must be a directory, got ''"),
             (["--seeds", "99999999999999999999"], "--seeds must be at most 1000"),
+            (["--epochs", "99999999999999999999"], "--epochs must be at most 1000000"),
+            (["--jobs", "99999999999999999999"], "--jobs must be at most 10000"),
             (["--data", ""], "data directory must hold"),
         ],
     )
@@ -307,6 +439,17 @@ class TestTerminal:
         self, arguments: list[str], message: str, capsys: Any
     ) -> None:
         assert message in refused(lambda *a: main(["paper", *a]), *arguments, capsys=capsys)
+
+    def test_a_test_set_that_is_too_small(self, tmp_path: Path, capsys: Any) -> None:
+        write_few_digits(tmp_path, test=20)
+        said = refused(lambda *a: main(["paper", *a]), "--data", str(tmp_path), capsys=capsys)
+        assert "the test set (--data) must have 10 digits or more for logistic regression" in said
+
+    def test_windows_that_figures_do_not_need(self, monkeypatch: Any) -> None:
+        monkeypatch.setenv("MPLBACKEND", "nonsense")
+        with pytest.raises(SystemExit):
+            main(["--help"])
+        assert os.environ["MPLBACKEND"] == "agg"
 
     @pytest.mark.skipif(os.name != "posix", reason="a shell closes the streams")
     @pytest.mark.parametrize(
@@ -345,35 +488,54 @@ class TestTerminal:
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
 class TestSignals:
-    @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+    @pytest.mark.parametrize(
+        ("sent", "message"),
+        [(signal.SIGTERM, "terminated"), (signal.SIGINT, "stopped"), (signal.SIGHUP, "hung up")],
+    )
     def test_a_run_that_is_asked_to_end_shows_what_it_has(
-        self, sent: signal.Signals, code: int, run: Path, few_digits: Path
+        self, sent: signal.Signals, message: str, run: Path, few_digits: Path
     ) -> None:
-        """The pipe closes when the last of its processes has ended."""
+        """The pipe closes when the last of its processes has ended. A terminal sends SIGINT to all."""
         command = [sys.executable, "-m", "benchmarks", "paper", "--rows", "logistic", "softmax",
                    "--epochs", "1", "--seeds", "40", "--jobs", "2", "--data", str(few_digits),
                    "--out", str(run)]  # fmt: skip
         hear_interrupts()
-        going = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        going = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
         while len(list((run / "models").glob("softmax-*.npz"))) < 2:
             assert going.poll() is None
-        going.send_signal(sent)
+        os.killpg(going.pid, sent) if sent == signal.SIGINT else going.send_signal(sent)
         out, err = going.communicate(timeout=60)
-        assert going.returncode == code, err
+        assert (going.returncode, err) == (128 + sent, f"{message}\n")
         assert "The same command goes on from here: python -m benchmarks paper --rows logistic softmax" in out
         assert "NOT COMPLETE" in out
         assert "logistic" in (run / "report.html").read_text(encoding="utf-8")
 
+    def test_once_while_it_starts_and_twice(self, tmp_path: Path, few_digits: Path) -> None:
+        """At any moment: an import, a lock, the start of the workers."""
+        command = [sys.executable, "-m", "benchmarks", "paper", "--rows", "logistic", "--epochs", "500",
+                   "--jobs", "2", "--data", str(few_digits), "--out", str(tmp_path)]  # fmt: skip
+        hear_interrupts()
+        going = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        while not (tmp_path / "settings.json").exists():
+            assert going.poll() is None
+        os.killpg(going.pid, signal.SIGINT)
+        os.killpg(going.pid, signal.SIGTERM)
+        _, err = going.communicate(timeout=60)
+        assert going.returncode in (130, 143)
+        assert err in ("", "stopped\n", "terminated\n")
 
-def test_a_models_py_of_the_users_own_is_named(tmp_path: Path) -> None:
+
+def test_a_models_py_of_the_users_own_is_named_and_not_run(tmp_path: Path) -> None:
     root = Path(__file__).parent.parent
-    for name, make in (("models", Path.touch), ("attacks", Path.mkdir)):
+    for name, is_package in (("models", False), ("attacks", True), ("minigrad", False)):
         folder = tmp_path / name
-        folder.mkdir()
-        path = folder / (f"{name}.py" if make is Path.touch else name)
-        make(path)
-        if path.is_dir():
-            (path / "__init__.py").touch()
+        path = folder / (f"{name}/__init__.py" if is_package else f"{name}.py")
+        path.parent.mkdir(parents=True)
+        path.write_text("raise SystemExit(3)")
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(root)])}
         ended = subprocess.run([sys.executable, "-m", "benchmarks", "paper"], cwd=folder, env=environment,
                                capture_output=True, text=True, check=False)  # fmt: skip

@@ -117,6 +117,16 @@ class TestAgainst:
             main(["against", str(tmp_path)])
         assert "CHECKOUT must be a checkout of this repository" in capsys.readouterr().err
 
+    def test_a_checkout_that_does_not_start(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        for package in ("minigrad", "models", "attacks"):
+            (tmp_path / package).mkdir()
+            (tmp_path / package / "__init__.py").write_text("raise SystemExit('not today')")
+        with pytest.raises(SystemExit):
+            main(["against", str(tmp_path), "--rounds", "1", "--out", str(tmp_path / "out")])
+        said = capfd.readouterr().err
+        assert "not today" in said
+        assert "error: the other checkout's process ended: see what it printed" in said
+
 
 class TestFloor:
     @pytest.mark.parametrize("batch", [10, 20])
@@ -244,6 +254,9 @@ class TestCpuVsGpu:
         assert all(entry["gflops"] > 0 for entry in entries)
         assert found["crossover"]["FGSM"] is None
         assert (tmp_path / "cpu_vs_gpu.png").stat().st_size > 1000
+        with pytest.raises(SystemExit):
+            main(["cpu_vs_gpu", "--batches", str(10**26), "--widths", "16", "--out", str(tmp_path)])
+        assert "--batches and --widths must have a size that fits" in capsys.readouterr().err
 
     @pytest.mark.skipif(lanes.PLAIN, reason="the fast lane is off")
     @pytest.mark.parametrize("refuses", [False, True])

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy as np
 from rich.table import Table
 
 from benchmarks.output import check_writable_directory, terminal
+from benchmarks.signals import deaf_processes
 from benchmarks.speed.conditions import Conditions, commit, publish
 from benchmarks.speed.plots import bars, quartiles
 from benchmarks.speed.timing import ratio, time_in_turn
@@ -43,9 +44,11 @@ class Checkout:
     def ask(self, what: str) -> str:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(what + "\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
+        answer = ""
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(what + "\n")
+            self._process.stdin.flush()
+            answer = self._process.stdout.readline()
         if not answer:
             raise ArgumentError("the other checkout's process ended: see what it printed")
         return answer.strip()
@@ -57,12 +60,15 @@ def checkout(directory: Path) -> Iterator[Checkout]:
     worker = Path(__file__).with_name("against_worker.py")
     environment = {**os.environ, "PYTHONPATH": str(directory)}
     command = [sys.executable, str(worker)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=directory, env=environment
-    ) as process:
+    with deaf_processes():
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=directory, env=environment
+        )
+    try:
         yield Checkout(process)
-        assert process.stdin is not None
-        process.stdin.close()
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -91,6 +91,11 @@ def run(options: argparse.Namespace) -> None:
             for operation in OPERATIONS:
                 if size.flop(operation) <= limit and size.bytes() <= memory:
                     entries.append(timed(library, size, operation, options.rounds, rate, conditions))
+        if not entries:
+            raise ArgumentError(
+                f"--batches and --widths must have a size that fits into memory and --most-gflop, which is "
+                f"{options.most_gflop}, on {library.name}: got none"
+            )
         found[library.name] = {"product_gflops": rate / 1e9, "entries": entries, **device(library)}
     refused = {e["not_captured"] for name in found for e in found[name]["entries"] if "not_captured" in e}
     for message in refused:

@@ -1,0 +1,63 @@
+"""Ctrl-C, SIGTERM and SIGHUP: a run ends in order at the first, at once at the second."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+MESSAGES = {"SIGINT": "stopped", "SIGTERM": "terminated", "SIGHUP": "hung up"}
+SIGNALS = [getattr(signal, name) for name in MESSAGES if hasattr(signal, name)]  # Windows has no SIGHUP
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal has come that ends a run."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def _interrupt(number: int, _: Any) -> None:
+    for sent in SIGNALS:
+        if signal.getsignal(sent) is _interrupt:
+            signal.signal(sent, lambda number, _: os._exit(128 + number))
+    raise Interrupted(number)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Exit as a command that was stopped if a signal comes. One that is ignored stays so."""
+    before = {sent: signal.getsignal(sent) for sent in SIGNALS}
+    heard = [sent for sent, handler in before.items() if handler is not signal.SIG_IGN]
+    for sent in heard:
+        signal.signal(sent, _interrupt)
+    try:
+        yield
+    except KeyboardInterrupt as end:
+        number = end.number if isinstance(end, Interrupted) else signal.SIGINT
+        leave(128 + number, MESSAGES[signal.Signals(number).name])
+    finally:
+        for sent in heard:
+            signal.signal(sent, before[sent])
+
+
+@contextmanager
+def deaf_processes() -> Iterator[None]:
+    """Processes that are started inside never hear SIGINT, which a terminal's Ctrl-C sends to all: the one
+    that started them ends them. (It is deaf too for that moment, since what is ignored is what they inherit;
+    to block the signal would not do, for Python's resource tracker unblocks it.)"""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def leave(code: int, message: str) -> NoReturn:
+    """Exit with one line on the standard error."""
+    print(message, file=sys.stderr)
+    sys.exit(code)
