@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import os
@@ -187,7 +188,9 @@ def atomic_writer(path: str | os.PathLike[str]) -> Iterator[Any]:
     if not os.path.isdir(directory):
         raise FileNotFoundError(f"path must lie in a directory that exists, got {os.fspath(path)!r}")
     if os.path.exists(path) and not os.path.isfile(path):
-        raise ArgumentError(f"path must be a file, no directory, device or pipe, got {os.fspath(path)!r}")
+        raise FileExistsError(
+            errno.EEXIST, "path must be a file, no directory, device or pipe", os.fspath(path)
+        )
     remove_leftovers(directory, name)
     beside = os.path.join(directory, f"{_start_of_leftovers(name)}{os.urandom(8).hex()}{END_OF_LEFTOVERS}")
     try:

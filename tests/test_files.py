@@ -114,7 +114,7 @@ class TestArraysFromElsewhere:
                 mg.load(path)
             with pytest.raises(DataError, match="must be a file"):
                 mnist.read_idx(path)
-            with pytest.raises(ArgumentError, match="path must be a file, no directory, device or pipe"):
+            with pytest.raises(FileExistsError, match="path must be a file, no directory, device or pipe"):
                 mg.save(path, {})
         assert os.listdir(tmp_path) in ([], ["pipe"])
 
