@@ -29,10 +29,11 @@ GONE = 30.0  # seconds, on a machine that does other work too
 
 
 def hear_interrupts() -> None:
-    """Let processes that are started from here be ended by SIGINT: a shell that starts one in the background
-    has it, and all that it starts, ignore that."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Let processes that are started from here be ended by SIGINT and SIGHUP: a shell that starts one in the
+    background has it, and all that it starts, ignore the first, and nohup the second."""
+    for sent, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(sent) is signal.SIG_IGN:
+            signal.signal(sent, handler)
 
 
 def write_few_digits(folder: Path, train: int = 6000, test: int = 120) -> None:

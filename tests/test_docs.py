@@ -31,7 +31,10 @@ def test_the_failure_that_it_shows(tmp_path: Path) -> None:
     """In a directory of its own, where only this package is installed, or found."""
     shutil.copy(EXAMPLE, tmp_path)
     # A slow machine is no failure of the test that it shows.
-    quiet = "from hypothesis import settings\nsettings.register_profile('p', deadline=None)\n"
+    quiet = (
+        "from hypothesis import HealthCheck, settings\n"
+        "settings.register_profile('p', deadline=None, suppress_health_check=[HealthCheck.too_slow])\n"
+    )
     (tmp_path / "conftest.py").write_text(quiet + "settings.load_profile('p')\n")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "--rootdir=."],
