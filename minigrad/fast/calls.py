@@ -12,6 +12,7 @@ from minigrad.modes import in_force
 from minigrad.tensor import NONE, Tensor, new_tensor
 
 ndarray = np.ndarray
+F32, F64 = np.dtype(np.float32), np.dtype(np.float64)  # NumPy has one object of each; others go the long way
 
 
 def quick_call(primitive: Any, *arguments: Any, **options: Any) -> Tensor:
@@ -30,7 +31,7 @@ def quick_call(primitive: Any, *arguments: Any, **options: Any) -> Tensor:
             differentiable = differentiable or (y.requires_grad and vjps[1] is not None)
         else:
             b = y
-        if type(a) is ndarray and type(b) is ndarray and a.dtype is b.dtype and a.dtype.char in "fd":
+        if type(a) is ndarray and type(b) is ndarray and (d := a.dtype) is b.dtype and (d is F32 or d is F64):
             now = in_force.get()
             if not now.detecting_nonfinite and len(primitive.names) == 2:
                 try:
@@ -72,7 +73,7 @@ def _any_number(primitive: Any, arguments: Any, options: Any) -> Tensor:
         elif kind is not float and kind is not int:
             return primitive.apply(given, settings)
     now = in_force.get()
-    if dtype is None or dtype.char not in "fd" or now.detecting_nonfinite:
+    if (dtype is not F32 and dtype is not F64) or now.detecting_nonfinite:
         return primitive.apply(given, settings)
     try:
         # An empty ** costs as much as a small operation.
