@@ -153,21 +153,17 @@ class Workspace:
         """ArgumentError if the directory holds files of somebody's that a run would write over or delete."""
         settings = self.directory / "settings.json"
         mine = not _is_foreign(settings) if settings.is_file() else self._begun() is not None
-        files = dict.fromkeys(("settings.json", "paper.json", "report.html"), mine)
-        files |= {
-            "owner.json": True,
-            "run.lock": True,
-        }  # which is all that a run left that was killed at once
-        taken = [name for name, own in files.items() if (self.directory / name).exists()
-                 and not (own and (self.directory / name).is_file())]  # fmt: skip
+        # The locks, and folders with nothing in them, are all that a run leaves that is killed at once.
+        files = {"owner.json": True, "run.lock": True}
+        files |= dict.fromkeys(("settings.json", "paper.json", "report.html"), mine)
+        for name, own in files.items():
+            path = self.directory / name
+            if path.exists() and not (own and path.is_file()):
+                raise ArgumentError(f"--out must be another directory: {path} is not of such a run")
         for name in (*FOLDERS, "figures"):
-            folder = self.directory / name
-            if folder.exists() and not (folder.is_dir() and (mine or not any(folder.iterdir()))):
-                taken.append(name)
-        if taken:
-            raise ArgumentError(
-                f"--out must be another directory: {self.directory / taken[0]} is not of such a run"
-            )
+            path = self.directory / name
+            if path.exists() and not (path.is_dir() and (mine or not any(path.iterdir()))):
+                raise ArgumentError(f"--out must be another directory: {path} is not of such a run")
 
     def begin(self, resume: bool | None) -> None:
         """Go on from what `check` finds, or clear what is there."""

@@ -104,8 +104,8 @@ def load_some(
     import zipfile
 
     check_regular(path)
-    places = {name: array if hasattr(array := raw(value), "dtype") else np.asarray(array)
-              for name, value in (replaced or {}).items()}  # fmt: skip
+    arrays = {name: raw(value) for name, value in (replaced or {}).items()}
+    places = {name: a if hasattr(a, "dtype") else np.asarray(a) for name, a in arrays.items()}
     state = {}
     with open(path, "rb") as file:
         try:
@@ -141,13 +141,12 @@ def _read_array(content: Any, size: int, name: str, place: Any) -> np.ndarray:
     read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in read_header:
         raise DataError(f"the entry {name!r} has the version {version} of the format, which is not read")
-    # The header by itself first: NumPy reads it before it looks at its length.
-    size_of_length = 2 if version == (1, 0) else 4
-    length = content.read(size_of_length)
-    if int.from_bytes(length, "little") > MOST_HEADER:
+    # The header's length by itself first: NumPy looks at it when it has read the header.
+    length = content.read(2 if version == (1, 0) else 4)
+    n_header = int.from_bytes(length, "little")
+    if n_header > MOST_HEADER:
         raise DataError(f"the entry {name!r} has a header of more than {MOST_HEADER} bytes")
-    header = io.BytesIO(length + content.read(int.from_bytes(length, "little")))
-    shape, fortran_order, dtype = read_header[version](header)
+    shape, fortran_order, dtype = read_header[version](io.BytesIO(length + content.read(n_header)))
     if place is not None:
         check_fits(f"state[{name!r}]", shape, dtype, place)
     if dtype.hasobject:
