@@ -17,9 +17,9 @@ from minigrad.optim import SGD
 # cost(model, x, y, generator), a scalar Tensor to minimise; what it draws comes from the generator.
 Cost = Callable[[Any, Any, Any, np.random.Generator], mg.Tensor]
 # optimiser(parameters, updates an epoch, epochs)
-SHOWN = 10  # digits of the test set, in the report's figures
-
 Optimiser = Callable[[list[mg.Parameter], int, int], SGD]
+
+SHOWN = 10  # digits of the test set, in the report's figures
 
 
 def plain_cost(model: Any, x: Any, y: Any, generator: np.random.Generator) -> mg.Tensor:

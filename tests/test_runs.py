@@ -512,8 +512,7 @@ class TestSignals:
         assert "NOT COMPLETE" in out
         assert "logistic" in (run / "report.html").read_text(encoding="utf-8")
 
-    def test_once_while_it_starts_and_twice(self, tmp_path: Path, few_digits: Path) -> None:
-        """At any moment: an import, a lock, the start of the workers."""
+    def test_two_signals_while_the_workers_start(self, tmp_path: Path, few_digits: Path) -> None:
         command = [sys.executable, "-m", "benchmarks", "paper", "--rows", "logistic", "--epochs", "500",
                    "--jobs", "2", "--data", str(few_digits), "--out", str(tmp_path)]  # fmt: skip
         hear_interrupts()
