@@ -45,7 +45,7 @@ from benchmarks.training import Training, epochs_done, history, trained
 from minigrad.errors import DataError, NonFiniteError
 from minigrad.testing import check_gradients
 from models import MaxoutNetwork, SoftmaxRegression
-from tests.kills import kill_runs, write_few_digits
+from tests.kills import write_few_digits
 from tests.strict import counter
 from tests.test_attacks import spoilt
 
@@ -793,14 +793,6 @@ class TestPaperCommand:
             self.run("--out", str(tmp_path / "file" / "results"))
         assert end.value.code == 2
         assert "--out must be a writable directory" in capsys.readouterr().err
-
-
-@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
-def test_killed_at_random_moments_a_run_ends_with_the_same_results(few_digits: Path, tmp_path: Path) -> None:
-    """`python -m tests.kills` in small."""
-    kills, runs = kill_runs(4, few_digits, tmp_path)
-    assert kills.total() == 4
-    assert runs >= 1
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a process asks for another's life by a POSIX signal")

@@ -174,10 +174,11 @@ class TestFilesThatDoNotFit:
         ],
     )
     def test_checkpoints(
-        self, changes: Any, message: str, finished: Path, few_digits: Path, tmp_path: Path, capsys: Any
+        self, changes: Any, message: str, few_digits: Path, tmp_path: Path, monkeypatch: Any, capsys: Any
     ) -> None:
-        """One of a training of three epochs that was stopped after the first."""
-        arguments = ["paper", "--rows", "logistic", "--epochs", "3", "--jobs", "1", "--quiet",
+        """One of a training of two epochs that was stopped after the first."""
+        monkeypatch.setattr("benchmarks.training.WATCHED_BY_PGD", 10)
+        arguments = ["paper", "--rows", "logistic", "--epochs", "2", "--jobs", "1", "--quiet",
                      "--data", str(few_digits), "--out", str(tmp_path / "run")]  # fmt: skip
 
         def stop(self: Training, *a: Any) -> None:
