@@ -96,6 +96,8 @@ def shown(value: Any) -> str:
         text = str(value) if isinstance(value, np.generic) else repr(value)
     except ValueError:  # an int of more digits than Python prints
         return f"an int of {value.bit_length()} bits"
+    if "\n" in text:
+        return f"a {type(value).__name__}"
     return text if len(text) <= 100 else f"{text[:80]} … ({type(value).__name__})"
 
 
@@ -152,6 +154,7 @@ def check_dtype(name: str, dtype: Any) -> np.dtype:
 
 def host_array(name: str, value: Any) -> np.ndarray:
     """Numbers, or nested lists of them, as NumPy makes an array of them, or an error."""
+    check_unmasked(name, value)
     _check_unmasked_within(name, value)
     try:
         array = np.asarray(value)

@@ -15,16 +15,18 @@ from typing import Any
 import numpy as np
 
 from minigrad import operations
-from minigrad.errors import ArgumentTypeError
+from minigrad.errors import ArgumentError, ArgumentTypeError
+from minigrad.primitives import Primitive
 from minigrad.tensor import Tensor, raw
 
 UFUNCS: dict[Any, Callable[..., Any]] = {
-    np.absolute: operations.abs, np.add: operations.add, np.divide: operations.divide, np.exp: operations.exp,
-    np.expm1: operations.expm1, np.log: operations.log, np.log1p: operations.log1p,
-    np.matmul: operations.matmul, np.maximum: operations.maximum, np.minimum: operations.minimum,
-    np.multiply: operations.multiply, np.negative: operations.negative, np.power: operations.power,
-    np.sign: operations.sign, np.sqrt: operations.sqrt, np.subtract: operations.subtract,
-    np.tanh: operations.tanh,
+    np.absolute: operations.abs, np.add: operations.add, np.cos: operations.cos,
+    np.divide: operations.divide, np.exp: operations.exp, np.expm1: operations.expm1, np.log: operations.log,
+    np.log1p: operations.log1p, np.logaddexp: operations.logaddexp, np.matmul: operations.matmul,
+    np.maximum: operations.maximum, np.minimum: operations.minimum, np.multiply: operations.multiply,
+    np.negative: operations.negative, np.power: operations.power, np.sign: operations.sign,
+    np.sin: operations.sin, np.sqrt: operations.sqrt, np.square: operations.square,
+    np.subtract: operations.subtract, np.tanh: operations.tanh,
 }  # fmt: skip
 
 
@@ -51,26 +53,34 @@ def _clip(a: Any, a_min: Any = None, a_max: Any = None, min: Any = None, max: An
 
 _REDUCTION = "a axis out keepdims initial where"
 _OF_SUMS = "a axis dtype out keepdims initial where"
+_OF_SPREADS = "a axis dtype out ddof keepdims where mean correction"
 
-# NumPy's function: (its parameters in order, the function of those that are supported).
+# NumPy's function: (its parameters in order, the operation, which has those that are supported by the same
+# names; the first may have another).
 FUNCTIONS: dict[Any, tuple[str, Callable[..., Any]]] = {
-    np.sum: (_OF_SUMS, lambda a, axis=None, keepdims=False: operations.sum(a, axis, keepdims)),
-    np.mean: (
-        "a axis dtype out keepdims where",
-        lambda a, axis=None, keepdims=False: operations.mean(a, axis, keepdims),
-    ),
-    np.max: (_REDUCTION, lambda a, axis=None, keepdims=False: operations.max(a, axis, keepdims)),
-    np.min: (_REDUCTION, lambda a, axis=None, keepdims=False: operations.min(a, axis, keepdims)),
+    np.sum: (_OF_SUMS, operations.sum),
+    np.mean: ("a axis dtype out keepdims where", operations.mean),
+    np.max: (_REDUCTION, operations.max),
+    np.min: (_REDUCTION, operations.min),
+    np.var: (_OF_SPREADS, operations.var),
+    np.std: (_OF_SPREADS, operations.std),
+    np.prod: (_OF_SUMS, operations.prod),
+    np.cumsum: ("a axis dtype out", operations.cumsum),
+    np.linalg.norm: ("x ord axis keepdims", operations.norm),
     np.where: ("condition x y", _where),
-    np.concatenate: ("arrays axis out", lambda arrays, axis=0: operations.concatenate(arrays, axis)),
-    np.stack: ("arrays axis out", lambda arrays, axis=0: operations.stack(arrays, axis)),
-    np.reshape: ("a shape order", lambda a, shape: operations.reshape(a, shape)),
+    np.concatenate: ("arrays axis out", operations.concatenate),
+    np.stack: ("arrays axis out", operations.stack),
+    np.split: ("ary indices_or_sections axis", operations.split),
+    np.pad: ("array pad_width mode", operations.pad),
+    np.reshape: ("a shape order", operations.reshape),
     np.ravel: ("a order", lambda a: operations.reshape(a, -1)),
-    np.transpose: ("a axes", lambda a, axes=None: operations.transpose(a, axes)),
-    np.broadcast_to: ("array shape subok", lambda array, shape: operations.broadcast_to(array, shape)),
+    np.squeeze: ("a axis", operations.squeeze),
+    np.expand_dims: ("a axis", operations.expand_dims),
+    np.transpose: ("a axes", operations.transpose),
+    np.broadcast_to: ("array shape subok", operations.broadcast_to),
     np.dot: ("a b out", _dot),
     np.clip: ("a a_min a_max out", _clip),
-    np.copy: ("a order subok", lambda a: operations.copy(a)),
+    np.copy: ("a order subok", operations.copy),
 }
 for _name in ("amax", "amin"):
     FUNCTIONS[getattr(np, _name)] = FUNCTIONS[getattr(np, _name[1:])]
@@ -87,15 +97,12 @@ WITHOUT_DERIVATIVE = {
 # What writes into its argument.
 WRITING = {np.copyto, np.fill_diagonal, np.place, np.put, np.put_along_axis, np.putmask}
 
-_VARIANCE = "mg.mean((x - mg.mean(x, axis, True)) ** 2, axis)"
-
 INSTEAD = {
-    "add.reduce": "mg.sum", "column_stack": "mg.concatenate", "einsum": "mg.matmul",
-    "hstack": "mg.concatenate", "logaddexp": "mg.logsumexp of mg.stack", "maximum.reduce": "mg.max",
-    "linalg.norm": "mg.sqrt(mg.sum(x * x, axis))", "outer": "x[:, None] * y", "save": "mg.save",
-    "square": "x * x", "std": f"mg.sqrt({_VARIANCE}), times √(n / (n - ddof)) if ddof is not 0",
-    "swapaxes": "mg.transpose", "take": "x[indices]", "tensordot": "mg.matmul",
-    "var": f"{_VARIANCE}, times n / (n - ddof) if ddof is not 0", "vstack": "mg.concatenate",
+    "add.reduce": "mg.sum", "array_split": "mg.split at indices", "column_stack": "mg.concatenate",
+    "hstack": "mg.concatenate", "inner": "mg.einsum('i,i->', x, y)", "maximum.reduce": "mg.max",
+    "multiply.reduce": "mg.prod", "outer": "mg.einsum('i,j->ij', x, y)", "save": "mg.save",
+    "swapaxes": "mg.transpose", "take": "x[indices]", "tensordot": "mg.einsum",
+    "trace": "mg.einsum('ii->', x)", "vdot": "mg.einsum('i,i->', x, y)", "vstack": "mg.concatenate",
 }  # fmt: skip
 
 
@@ -130,21 +137,40 @@ def call_function(function: Any, arguments: Any, options: dict[str, Any]) -> Any
         if function is np.full_like and _requires_gradient([*arguments[1:], *options.values()]):
             raise _refusal(name)
         return _in_numpy(function, arguments, options)
+    if function is np.einsum:  # of any number of operands
+        if unknown := [key for key in options if key != "optimize"]:
+            raise ArgumentTypeError(f"np.einsum of a Tensor does not take {', '.join(unknown)}")
+        return operations.einsum(*arguments)
     if function not in FUNCTIONS:
         writes = function in WRITING or _writes(_by_name(function, arguments, options))
         if writes or _requires_gradient([*arguments, *options.values()]):
             raise _refusal(name)
         return _in_numpy(function, arguments, options)
     parameters, operation = FUNCTIONS[function]
-    given = {**dict(zip(parameters.split(), arguments, strict=False)), **options}
-    code = operation.__code__
-    supported = code.co_varnames[: code.co_argcount]
+    first, *others = parameters.split()
+    given = {**dict(zip([first, *others], arguments, strict=False)), **options}
+    x = given.pop(first)
+    supported = _parameters(operation)[1:]
     # What NumPy's others (dtype, out, order …) are by default is nothing that was asked for.
     defaults = (None, "C", "K")
     given = {key: v for key, v in given.items() if key in supported or not any(v is d for d in defaults)}
-    if unknown := [key for key in given if key not in supported]:
-        raise ArgumentTypeError(f"np.{name} of a Tensor does not take {', '.join(unknown)}")
-    return operation(**given)
+    unknown = [key for key in given if key not in supported]
+    try:
+        if unknown:
+            raise ArgumentTypeError(f"np.{name} of a Tensor does not take {', '.join(unknown)}")
+        return operation(x, **given)
+    except (ArgumentError, ArgumentTypeError):
+        if _writes({**given, **options}) or _requires_gradient([*arguments, *options.values()]):
+            raise
+        return _in_numpy(function, arguments, options)  # what minigrad's has not, and NumPy's may have
+
+
+def _parameters(operation: Any) -> tuple[str, ...]:
+    """The names of an operation's parameters."""
+    if isinstance(operation, Primitive):
+        return operation.names
+    code = operation.__code__
+    return code.co_varnames[: code.co_argcount]
 
 
 def _refusal(name: str) -> ArgumentTypeError:

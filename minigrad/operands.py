@@ -1,7 +1,7 @@
 """How numbers, lists and arrays of several kinds meet in one operation.
 
-One rule keeps float32 from turning into float64 unasked. Arrays with dimensions decide the dtype. A
-number, an array without dimensions and a list take it.
+One rule keeps float32 from turning into float64 unasked. Floating-point arrays with dimensions decide the
+dtype. A number, an array without dimensions, a list, and an array of integers or booleans take it.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ def reconcile(name: str, operands: list[Any], needs_real: Sequence[bool], joins:
     joins       whether the operation joins its operands. If not, Python numbers stay numbers beside an
                 array, whose dtype they then take.
 
-    Raises ArgumentTypeError if a real operand is needed and is neither float32 nor float64, for masked
-    arrays and for what is no array of numbers, and BackendError if arrays of two libraries meet.
+    Raises ArgumentTypeError if a real operand is needed and is anything but float32 or float64 (integers and
+    booleans pass beside a real array), for masked arrays and for what is no array of numbers, and
+    BackendError if arrays of two libraries meet.
     """
     library = None
     given = tuple(operands)
+    real = [operand for operand, needed in zip(operands, needs_real, strict=True) if needed]
+    taken_beside = "iub" if any(map(is_real, real)) else ""
     for position, operand in enumerate(operands):
         own = backend.find(operand)
         if own is None:
@@ -40,15 +43,15 @@ def reconcile(name: str, operands: list[Any], needs_real: Sequence[bool], joins:
                 f"{own.name}: a {library.name} array meets a {own.name} array; "
                 f'move one with .to("{library.name}") or .to("{own.name}")'
             )
-        elif needs_real[position] and operand.dtype.char not in "fd":
-            check_real(f"{name}: argument {position + 1}", operand.dtype)
-        elif operand.dtype.kind not in "fiub":
-            check_kind(f"{name}: argument {position + 1}", operand)
         else:
+            if needs_real[position] and operand.dtype.kind not in taken_beside:
+                check_real(f"{name}: argument {position + 1}", operand.dtype)
+            if operand.dtype.kind not in "fiub":
+                check_kind(f"{name}: argument {position + 1}", operand)
             library = own
     numbers_stay = library is not None and not joins
     library = library or backend.for_new(*given)
-    dtype = _common_dtype(operands)
+    dtype = _common_dtype(real)
     for position, operand in enumerate(operands):
         if isinstance(operand, library.array_type) and type(operand) is not library.array_type:
             check_unmasked(f"{name}: argument {position + 1}", operand)
@@ -58,7 +61,7 @@ def reconcile(name: str, operands: list[Any], needs_real: Sequence[bool], joins:
         elif isinstance(operand, (int, float)):
             if not (numbers_stay and needs_real[position]):
                 operands[position] = library.asarray(operand, dtype if needs_real[position] else None)
-        elif needs_real[position] and operand.ndim == 0 and operand.dtype != dtype:
+        elif needs_real[position] and operand.dtype != dtype and (operand.ndim == 0 or not is_real(operand)):
             operands[position] = operand.astype(dtype)
     return library.xp
 
@@ -108,12 +111,20 @@ def as_tensor(value: Any, name: str) -> Tensor:
     return value if isinstance(value, Tensor) else Tensor(as_array(value, name))
 
 
-def as_array_beside(operand: Any, other: Any, name: str) -> Any:
+def as_real_tensor(value: Any, name: str) -> Tensor:
+    """`as_tensor`, if it is float32 or float64. Numbers and lists become float64, as beside nothing else."""
+    x = as_tensor(value, name)
+    if backend.find(raw(value)) is None and x.dtype.kind in "iu":
+        return Tensor(x.data.astype(np.float64))
+    check_real(name, x.dtype)
+    return x
+
+
+def as_array_beside(operand: Any, others: Sequence[Any], name: str) -> Any:
     """`operand` itself if it is a Tensor or an array; a number or a list becomes an array of the
-    library and the float dtype of `other`."""
+    library and the float dtype of the others."""
     if hasattr(operand, "ndim"):
         return operand
-    data: Any = other if backend.find(other) else getattr(other, "data", None)
-    library = backend.for_new(data, other, operand)
-    operand = _number_or_list(name, None, operand)
-    return library.asarray(operand, data.dtype if is_real(data) else np.float64)
+    arrays = [raw(other) for other in others]
+    library = backend.for_new(*arrays, operand)
+    return library.asarray(_number_or_list(name, None, operand), _common_dtype(arrays))

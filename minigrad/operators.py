@@ -19,6 +19,7 @@ from minigrad import backend
 from minigrad.errors import BackendError, GraphError
 
 if TYPE_CHECKING:
+    from minigrad.operations.shapes import Axis
     from minigrad.tensor import Tensor
 
 
@@ -150,6 +151,14 @@ class Operators:
         return operations.min(self, axis, keepdims)
     def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
         return operations.max(self, axis, keepdims)
+    def var(self, axis: Axis = None, keepdims: bool = False, ddof: float = 0) -> Tensor:
+        return operations.var(self, axis, keepdims, ddof)
+    def std(self, axis: Axis = None, keepdims: bool = False, ddof: float = 0) -> Tensor:
+        return operations.std(self, axis, keepdims, ddof)
+    def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return operations.prod(self, axis, keepdims)
+    def cumsum(self, axis: int | None = None) -> Tensor: return operations.cumsum(self, axis)
+    def squeeze(self, axis: Axis = None) -> Tensor: return operations.squeeze(self, axis)
     # fmt: on
 
     # ---- as Python's own things

@@ -150,7 +150,7 @@ class Primitive(Generic[P]):
 
     def _needs_real(self, operands: list[Any]) -> list[bool]:
         """Of each operand, whether it must be floating-point. What joins any number of arrays also takes
-        integers alone, but does not mix them with floats."""
+        integers alone."""
         real = self.real or (self.variadic and any(is_real(operand) for operand in operands))
         return [real and self.vjps[position] is not None for position in range(len(operands))]
 
@@ -212,7 +212,9 @@ def share_of(y: Tensor, position: int, rule: Rule, g: Any) -> Any:
     try:
         if isinstance(g, Tensor):
             both = zip(y.arguments[seen], y.arrays[seen], strict=True)
-            share = rule(g, y, *(a if isinstance(a, Tensor) else b for a, b in both), **y.options)
+            # Integers that were converted are constants: the rule gets them as they were computed with.
+            arguments = (a if isinstance(a, Tensor) and a.dtype.kind == "f" else b for a, b in both)
+            share = rule(g, y, *arguments, **y.options)
         else:
             share = raw(rule(g, y.data, *y.arrays[seen], **y.options))
     except NonFiniteError as error:

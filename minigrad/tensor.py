@@ -9,7 +9,7 @@ import numpy as np
 
 from minigrad import backend
 from minigrad.checks import check_dtype, check_flag, check_grad, check_kind
-from minigrad.errors import ArgumentError, ArgumentTypeError, NoGradError
+from minigrad.errors import ArgumentError, ArgumentTypeError, GraphError, NoGradError
 from minigrad.operators import Operators
 from minigrad.operators import raw as raw  # which users of Tensors import from here
 from minigrad.writes import next_age, writes
@@ -37,7 +37,7 @@ class Tensor(Operators):
 
     Data that is no array is made into one as NumPy makes it (so Python floats become float64), in
     the library that `minigrad.backend` has chosen. ArgumentTypeError if requires_grad is asked for
-    anything but float32 or float64 data.
+    anything but float32 or float64 data, GraphError for a Tensor that requires one, which would be lost.
 
     Operations save the data they need for their derivatives. If you write into `data` by hand, or put
     another array there, call `changed_in_place()` after it, as the optimiser does. A backward pass through
@@ -59,7 +59,13 @@ class Tensor(Operators):
 
     def __init__(self, data: Any, requires_grad: bool = False, *, dtype: Any = None) -> None:
         self.requires_grad = check_flag("requires_grad", requires_grad)
-        data = raw(data)
+        if isinstance(data, Tensor):
+            if data.requires_grad:
+                raise GraphError(
+                    "data must be an array, got a Tensor that requires a gradient, which would be lost: take "
+                    "the Tensor as it is, or its detach()"
+                )
+            data = data.data
         library = backend.find(data) or backend.for_new(data)
         array = data if type(data) is library.array_type else backend.to_numpy(data)
         check_kind("data", array)

@@ -87,9 +87,13 @@ def refuse_replaced(results: list[Any]) -> None:
     that run on Tensors would take the new one."""
     for y in results:
         for x, array in zip(y.arguments, y.arrays, strict=True):
-            # Without dimensions it may have been converted to the dtype of the others.
-            if hasattr(x, "made_by") and x.data is not array and (x.ndim > 0 or x.dtype == array.dtype):
+            if hasattr(x, "made_by") and x.data is not array and not _converted(x, array):
                 raise GraphError(
                     f"the data of an argument of {y.made_by.name} was replaced after it was used: compute "
                     "the output anew before differentiating it"
                 )
+
+
+def _converted(x: Any, array: Any) -> bool:
+    """Whether x was computed with in another dtype, as integers and what has no dimensions may be."""
+    return x.dtype != array.dtype and (x.ndim == 0 or x.dtype.kind != "f")

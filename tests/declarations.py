@@ -97,13 +97,27 @@ def axes(ndim: int, allow_none: bool = True, single: bool = False) -> st.SearchS
 
 
 @st.composite
-def reductions(draw: st.DrawFn, distinct: bool = False, min_side: int = 1) -> Case:
+def reductions(
+    draw: st.DrawFn, distinct: bool = False, min_side: int = 1, away_from_zero: bool = False
+) -> Case:
     of_shape = shapes(min_dims=1, min_side=min_side)
     x = draw(distinct_arrays(of_shape) if distinct else arrays(of_shape))
+    if away_from_zero:
+        x = np.where(x < 0, x - 0.5, x + 0.5)
     options: dict[str, Any] = {"axis": draw(axes(x.ndim))}
     if draw(st.booleans()):
         options["keepdims"] = draw(st.booleans())
     return Case([x], options)
+
+
+@st.composite
+def reductions_with_ddof(draw: st.DrawFn) -> Case:
+    """Of two elements or more, all distinct: where std has no kink."""
+    x = draw(distinct_arrays(shapes(min_dims=1, min_side=2)))
+    axis = draw(axes(x.ndim).filter(lambda axis: axis != ()))
+    return Case(
+        [x], {"axis": axis, "ddof": draw(st.sampled_from([0, 1, 0.5])), "keepdims": draw(st.booleans())}
+    )
 
 
 @st.composite
@@ -189,6 +203,72 @@ def joins(draw: st.DrawFn, new_axis: bool) -> Case:
 
 
 @st.composite
+def with_new_axes(draw: st.DrawFn) -> Case:
+    x = draw(arrays())
+    count = draw(st.integers(0, 2))
+    ndim = x.ndim + count
+    places = (
+        draw(st.lists(st.integers(0, ndim - 1), unique=True, min_size=count, max_size=count)) if count else []
+    )
+    new = tuple(a - ndim if draw(st.booleans()) else a for a in places)
+    return Case([x], {"axis": new[0] if len(new) == 1 and draw(st.booleans()) else new})
+
+
+@st.composite
+def with_axes_of_length_1(draw: st.DrawFn) -> Case:
+    case = draw(with_new_axes())
+    x = np.expand_dims(case.arrays[0], case.options["axis"])
+    ones = [a for a, n in enumerate(x.shape) if n == 1]
+    axis = draw(st.none() | st.lists(st.sampled_from(ones), unique=True).map(tuple)) if ones else None
+    return Case([x], {"axis": axis})
+
+
+@st.composite
+def paddings(draw: st.DrawFn) -> Case:
+    x = draw(arrays())
+    width = st.integers(0, 2)
+    pair = st.tuples(width, width)
+    forms = [width, pair, st.lists(pair, min_size=x.ndim, max_size=x.ndim).map(tuple)] if x.ndim else [width]
+    value = draw(st.sampled_from([0, 1.5]))
+    return Case([x], {"pad_width": draw(st.one_of(*forms)), "constant_values": value})
+
+
+@st.composite
+def splits(draw: st.DrawFn) -> Case:
+    x = draw(arrays(shapes(min_dims=1, min_side=1)))
+    axis = draw(st.integers(-x.ndim, x.ndim - 1))
+    divisors = [n for n in range(1, x.shape[axis] + 1) if x.shape[axis] % n == 0]
+    cuts = st.lists(st.integers(-2, x.shape[axis] + 1), max_size=3)
+    where = draw(st.sampled_from(divisors) | cuts)
+    parts = len(where) + 1 if isinstance(where, list) else where
+    return Case([x], {"indices_or_sections": where, "axis": axis, "part": draw(st.integers(0, parts - 1))})
+
+
+@st.composite
+def einsums_of_arrays(draw: st.DrawFn) -> Case:
+    """Any letters in any places: repeated, summed out, dropped, of length 1, beside an ellipsis."""
+    lengths = {letter: draw(st.integers(1, 3)) for letter in "ijk"}
+    dots = draw(st.lists(st.integers(1, 2), max_size=2)) if draw(st.booleans()) else None
+    inputs, operands = [], []
+    for _ in range(draw(st.integers(1, 3))):
+        letters = draw(st.text("ijk", max_size=3))
+        whole = len(set(letters)) == len(letters) and draw(st.booleans())  # a diagonal's axes are as long
+        shape = [1 if whole and draw(st.integers(0, 3)) == 0 else lengths[letter] for letter in letters]
+        own_dots = [] if dots is None else dots[draw(st.integers(0, len(dots))) :]
+        place = draw(st.integers(0, len(letters)))
+        own = letters if dots is None else f"{letters[:place]}...{letters[place:]}"
+        inputs.append(own)
+        operands.append(draw(arrays((*shape[:place], *own_dots, *shape[place:]))))
+    found = sorted(set("".join(inputs)) - {"."})
+    output = "".join(draw(st.permutations(found))[: draw(st.integers(0, len(found)))])
+    if dots is not None:
+        place = draw(st.integers(0, len(output)))
+        output = f"{output[:place]}...{output[place:]}"
+    arrow = f"->{output}" if draw(st.integers(0, 3)) else ""
+    return Case(operands, {"subscripts": ",".join(inputs) + arrow})
+
+
+@st.composite
 def choices(draw: st.DrawFn) -> Case:
     x, y, condition = draw(broadcastable_arrays(3))
     return Case([x, y], {"condition": condition > 0})
@@ -262,6 +342,10 @@ def _log_softmax(x: Any, axis: int = -1) -> Any:
 
 def _logsumexp(x: Any, axis: Any, keepdims: bool = False) -> Any:
     return np.log(np.exp(x).sum(axis, keepdims=keepdims))
+
+
+def _norm(x: Any, axis: Any, keepdims: bool = False) -> Any:
+    return np.sqrt(np.sum(x * x, axis, keepdims=keepdims))
 
 
 def _reduced(costs: Any, reduction: str) -> Any:
@@ -343,6 +427,10 @@ def _dropped(x: Any, key: Any, counter: Any, threshold: int, scale: float) -> An
     return x * scale * (_sixteen_bits(np.random.Generator(philox), x) < threshold)
 
 
+def _einsum(*operands: Any, subscripts: str) -> Any:
+    return np.einsum(subscripts, *operands)
+
+
 # ---- the table
 
 
@@ -356,6 +444,9 @@ OPERATIONS = [
     Operation("power to -2", lambda x: x**-2, lambda x: x**-2.0, unary(kinks=(0.0,))),
     Operation("power to 0", lambda x: x**0, lambda x: x**0, unary()),
     Operation("negative", mg.negative, np.negative, unary()),
+    Operation("square", mg.square, np.square, unary()),
+    Operation("sin", mg.sin, np.sin, unary()),
+    Operation("cos", mg.cos, np.cos, unary()),
     Operation("exp", mg.exp, np.exp, unary()),
     Operation("expm1", mg.expm1, np.expm1, unary()),
     Operation("log", mg.log, np.log, unary(low=0.2)),
@@ -393,6 +484,12 @@ OPERATIONS = [
     ),
     Operation("clip above", lambda x: mg.clip(x, high=1), lambda x: np.minimum(x, 1.0), unary(kinks=(1.0,))),
     Operation("clip nothing", mg.clip, np.copy, unary()),
+    Operation(
+        "clip to arrays",
+        lambda x, y: mg.clip(x, y, y + 1.0),
+        lambda x, y: np.clip(x, y, y + 1.0),
+        without_ties(),
+    ),
     Operation("copy", mg.copy, np.copy, unary()),
     Operation("astype", lambda x: mg.astype(x, x.dtype), np.copy, unary()),
     Operation("to_backend", lambda x: mg.to_backend(x, backend.current().name), np.copy, unary()),
@@ -400,6 +497,19 @@ OPERATIONS = [
     Operation("mean", mg.mean, np.mean, reductions()),
     Operation("max", mg.max, np.max, reductions(distinct=True)),
     Operation("min", mg.min, np.min, reductions(distinct=True)),
+    Operation("var", mg.var, np.var, reductions_with_ddof()),
+    Operation("std", mg.std, np.std, reductions_with_ddof()),
+    Operation(
+        "norm",
+        lambda x, axis, keepdims=False: mg.norm(x, axis=axis, keepdims=keepdims),
+        _norm,
+        reductions(away_from_zero=True),
+    ),
+    # Of which products may overflow depends on the order.
+    Operation("prod", mg.prod, np.prod, reductions(min_side=0), like_numpy=False),
+    Operation("cumsum", mg.cumsum, np.cumsum, along_one_axis() | arrays().map(lambda x: Case([x]))),
+    Operation("logaddexp", mg.logaddexp, np.logaddexp, binary(low=-40.0, high=40.0)),
+    Operation("_difference", elementwise._difference, np.subtract, binary(), like_numpy=False),
     Operation("logsumexp", mg.logsumexp, _logsumexp, reductions(), like_numpy=False),
     Operation(
         "softmax",
@@ -422,6 +532,22 @@ OPERATIONS = [
     ),
     Operation(
         "stack", lambda *xs, axis: mg.stack(xs, axis), lambda *xs, axis: np.stack(xs, axis), joins(True)
+    ),
+    Operation("expand_dims", mg.expand_dims, np.expand_dims, with_new_axes()),
+    Operation("squeeze", mg.squeeze, np.squeeze, with_axes_of_length_1()),
+    Operation("pad", mg.pad, np.pad, paddings()),
+    Operation(
+        "split",
+        lambda x, indices_or_sections, axis, part: mg.split(x, indices_or_sections, axis)[part],
+        lambda x, indices_or_sections, axis, part: np.split(x, indices_or_sections, axis)[part],
+        splits(),
+    ),
+    Operation(
+        "einsum",
+        lambda *xs, subscripts: mg.einsum(subscripts, *xs),
+        _einsum,
+        einsums_of_arrays(),
+        like_numpy=False,
     ),
     Operation("matmul", mg.matmul, np.matmul, matrices()),
     Operation("linear", mg.linear, lambda x, W, b: x @ W + b, linears()),

@@ -25,7 +25,7 @@ import minigrad as mg
 from minigrad import backend, lanes, totals
 from minigrad import primitives as primitives_module
 from minigrad.errors import ArgumentError
-from minigrad.operations import costs, elementwise, maxout_units, products, reductions, shapes
+from minigrad.operations import costs, einsums, elementwise, maxout_units, products, reductions, shapes
 from minigrad.primitives import EachPosition, Primitive
 from minigrad.tensor import raw
 from tests.declarations import OPERATIONS, Case, Operation
@@ -37,7 +37,7 @@ from tests.properties import (
 )
 from tests.strict import StrictBackend
 
-MODULES = [elementwise, costs, maxout_units, products, reductions, shapes]
+MODULES = [elementwise, costs, einsums, maxout_units, products, reductions, shapes]
 if not lanes.PLAIN:
     MODULES.append(mg.fast.forms)
 Rule = Callable[..., mg.Tensor]

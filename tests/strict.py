@@ -262,7 +262,7 @@ for _name in ("neg", "invert", "abs"):
 
 # Functions whose positional arguments are not all operands: how many leading ones are.
 OPERANDS = {"broadcast_to": 1, "reshape": 1, "transpose": 1, "zeros": 0, "ones": 0, "empty": 0, "full": 0,
-            "arange": 0, "expand_dims": 1, "sum": 1, "moveaxis": 1, "einsum": 0}  # fmt: skip
+            "arange": 0, "expand_dims": 1, "sum": 1, "moveaxis": 1, "einsum": 0, "pad": 1}  # fmt: skip
 JOINS = ("concatenate", "stack")
 
 

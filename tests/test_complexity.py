@@ -114,15 +114,15 @@ def _second(n: int) -> Any:
     return twice
 
 
-def _step(n: int) -> Any:
-    optimiser = mg.optim.SGD(Many(n).parameters(), lr=0.1, momentum=0.5)
+def _step(n: int, make: Any = mg.optim.SGD) -> Any:
+    optimiser = make(Many(n).parameters(), lr=0.1)
     for parameter in optimiser.parameters:
         parameter.grad = np.ones(2)
     return optimiser.step
 
 
-def _optimiser_state(n: int) -> Any:
-    optimiser = mg.optim.SGD(Many(n).parameters(), lr=0.1)
+def _optimiser_state(n: int, make: Any = mg.optim.SGD) -> Any:
+    optimiser = make(Many(n).parameters(), lr=0.1)
     return lambda: optimiser.load_state_dict(optimiser.state_dict())
 
 
@@ -163,6 +163,12 @@ CASES: dict[str, Callable[[int], Callable[[], Any]]] = {
     "grad of many inputs": _grad_of_many,
     "grad of many inputs that are not used": _grad_of_unused,
     "grad_and_remainder": _remainder,
+    "split": lambda n: lambda: mg.split(mg.Tensor(np.ones(n)), n),
+    "prod": lambda n: lambda: mg.prod(mg.Tensor(np.ones(2 ** n.bit_length()), requires_grad=True)).backward(),
+    "jacobian": lambda n: lambda: mg.jacobian(lambda x: x * 2.0)(np.ones(n)),
+    "Adam.step": lambda n: _step(n, mg.optim.Adam),
+    "Adam's state": lambda n: _optimiser_state(n, mg.optim.Adam),
+    "repr of a Module": _module(repr),
     "getitem with many indices": lambda n: lambda: mg.sum(leaves(1)[0][[0] * n]).backward(),
     "Tensor of a list": lambda n: lambda: mg.Tensor([1.0] * n),
     "iterating": lambda n: lambda: list(mg.Tensor(np.ones(n), requires_grad=True)),

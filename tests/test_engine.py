@@ -469,6 +469,16 @@ class TestRecording:
 
 
 @over_each_library
+def test_a_tensor_of_one_that_requires_a_gradient_is_an_error() -> None:
+    """It would be another leaf, and the gradient lost."""
+    x = leaf([1.0])
+    for data in (x, x * 2.0):
+        for options in ({}, {"requires_grad": True}):
+            with pytest.raises(GraphError, match="^data must be an array, got a Tensor that requires"):
+                mg.Tensor(data, **options)
+    assert mg.Tensor(x.detach(), requires_grad=True).numpy().tolist() == [1.0]
+
+
 class TestDepthAndMemory:
     def test_a_hundred_thousand_nodes_at_the_default_recursion_limit(self) -> None:
         x = leaf(np.ones(1))

@@ -14,11 +14,11 @@ import minigrad as mg
 from attacks import adversarial_objective, fgsm
 from attacks.fast_gradient import step_along
 from attacks.norms import INFINITY
-from minigrad import backend, lanes, optim
+from minigrad import backend, lanes
 from minigrad.errors import BackendError
 from minigrad.generators import mask_generator
 from minigrad.operations import costs, maxout_units
-from minigrad.optim import SGD
+from minigrad.optim import SGD, sgd
 from minigrad.tensor import raw
 from minigrad.testing import arrays, check_gradients, seeds
 from models import MaxoutNetwork
@@ -188,7 +188,7 @@ class TestEachKernel:
 
         def updated(p: Any, v: Any, g: Any) -> Any:
             p, v = p.copy(), v.copy()
-            optim.update(p, v, g, 0.1, 0.5)
+            sgd.update(p, v, g, 0.1, 0.5)
             return backend.of(p).xp.stack([p, v])
 
         close(both(updated, p, v, g))
@@ -200,7 +200,7 @@ class TestEachKernel:
 
         def limited(W: Any) -> Any:
             W = W.copy()
-            optim.limit_columns(W, 1.5)
+            sgd.limit_columns(W, 1.5)
             return W
 
         close(both(limited, W))
@@ -232,7 +232,7 @@ class TestEachKernel:
     def test_a_gradient_of_another_float_dtype(self) -> None:
         def updated(p: Any, v: Any, g: Any) -> Any:
             p = p.copy()
-            optim.update(p, v.copy(), g, 0.1, 0.5)
+            sgd.update(p, v.copy(), g, 0.1, 0.5)
             return p
 
         close(both(updated, np.ones(3, np.float32), np.ones(3, np.float32), np.ones(3)))

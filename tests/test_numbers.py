@@ -38,7 +38,7 @@ def test_a_share_is_right_where_it_and_the_derivative_are_in_range(operation: Op
     scales = [2.0 ** data.draw(st.integers(-60, 60)) for _ in case.arrays]
     upstream = 2.0 ** data.draw(st.integers(-60, 100))
     arrays = [(x * scale).astype(np.float32) for x, scale in zip(case.arrays, scales, strict=True)]
-    if operation.name in ("_spread", "_select"):
+    if operation.name in ("_spread", "_select", "prod"):  # products of the others may overflow
         arrays = [x.astype(np.float32) for x in case.arrays]
 
     def call(*leaves: Any) -> mg.Tensor:
@@ -336,3 +336,100 @@ def test_mixed_partial_derivatives_are_symmetric(place: int) -> None:
                     mixed.append(mg.grad(mg.sum(slope), leaves[1 - order])[0].item())
             if np.isfinite(mixed).all() and not (a == 0 and b <= 0 and BINARY[place] is mg.power):
                 assert mixed[0] == pytest.approx(mixed[1], rel=1e-9, abs=1e-12), (a, b, mixed)
+
+
+# ---- operations over axes
+
+
+@given(st.sampled_from([0.1, 0.3, 1.1, 7.7, -1e30, 1e-40]), st.integers(1, 9), st.sampled_from(["f", "d"]))
+def test_equal_elements_have_no_spread(value: float, n: int, dtype: str) -> None:
+    """The mean of n equal numbers may differ from them by rounding."""
+    x = np.full((2, n), value, dtype)
+    x[1, 0] = 2.0 * value + 1.0
+    assert mg.std(x, 1).numpy()[0] == 0.0
+    assert not slopes(lambda t: mg.std(t, 1)[0], x)[0].any()
+    assert not mg.hessian(lambda t: mg.std(t, 1)[0])(x).numpy().any()
+
+
+def test_a_spread_without_degrees_of_freedom_is_nan_and_so_is_its_gradient() -> None:
+    with np.errstate(all="ignore"):
+        for spread in (mg.var, mg.std):
+            assert np.isnan(spread([3.0], ddof=1).numpy())
+            assert np.isnan(slopes(lambda t, s=spread: s(t, ddof=1), np.array([3.0]))[0]).all()
+
+
+def test_large_and_small_factors_in_turn() -> None:
+    x = np.float32([1e30, 1e-30] * 4)
+    assert mg.prod(x).item() == pytest.approx(1.0)
+    np.testing.assert_allclose(slopes(mg.prod, x)[0] * x, 1.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "product",
+    [
+        lambda a, w: mg.einsum("bi,i->bi", a, w),
+        lambda a, w: mg.einsum("bi,ij->bj", a, w[:, None]),
+        lambda a, w: mg.matmul(a, w[:, None]),
+        lambda a, w: mg.linear(a, w[:, None], [0.0]),
+    ],
+)
+def test_long_products_with_a_cotangent_that_repeats(product: Any) -> None:
+    """The gradient of a mean or a sum is one number in all places, with strides of 0."""
+    a = np.random.default_rng(0).random((1_000_000, 2)).astype(np.float32)
+    for reduce in (mg.mean, mg.sum):
+        w = mg.Tensor(np.ones(2, np.float32), requires_grad=True)
+        (found,) = mg.grad(reduce(product(a, w)), w)
+        exact = a.sum(0, dtype=np.float64)
+        np.testing.assert_allclose(found.numpy() / found.numpy()[0], exact / exact[0], rtol=5e-5)
+        scale = found.numpy()[0] / exact[0]
+        assert any(scale == pytest.approx(s, rel=5e-5) for s in (1.0, 1e-6, 0.5e-6))
+
+
+def test_long_sums_of_products() -> None:
+    ones = np.ones(((1 << 24) + (1 << 20), 1), np.float32)
+    assert mg.einsum("bi,bi->i", ones, np.broadcast_to(ones[:1], ones.shape)).item() == len(ones)
+
+
+# ---- the dtype of what stands beside
+
+
+def test_lists_and_integers_take_the_dtype_of_any_real_array() -> None:
+    x, whole = mg.Tensor(np.ones((2, 3), np.float32)), np.ones((3, 2), int)
+    for z in (
+        mg.linear(x, whole, [1, 2]),
+        mg.linear([[1, 2, 3]], whole, np.ones(2, np.float32)),
+        mg.linear(x, [[1, 2]] * 3, [1, 2]),
+        mg.clip(np.arange(3), [0, 1, 1], np.ones(3, np.float32)),
+        mg.clip(np.arange(3), np.zeros(3, np.float32), [1, 1, 1]),
+        mg.where(np.array([1.0, 0.0, 1.0]), x, np.array([1, 2, 3])),
+        mg.where(np.array([1.0, 0.0, 1.0]), x, [1, 2, 3]),
+        mg.einsum("ij,k->k", whole, np.ones(2, np.float32)),
+        mg.einsum(",i,i->i", np.array(2.0), [1.0, 2.0], np.ones(2, np.float32)),
+    ):
+        assert z.dtype == np.float32
+
+
+@pytest.mark.parametrize("operation", [mg.var, mg.std, mg.prod, mg.norm, mg.cumsum, mg.sum, mg.mean, mg.max])
+def test_lists_of_whole_numbers_are_numbers(operation: Any) -> None:
+    np.testing.assert_array_equal(operation([3, 4]).numpy(), operation([3.0, 4.0]).numpy())
+    np.testing.assert_array_equal(operation(3).numpy(), operation(3.0).numpy())
+
+
+@pytest.mark.parametrize(
+    ("dtype", "number"),
+    [("q", 2**53 + 1), ("Q", 2**64 - 1), ("?", True), ("f", -np.inf), ("f", 0.1), ("d", np.nan), ("b", -7)],
+)
+def test_a_border_of_any_number_of_the_dtype(dtype: str, number: Any) -> None:
+    x = np.ones(1, dtype)
+    np.testing.assert_array_equal(
+        mg.pad(x, 1, constant_values=number).numpy(), np.pad(x, 1, constant_values=number)
+    )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "number"),
+    [("q", 2**63), ("Q", -1), ("q", 1.5), ("?", 2), ("f", 1e300), ("d", 10**400), ("b", 300), ("q", np.inf)],
+)
+def test_a_border_of_a_number_that_the_dtype_has_not(dtype: str, number: Any) -> None:
+    with pytest.raises(ArgumentError, match="^constant_values must be a number of x's dtype"):
+        mg.pad(np.ones(1, dtype), 1, constant_values=number)

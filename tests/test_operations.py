@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import minigrad as mg
-from minigrad.errors import ArgumentError, ArgumentTypeError
+from minigrad import backend
+from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError
 from minigrad.testing import broadcastable_arrays, check_gradients
 from tests.declarations import OPERATIONS, Operation
 from tests.properties import PROPERTIES, Property
@@ -108,8 +109,6 @@ class TestNumbersAndScalars:
         for other in (1.0, 2, np.float64(1.0)):
             assert mg.stack([first, other]).dtype == np.float32
         assert mg.concatenate([x, [1.0, 2.0]]).dtype == np.float32
-        with pytest.raises(ArgumentTypeError, match="argument 2 must be real"):
-            mg.concatenate([x, np.arange(3)])
 
     def test_lists_beside_matrices(self) -> None:
         x = mg.Tensor(np.ones((2, 3), np.float32))
@@ -147,13 +146,58 @@ class TestNumbersAndScalars:
         assert isinstance(mg.multiply(2.0, 3.0), mg.Tensor)
 
     @pytest.mark.parametrize("data", [np.arange(3), np.array([True, False]), np.int32(3)], ids=repr)
-    def test_integers_where_a_real_number_is_needed(self, data: Any) -> None:
+    def test_integers_alone_where_a_real_number_is_needed(self, data: Any) -> None:
         with pytest.raises(ArgumentTypeError, match="real"):
             mg.exp(mg.Tensor(data))
-        with pytest.raises(ArgumentTypeError, match="argument 2.*real"):
-            mg.multiply(np.ones(3), np.arange(3))
+        with pytest.raises(ArgumentTypeError, match="argument 1.*real"):
+            mg.multiply(np.arange(3), 2.0)
         with pytest.raises(ArgumentTypeError, match="requires_grad"):
             mg.Tensor(data, requires_grad=True)
+
+    @pytest.mark.parametrize("others", [np.arange(3), np.array([True, False, True]), np.uint8([0, 200, 255])])
+    @pytest.mark.parametrize("operator", ["+", "-", "*", "/", "**"])
+    def test_integers_beside_real_numbers_take_their_dtype(
+        self, operator: str, others: Any, library: Any
+    ) -> None:
+        """To every order, as an array and as a Tensor, as a list would."""
+        values = np.array([0.5, 1.5, 2.0], np.float32)
+
+        def curvature(other: Any, on_the_left: bool) -> list[Any]:
+            x = mg.Tensor(library.asarray(values), requires_grad=True)
+            names = {"left": other, "right": x} if on_the_left else {"left": x, "right": other}
+            y = eval(f"left {operator} right", names)
+            assert y.dtype == np.float32
+            (slope,) = mg.grad(mg.sum(y), x, create_graph=True)
+            return [y.numpy(), slope.numpy(), mg.grad(mg.sum(slope), x)[0].numpy()]
+
+        array = library.asarray(others)
+        with np.errstate(all="ignore"):
+            for on_the_left in (False, True):
+                expected = curvature(library.asarray(others.astype(np.float32)), on_the_left)
+                for other in (array, mg.Tensor(array)):
+                    for ours, theirs in zip(curvature(other, on_the_left), expected, strict=True):
+                        np.testing.assert_array_equal(ours, theirs)
+
+    def test_masks_and_labels_beside_tensors(self) -> None:
+        x = mg.Tensor(np.array([[1.0, -2.0, 3.0]], np.float32), requires_grad=True)
+        three = np.arange(3)
+        results = [
+            x * (x > 0), x @ three, mg.where(x > 0, x, three), mg.stack([x[0], [1, 2, 3]]),
+            mg.concatenate([x[0], three]), mg.linear(x, np.eye(3, dtype=int), three), mg.maximum(three, x),
+            mg.einsum("ij,j->i", x, three),
+        ]  # fmt: skip
+        for result in results:
+            assert result.dtype == np.float32
+            assert result.requires_grad
+        assert mg.sum(x[0, :2] * np.array([1, -1])).item() == 3.0
+        with pytest.raises(BackendError, match="argument 2 must be a numpy array"):
+            mg.multiply(x, backend.get("strict").asarray(np.arange(3)))
+
+    def test_integers_that_are_written_to_after_their_use(self) -> None:
+        x, mask = mg.Tensor([1.0, 2.0], requires_grad=True), mg.Tensor(np.array([1, 0]))
+        y = mg.sum(x * mask)
+        mask.data[...] = 5
+        assert mg.grad(y, x)[0].numpy().tolist() == [1, 0]
 
     def test_integers_may_be_moved_about(self) -> None:
         labels = mg.Tensor(np.arange(6))
@@ -198,6 +242,28 @@ class TestKinks:
             assert mg.grad(mg.sum(function(x)), x)[0].numpy().tolist() == [0, 0]
         assert not mg.sign(x).requires_grad
 
+    def test_norm_and_std_are_flat_where_they_have_a_kink(self) -> None:
+        """At every order."""
+        for function in (mg.norm, mg.std):
+            x = mg.Tensor([0.0, 0.0, 0.0], requires_grad=True)
+            (slope,) = mg.grad(function(x), x, create_graph=True)
+            (curvature,) = mg.grad(mg.sum(slope), x)
+            assert slope.numpy().tolist() == curvature.numpy().tolist() == [0, 0, 0]
+        rows = mg.Tensor([[0.0, 0.0], [3.0, 4.0]], requires_grad=True)
+        (slope,) = mg.grad(mg.sum(mg.norm(rows, axis=1)), rows)
+        np.testing.assert_allclose(slope.numpy(), [[0, 0], [0.6, 0.8]])
+
+    def test_clip_to_arrays_is_maximum_and_minimum(self) -> None:
+        x = mg.Tensor([-2.0, -1.0, 0.0, 5.0, np.nan], requires_grad=True)
+        low = mg.Tensor([-1.0, -1.0, 2.0, 0.0, 0.0], requires_grad=True)
+        high = mg.Tensor(1.0, requires_grad=True)
+        y = mg.clip(x, low, high)
+        np.testing.assert_array_equal(y.numpy(), [-1, -1, 1, 1, np.nan])
+        dx, dlow, dhigh = mg.grad(mg.sum(y), (x, low, high))
+        assert dx.numpy().tolist() == [0, 1, 0, 0, 1]
+        assert dlow.numpy().tolist() == [1, 0, 0, 0, 0]
+        assert dhigh.item() == 2.0
+
     def test_clip_passes_the_gradient_at_its_bounds(self) -> None:
         x = mg.Tensor([-2.0, -1.0, 0.0, 1.0, 2.0], requires_grad=True)
         assert mg.grad(mg.sum(mg.clip(x, -1.0, 1.0)), x)[0].numpy().tolist() == [0, 1, 1, 1, 0]
@@ -222,6 +288,48 @@ class TestKinks:
             dx, dn = mg.grad(x**n, (x, n))
             assert dx.item() == expected
             assert dn.item() == 0.0 or exponent == 0
+
+
+class TestProducts:
+    @pytest.mark.parametrize("zeros", [0, 1, 2, 3])
+    def test_zeros_are_right_at_every_order(self, zeros: int) -> None:
+        """∂³(∏x)/∂xᵢ∂xⱼ∂xₖ is the product of the others, whatever is 0."""
+        values = np.array([0.0] * zeros + [2.0, 3.0, 5.0, 7.0, 11.0])[:5]
+        x = mg.Tensor(values, requires_grad=True)
+        (first,) = mg.grad(mg.prod(x), x, create_graph=True)
+        (second,) = mg.grad(first[1], x, create_graph=True)
+        (third,) = mg.grad(second[3], x)
+        for i in range(5):
+            for chosen, found in (({i}, first), ({1, i}, second), ({1, 3, i}, third)):
+                distinct = len(chosen) == {first: 1, second: 2, third: 3}[found]
+                expected = np.prod([v for j, v in enumerate(values) if j not in chosen]) if distinct else 0.0
+                assert found.numpy()[i] == expected
+
+    def test_nothing_and_one(self) -> None:
+        none = mg.Tensor(np.zeros((0, 3)), requires_grad=True)
+        assert mg.prod(none, 0).numpy().tolist() == [1, 1, 1]
+        assert mg.grad(mg.sum(mg.prod(none, 0)), none)[0].shape == (0, 3)
+        assert mg.prod(2.0).item() == 2.0
+
+    def test_two_infinities_are_equally_great_to_logaddexp(self) -> None:
+        for value in (np.inf, -np.inf, 3.0):
+            x = mg.Tensor(value, requires_grad=True)
+            assert mg.grad(mg.logaddexp(x, value), x)[0].item() == 0.5
+        x = mg.Tensor([1e4, -1e4], requires_grad=True)
+        assert mg.grad(mg.sum(mg.logaddexp(x, 0.0)), x)[0].numpy().tolist() == [1, 0]
+
+    def test_a_long_cumulative_sum_keeps_its_digits(self) -> None:
+        assert mg.cumsum(np.ones(2**24 + 10, np.float32))[-1].item() == 2**24 + 10
+
+    @pytest.mark.parametrize("scale", [1e-30, 1e30])
+    def test_norm_of_numbers_whose_squares_are_none(self, scale: float) -> None:
+        x = mg.Tensor(np.array([3 * scale, 4 * scale], np.float32), requires_grad=True)
+        assert mg.norm(x).item() == pytest.approx(5 * scale)
+        np.testing.assert_allclose(mg.grad(mg.norm(x), x)[0].numpy(), [0.6, 0.8], rtol=1e-6)
+
+    def test_norm_of_infinite_numbers(self) -> None:
+        assert mg.norm([np.inf, 1.0]).item() == np.inf
+        assert np.isnan(mg.norm([np.nan, 1.0]).item())
 
 
 class TestFarFromZero:

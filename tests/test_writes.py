@@ -27,7 +27,6 @@ LOOKS: dict[str, Callable[[mg.Tensor], mg.Tensor]] = {
     "transpose": lambda t: t.T,
     "broadcast_to": lambda t: mg.broadcast_to(t, (4, 3, 2)),
     "detach": lambda t: t.detach(),
-    "Tensor of it": mg.Tensor,
     "Tensor of its array": lambda t: mg.Tensor(t.data),
     "to its own library": lambda t: t.to("numpy" if isinstance(t.data, np.ndarray) else "strict"),
     "view of a view": lambda t: t.T[:, :2].detach(),

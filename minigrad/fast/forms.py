@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import optim
 from minigrad.errors import BackendError
 from minigrad.fast import capture
 from minigrad.fast.kernels import kernels_for
 from minigrad.lanes import replace
-from minigrad.operations import costs, dropout_masks, maxout_units, reductions
+from minigrad.operations import costs, dropout_masks, elementwise, maxout_units
 from minigrad.operations.dropout_masks import mask
+from minigrad.optim import sgd
 from minigrad.primitives import primitive
 from minigrad.tensor import Tensor
 
@@ -65,19 +65,19 @@ replace(maxout_units._spread, spread)
 replace(maxout_units.winners, winners)
 
 
-def is_finite(array: np.ndarray) -> bool:
+def is_finite(array: Any) -> bool:
     """Whether every element is; faster than all()."""
-    return np.count_nonzero(np.isfinite(array)) == array.size
+    return np.count_nonzero(np.isfinite(array)) == np.size(array)
 
 
 # ---- cross-entropy
 
 
 def difference(xp: Any, x: Any, y: Any) -> Any:
-    return x - y if xp is np and is_finite(y) else reductions.difference.plain(xp, x, y)
+    return x - y if xp is np and is_finite(y) else elementwise.difference.plain(xp, x, y)
 
 
-replace(reductions.difference, difference)
+replace(elementwise.difference, difference)
 
 # Sums of more classes than this are better left to the library: a thread takes a whole example.
 MOST_CLASSES = 128
@@ -159,7 +159,7 @@ def update(p: Any, v: Any, g: Any, lr: float, momentum: float) -> None:
             v_block -= step
             p_block += v_block
     else:
-        optim.update.plain(p, v, g, lr, momentum)
+        sgd.update.plain(p, v, g, lr, momentum)
 
 
 # The squares of so many rows are added in W's own dtype. Those of columns that are hardly longer than the
@@ -171,7 +171,7 @@ def limit_columns(W: Any, max_norm: float) -> None:
     if kernels := kernels_for(W):
         kernels.limit_columns(W, max_norm)
     elif not isinstance(W, np.ndarray) or W.dtype.char not in "fd" or max_norm < LEAST_NORM:
-        optim.limit_columns.plain(W, max_norm)
+        sgd.limit_columns.plain(W, max_norm)
     else:
         squares = np.einsum("ij,ij->j", W[:ROWS], W[:ROWS])
         if len(W) > ROWS:
@@ -181,10 +181,10 @@ def limit_columns(W: Any, max_norm: float) -> None:
                 squares += np.einsum("ij,ij->j", part, part)
         greatest = squares.max(initial=0.0)
         if not math.isfinite(greatest):
-            optim.limit_columns.plain(W, max_norm)
+            sgd.limit_columns.plain(W, max_norm)
         elif greatest > max_norm**2:
-            W *= optim.column_factors(squares.astype(np.float64), max_norm).astype(W.dtype)
+            W *= sgd.column_factors(squares.astype(np.float64), max_norm).astype(W.dtype)
 
 
-replace(optim.update, update)
-replace(optim.limit_columns, limit_columns)
+replace(sgd.update, update)
+replace(sgd.limit_columns, limit_columns)

@@ -15,8 +15,8 @@ from minigrad import backend
 from minigrad.checks import check_choice, check_class_labels, check_real, check_sign_labels
 from minigrad.errors import ArgumentError, BackendError
 from minigrad.operands import as_array, as_tensor
-from minigrad.operations.elementwise import sigmoid
-from minigrad.operations.reductions import difference, mean, softmax, softmax_share, sum
+from minigrad.operations.elementwise import difference, sigmoid
+from minigrad.operations.reductions import mean, softmax, softmax_share, sum
 from minigrad.primitives import primitive
 from minigrad.tensor import Tensor
 from minigrad.totals import total

@@ -20,20 +20,23 @@ x = 0. Make the branch harmless first: where(x > 0, log(where(x > 0, x, 1)), 0).
 from __future__ import annotations
 
 import math
+from types import NoneType
 from typing import Any
 
 import numpy as np
 
 from minigrad import backend
 from minigrad.checks import check_dtype, check_number
-from minigrad.errors import ArgumentError, ArgumentTypeError
+from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError
+from minigrad.lanes import replaceable
+from minigrad.operands import as_array, as_array_beside, as_tensor
 from minigrad.primitives import primitive, structural_primitive
 from minigrad.tensor import Tensor, raw
 
 __all__ = [
-    "abs", "add", "astype", "clip", "copy", "divide", "exp", "expm1", "log", "log1p", "maximum",
-    "minimum", "multiply", "negative", "power", "relu", "sigmoid", "sign", "softplus", "sqrt", "subtract",
-    "tanh", "to_backend", "where",
+    "abs", "add", "astype", "clip", "copy", "cos", "divide", "exp", "expm1", "log", "log1p", "logaddexp",
+    "maximum", "minimum", "multiply", "negative", "power", "relu", "sigmoid", "sign", "sin", "softplus",
+    "sqrt", "square", "subtract", "tanh", "to_backend", "where",
 ]  # fmt: skip
 
 # ---- arithmetic
@@ -71,6 +74,12 @@ def negative(xp: Any, x: Any) -> Any:
     """−x."""
     return -x
 negative.set_vjps(lambda g, y, x: -g)
+
+@primitive
+def square(xp: Any, x: Any) -> Any:
+    """x²."""
+    return x * x
+square.set_vjps(lambda g, y, x: g * (2.0 * x))
 
 @primitive
 def power(xp: Any, x: Any, n: Any) -> Any:
@@ -140,6 +149,20 @@ def sqrt(xp: Any, x: Any) -> Any:
     return xp.sqrt(x)
 sqrt.set_vjps(lambda g, y, x: g / (2.0 * y + 0.0))  # √−0 is −0, and 0 added to it is 0
 
+# ---- trigonometric functions, of radians
+
+@primitive
+def sin(xp: Any, x: Any) -> Any:
+    """sin x, x in radians."""
+    return xp.sin(x)
+
+@primitive
+def cos(xp: Any, x: Any) -> Any:
+    """cos x, x in radians."""
+    return xp.cos(x)
+sin.set_vjps(lambda g, y, x: g * cos(x))
+cos.set_vjps(lambda g, y, x: g * -sin(x))
+
 # ---- squashing functions
 
 @primitive
@@ -179,6 +202,27 @@ def softplus(xp: Any, x: Any) -> Any:
     with np.errstate(under="ignore"):
         return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))
 softplus.set_vjps(lambda g, y, x: g * sigmoid(x))
+
+@replaceable
+def difference(xp: Any, x: Any, y: Any) -> Any:
+    """x − y; 0 where both are the same infinity, so that equal scores are equally probable."""
+    with np.errstate(invalid="ignore"):
+        return xp.where(x == y, 0.0, x - y)
+
+@primitive
+def _difference(xp: Any, x: Any, y: Any) -> Any:
+    return difference(xp, x, y)
+_difference.set_vjps(lambda g, z, x, y: g,
+                     lambda g, z, x, y: -g)
+
+@primitive
+def logaddexp(xp: Any, x: Any, y: Any) -> Any:
+    """ln(eˣ + eʸ), which cannot overflow."""
+    with np.errstate(under="ignore"):
+        return xp.logaddexp(x, y)
+# eˣ/(eˣ + eʸ) = σ(x − y)
+logaddexp.set_vjps(lambda g, z, x, y: g * sigmoid(_difference(x, y)),
+                   lambda g, z, x, y: g * sigmoid(_difference(y, x)))
 
 # ---- piecewise linear functions: a mask, which has no derivative of its own, selects
 
@@ -231,13 +275,38 @@ def _clip_in_x(g: Tensor, y: Tensor, x: Tensor, low: float | None, high: float |
     # The result equals x exactly where nothing was cut off, but a NaN equals nothing.
     return where((y == x) | (x != x), g, 0.0)
 
-def clip(x: Any, low: float | None = None, high: float | None = None) -> Tensor:
-    """x limited to [low, high], numbers or None. The gradient passes inside and at the bounds."""
-    low = None if low is None else check_number("low", low)
-    high = None if high is None else check_number("high", high)
-    if low is not None and high is not None and low > high:
-        raise ArgumentError(f"low must not be above high, got {low} and {high}")
-    return _clip(x, low, high)
+def clip(x: Any, low: Any = None, high: Any = None) -> Tensor:
+    """x limited to [low, high]: numbers, arrays that broadcast against x, or None for no bound.
+
+    The gradient passes inside and at the bounds. Arrays as bounds have gradients too: the result is
+    minimum(maximum(x, low), high), which is high where low is above it, and has their dtype. Of numbers,
+    ArgumentError if low is above high.
+    """
+    given, x = x, as_tensor(x, "x")
+    low, high = _checked_bound("low", low, x, high), _checked_bound("high", high, x, low)
+    if isinstance(low, (float, NoneType)) and isinstance(high, (float, NoneType)):
+        if low is not None and high is not None and low > high:
+            raise ArgumentError(f"low must not be above high, got {low} and {high}")
+        return _clip(given, low, high)
+    x = x if low is None else maximum(x, low)
+    return x if high is None else minimum(x, high)
+
+def _checked_bound(name: str, bound: Any, x: Tensor, other: Any) -> Any:
+    """None, a float, or an array or Tensor that can stand beside x."""
+    if bound is None:
+        return None
+    if not isinstance(bound, (list, tuple)) and backend.find(raw(bound)) is None:
+        return check_number(name, bound)
+    bound = as_array_beside(bound, (x, other), name)
+    shape = as_array(bound, name).shape
+    own, library = backend.of(raw(bound)), backend.of(x.data)
+    if own is not library:
+        raise BackendError(f"{name} must be a {library.name} array, as x is, got one of {own.name}: move it")
+    try:
+        np.broadcast_shapes(shape, x.shape)
+    except ValueError as error:
+        raise ArgumentError(f"{name} must broadcast against x of shape {x.shape}, got {shape}") from error
+    return bound
 
 # ---- the same values elsewhere
 

@@ -10,12 +10,13 @@ from minigrad.operands import as_array_beside
 from minigrad.operations.shapes import reshape, swap_last
 from minigrad.primitives import primitive
 from minigrad.tensor import Tensor
+from minigrad.totals import dense
 
 __all__ = ["linear", "matmul"]
 
 @primitive
 def _matmul(xp: Any, x: Any, y: Any) -> Any:
-    return xp.matmul(x, y)
+    return xp.matmul(dense(x), dense(y))
 # z = x y, so dz = dx y + x dy, and ⟨g, dx y⟩ = ⟨g yᵀ, dx⟩, ⟨g, x dy⟩ = ⟨xᵀ g, dy⟩.
 _matmul.set_vjps(lambda g, z, x, y: matmul(g, swap_last(y)),
                  lambda g, z, x, y: _transposed_product(x, g, y))
@@ -28,6 +29,7 @@ def _transposed_product(x: Any, g: Any, y: Any) -> Any:
 
 def as_rows(x: Any) -> Any:
     """x (…, n) as a matrix (rows, n)."""
+    x = dense(x)
     return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 def matmul(x: Any, y: Any) -> Tensor:
@@ -36,7 +38,7 @@ def matmul(x: Any, y: Any) -> Tensor:
 
     Raises ArgumentError if a side has no dimensions or the inner lengths differ.
     """
-    x, y = as_array_beside(x, y, "matmul: argument 1"), as_array_beside(y, x, "matmul: argument 2")
+    x, y = as_array_beside(x, (y,), "matmul: argument 1"), as_array_beside(y, (x,), "matmul: argument 2")
     if x.ndim == 0 or y.ndim == 0 or x.shape[-1] != y.shape[-2 if y.ndim > 1 else 0]:
         raise ArgumentError(
             f"matmul: argument 2 must have as many rows as argument 1 has columns, got shapes {x.shape} and "
@@ -67,15 +69,15 @@ _linear.set_vjps(lambda g, z, x, W, b: _times_transposed(g, W),
 
 def _times_transposed(g: Any, W: Any) -> Any:
     """g Wᵀ: the cotangent of x in x W."""
-    return g @ W.T
+    return dense(g) @ W.T
 
 def linear(x: Any, W: Any, b: Any) -> Tensor:
     """x W + b for x (…, inputs), W (inputs, outputs), b (outputs,); the result is (…, outputs).
 
     Raises ArgumentError, naming the argument, if the shapes do not fit.
     """
-    x, b = as_array_beside(x, W, "x"), as_array_beside(b, W, "b")
-    W = as_array_beside(W, x, "W")
+    given = x, W, b
+    x, W, b = (as_array_beside(a, given, name) for name, a in zip(("x", "W", "b"), given, strict=True))
     if W.ndim != 2:
         raise ArgumentError(f"W must have shape (inputs, outputs), got {W.shape}")
     if x.ndim < 2 or x.shape[-1] != W.shape[0]:

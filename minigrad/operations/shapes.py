@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from minigrad import backend
-from minigrad.checks import check_integer, check_unmasked, host_array
+from minigrad.checks import (
+    check_choice,
+    check_count,
+    check_integer,
+    check_unmasked,
+    host_array,
+    is_number,
+    shown,
+)
 from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.operands import as_tensor
 from minigrad.primitives import structural_primitive
 from minigrad.tensor import Tensor
-from minigrad.totals import MANY
+from minigrad.totals import MANY, axes_of, one_axis
 
-__all__ = ["concatenate", "getitem", "reshape", "stack", "transpose"]
+__all__ = [
+    "concatenate", "expand_dims", "getitem", "pad", "reshape", "split", "squeeze", "stack", "transpose",
+]  # fmt: skip
+
+Axis = int | tuple[int, ...] | None
 
 @structural_primitive
 def reshape(xp: Any, x: Any, shape: int | tuple[int, ...]) -> Any:
@@ -44,6 +56,24 @@ def swap_last(x: Any) -> Tensor:
     """Each matrix of x transposed: the last two axes exchanged."""
     axes = range(x.ndim)
     return transpose(x, (*axes[:-2], axes[-1], axes[-2]))
+
+def squeeze(x: Any, axis: Axis = None) -> Tensor:
+    """x without the axes of length 1: all such, or those that are named. ArgumentError if one is longer."""
+    x = as_tensor(x, "x")
+    ones = [a for a, n in enumerate(x.shape) if n == 1]
+    axes = ones if axis is None else axes_of(axis, x.ndim)
+    for a in axes:
+        if x.shape[a] != 1:
+            raise ArgumentError(f"axis must have length 1 to be left out, got {a} of shape {x.shape}")
+    return reshape(x, tuple(n for a, n in enumerate(x.shape) if a not in axes))
+
+def expand_dims(x: Any, axis: int | tuple[int, ...]) -> Tensor:
+    """x with new axes of length 1, which stand at these places in the result."""
+    x = as_tensor(x, "x")
+    given = axis if isinstance(axis, tuple) else (axis,)
+    ndim = x.ndim + len(given)
+    new, lengths = axes_of(given, ndim), iter(x.shape)
+    return reshape(x, tuple(1 if a in new else next(lengths) for a in range(ndim)))
 
 # ---- indexing and its transpose: x[index] reads elements, scatter adds to them
 
@@ -142,9 +172,80 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Tensor:
     """The arrays, of one shape, along a new axis of the result."""
     return _stack(*_several(arrays), axis=check_integer("axis", axis))
 
+# ---- splitting and padding
+
+def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
+    """x cut along the axis: into so many equal parts, or before each of the indices. The share of each part
+    is an array of x's shape."""
+    x = as_tensor(x, "x")
+    axis = one_axis(axis, x.ndim)
+    length, given = x.shape[axis], host_array("indices_or_sections", indices_or_sections)
+    if given.ndim > 0:
+        cuts = [check_integer(f"indices_or_sections[{i}]", cut) for i, cut in enumerate(given.tolist())]
+    else:
+        parts = check_count("indices_or_sections", given.item())
+        if length % parts:
+            raise ArgumentError(f"indices_or_sections must divide the axis of length {length}, got {parts}")
+        cuts = [length // parts * i for i in range(1, parts)]
+    before = (slice(None),) * axis
+    return [getitem(x, (*before, slice(a, b))) for a, b in zip([0, *cuts], [*cuts, length], strict=True)]
+
+Widths = tuple[tuple[int, int], ...]
+
+@structural_primitive
+def _pad(xp: Any, x: Any, widths: Widths, value: Any) -> Any:
+    # NumPy takes no widths of no axes.
+    return xp.pad(x, widths, constant_values=value) if widths else x.copy()
+
+@_pad.set_vjps
+def _pad_in_x(g: Tensor, y: Tensor, x: Tensor, widths: Widths, value: Any) -> Tensor:
+    return getitem(g, tuple(slice(w, w + n) for (w, _), n in zip(widths, x.shape, strict=True)))
+
+def pad(
+    x: Any,
+    pad_width: int | tuple[int, int] | Sequence[tuple[int, int]],
+    mode: Literal["constant"] = "constant",
+    constant_values: float = 0,
+) -> Tensor:
+    """x with a border of one number.
+
+    pad_width        how many elements: a number, (before, after), or such a pair for each axis
+    mode             "constant" alone; others are mg.concatenate of slices
+    constant_values  the number, an infinity too; of integers and booleans one that they have
+    """
+    x = as_tensor(x, "x")
+    check_choice("mode", mode, ("constant",))
+    value = _number_of(x.dtype, constant_values)
+    widths = host_array("pad_width", pad_width)
+    if widths.size and widths.dtype.kind not in "iu":
+        raise ArgumentTypeError(f"pad_width must be integers, got {shown(pad_width)}")
+    if widths.size and widths.min() < 0:
+        raise ArgumentError(f"pad_width must be at least 0, got {shown(pad_width)}")
+    try:
+        widths = np.broadcast_to(widths, (x.ndim, 2))
+    except ValueError as error:
+        raise ArgumentError(
+            f"pad_width must be a number, a pair, or a pair for each of {x.ndim} axes, got {shown(pad_width)}"
+        ) from error
+    return _pad(x, tuple(map(tuple, widths.tolist())), value)
+
+def _number_of(dtype: Any, number: Any) -> Any:
+    """A number as a scalar of the dtype, to rounding; an error if the dtype has none such."""
+    if not (is_number(number) or isinstance(number, (bool, np.bool_))):
+        raise ArgumentTypeError(f"constant_values must be a number, got {shown(number)}")
+    try:
+        with np.errstate(all="ignore"):
+            found = np.array(number).astype(dtype)[()]
+        exists = found.item() == number or (dtype.kind == "f" and not np.isinf(found))
+    except OverflowError:
+        exists = False
+    if not exists:
+        raise ArgumentError(f"constant_values must be a number of x's dtype {dtype}, got {shown(number)}")
+    return found
+
 def _several(arrays: Sequence[Any]) -> list[Any]:
     if isinstance(arrays, (str, set, frozenset)) or not isinstance(arrays, Iterable):
-        raise ArgumentTypeError(f"arrays must be a list of arrays, got {arrays!r}")
+        raise ArgumentTypeError(f"arrays must be a list of arrays, got {shown(arrays)}")
     arrays = list(arrays)
     if not arrays:
         raise ArgumentError("arrays must hold at least one array, got none")

@@ -151,8 +151,11 @@ class Drawing:
         shape = shape[self.random.randint(0, len(shape)) :] if self.random.random() < 0.3 else shape
         if kind < 0.65:
             data = self.arrays.uniform(-2.0, 2.0, shape)
-            if kind < 0.6 and data.size and data.ndim:
+            if kind < 0.59 and data.size and data.ndim:
                 return data.tolist(), data
+            if kind < 0.62 and data.ndim:
+                whole = np.rint(data).astype(np.int64) if kind < 0.61 else data > 0.0
+                return whole, whole.astype(float)
             return data, data
         ref = self.leaf(tuple(shape))
         return ref, self.values[ref.node]
@@ -274,6 +277,25 @@ def not_empty(x: np.ndarray, axis: Any) -> None:
     need(math.prod(x.shape[a] for a in axes), "nothing fits")
 
 
+def _spread(least: float) -> Callable[[Drawing], tuple[Any, ...]]:
+    """For var and std, where the latter is at least so far from its kink."""
+
+    def arguments(d: Drawing) -> tuple[Any, ...]:
+        ref, x = d.some()
+        axis, ddof = d.axes(x), d.random.choice((0, 1))
+        n = math.prod(x.shape if axis is None else [x.shape[a] for a in _several(axis)])
+        need(n > ddof, "nothing fits")
+        need(x.std(axis) >= least, "kink or tie")
+        return ref, axis, d.random.random() < 0.4, ddof
+
+    return arguments
+
+
+def _cumsum(d: Drawing) -> tuple[Any, ...]:
+    ref, x = d.some()
+    return ref, None if x.ndim == 0 or d.random.random() < 0.3 else d.axis(x.ndim)
+
+
 def _along_an_axis(d: Drawing) -> tuple[Any, ...]:
     ref, x = d.some(lambda value: value.ndim > 0)
     axis = d.axis(x.ndim)
@@ -308,6 +330,78 @@ def _clip(d: Drawing) -> tuple[Any, ...]:
         if bound is not None:
             apart(x, bound)
     return ref, low, high
+
+
+def _clip_to_arrays(d: Drawing) -> tuple[Any, ...]:
+    ref, x = d.some()
+    low, a = d.some(lambda value: _broadcasts(value, x))
+    high, b = d.some(lambda value: _broadcasts(value, np.broadcast_to(0.0, np.broadcast(x, a).shape)))
+    apart(x - a)
+    apart(np.maximum(x, a) - b)
+    return ref, low, None if d.random.random() < 0.2 else high
+
+
+def _squeeze(d: Drawing) -> tuple[Any, ...]:
+    ref, x = d.some(lambda value: 1 in value.shape)
+    ones = [a for a, n in enumerate(x.shape) if n == 1]
+    some = tuple(d.random.sample(ones, d.random.randint(1, len(ones))))
+    return ref, d.random.choice((None, some, some[0] - x.ndim))
+
+
+def _expand_dims(d: Drawing) -> tuple[Any, ...]:
+    ref, x = d.some(lambda value: value.ndim < 3)
+    several = x.ndim < 2 and d.random.random() < 0.5
+    places = d.random.sample(range(x.ndim + 1 + several), 1 + several)
+    return ref, tuple(a - x.ndim - 2 if a == 0 else a for a in places) if several else places[0] - x.ndim - 1
+
+
+def _pad(d: Drawing) -> tuple[Any, ...]:
+    ref, x = d.some()
+    pairs = tuple((d.random.randint(0, 1), d.random.randint(0, 2)) for _ in range(x.ndim))
+    widths = d.random.choice((0, 1, (0, 1), (1, 2), pairs or 1))
+    return ref, widths, "constant", d.random.choice((0, -1.5, 2))
+
+
+def _split(d: Drawing) -> tuple[Any, ...]:
+    """And which of the parts."""
+    ref, x = d.some(lambda value: value.ndim > 0)
+    axis = d.axis(x.ndim)
+    length = x.shape[axis]
+    if d.random.random() < 0.5:
+        parts = d.random.choice([p for p in (1, 2, 3) if length % p == 0])
+        return ref, parts, axis, d.random.randrange(parts)
+    cuts = tuple(sorted(d.random.randint(0, length) for _ in range(d.random.randint(1, 2))))
+    return ref, cuts, axis, d.random.randint(0, len(cuts))
+
+
+def _einsum(d: Drawing) -> tuple[Any, ...]:
+    """Of one array, of it and itself, or of two with letters in common; perhaps "..." for the first axis."""
+    ref, x = d.some(lambda value: value.ndim > 0)
+    letters = d.random.sample("abcd", x.ndim)
+    if x.ndim > 1 and x.shape[0] == x.shape[-1] and d.random.random() < 0.4:
+        letters[-1] = letters[0]  # a diagonal
+    lengths = dict(zip(letters, x.shape, strict=True))
+    operands: list[Any] = [ref]
+    inputs = ["".join(letters)]
+    if d.random.random() < 0.7:
+        common = d.random.sample(sorted(lengths), d.random.randint(0, len(lengths)))
+        if d.random.random() < 0.3:
+            operands.append(ref)
+            inputs.append(inputs[0])
+        else:
+            if d.random.random() < 0.5:
+                common.insert(d.random.randint(0, len(common)), "e")
+                lengths["e"] = d.random.randint(0, 3)
+            operands.append(d.leaf(tuple(lengths[letter] for letter in common)))
+            inputs.append("".join(common))
+    output = d.random.sample(sorted(lengths), d.random.randint(0, min(3, len(lengths))))
+    first = letters[0]
+    if d.random.random() < 0.3 and all(first not in own[1:] for own in inputs) and first not in output[1:]:
+        output = [first, *(letter for letter in output if letter != first)]
+        texts = [("..." + own[1:] if own[:1] == first else own) for own in (*inputs, "".join(output))]
+    else:
+        texts = [*inputs, "".join(output)]
+    return f"{','.join(texts[:-1])}->{texts[-1]}", operands
 
 
 def _reshape(d: Drawing) -> tuple[Any, ...]:
@@ -452,16 +546,20 @@ OPERATIONS: dict[str, Operation] = {
     "+": Operation(lambda x, y: x + y, "add", binary()),
     "-": Operation(lambda x, y: x - y, "subtract", binary()),
     "*": Operation(lambda x, y: x * y, "multiply", binary()),
-    "square": Operation(lambda x: x * x, "square", unary()),
+    "x x": Operation(lambda x: x * x, "square", unary()),
+    "square": Operation(mg.square, "square", unary()),
     "negative": Operation(mg.negative, "negative", unary()),
     "exp": Operation(mg.exp, "exp", unary(lambda x: need(np.abs(x) < 3, "domain"))),
     "expm1": Operation(mg.expm1, "expm1", unary(lambda x: need(np.abs(x) < 3, "domain"))),
     "log": Operation(mg.log, "log", unary(_positive)),
     "log1p": Operation(mg.log1p, "log1p", unary(lambda x: need(x > -0.8, "domain"))),
     "sqrt": Operation(mg.sqrt, "sqrt", unary(_positive)),
+    "sin": Operation(mg.sin, "sin", unary()),
+    "cos": Operation(mg.cos, "cos", unary()),
     "tanh": Operation(mg.tanh, "tanh", unary()),
     "sigmoid": Operation(mg.sigmoid, "sigmoid", unary()),
     "softplus": Operation(mg.softplus, "softplus", unary()),
+    "logaddexp": Operation(mg.logaddexp, "logaddexp", binary()),
     "abs": Operation(mg.abs, "abs", unary(apart)),
     "relu": Operation(mg.relu, "relu", unary(apart)),
     "sign": Operation(mg.sign, "sign", unary(apart), smooth=False),
@@ -470,11 +568,21 @@ OPERATIONS: dict[str, Operation] = {
     "where": Operation(mg.where, "where", _where),
     "where greater": Operation(lambda x, n, y, z: mg.where(x > n, y, z), "where_greater", _where_greater),
     "clip": Operation(mg.clip, "clip", _clip),
+    "clip to arrays": Operation(mg.clip, "clip_to_arrays", _clip_to_arrays),
     "copy": Operation(mg.copy, "copy", unary()),
     "astype": Operation(lambda x: mg.astype(x, np.float64), "copy", unary()),
     "to_backend": Operation(lambda x: mg.to_backend(x, backend.of(x.data).name), "copy", unary()),
     "sum": Operation(mg.sum, "sum", reduction()),
     "mean": Operation(mg.mean, "mean", reduction(not_empty)),
+    "cumsum": Operation(mg.cumsum, "cumsum", _cumsum),
+    "var": Operation(mg.var, "var", _spread(0.0)),
+    "std": Operation(mg.std, "std", _spread(0.1)),
+    "norm": Operation(
+        lambda x, axis, keepdims: mg.norm(x, None, axis, keepdims),
+        "norm",
+        reduction(lambda x, axis: need(np.sqrt((x * x).sum(axis)) > 0.1, "kink or tie")),
+    ),
+    "prod": Operation(mg.prod, "prod", reduction()),
     "max": Operation(mg.max, "max", reduction(distinct_maximum)),
     "min": Operation(mg.min, "min", reduction(lambda x, axis: distinct_maximum(-x, axis))),
     "logsumexp": Operation(mg.logsumexp, "logsumexp", reduction(not_empty)),
@@ -483,10 +591,15 @@ OPERATIONS: dict[str, Operation] = {
     "broadcast_to": Operation(mg.broadcast_to, "broadcast_to", _broadcast_to),
     "reshape": Operation(mg.reshape, "reshape", _reshape),
     "transpose": Operation(mg.transpose, "transpose", _transpose),
+    "squeeze": Operation(mg.squeeze, "squeeze", _squeeze),
+    "expand_dims": Operation(mg.expand_dims, "expand_dims", _expand_dims),
+    "pad": Operation(mg.pad, "pad", _pad),
+    "split": Operation(lambda x, where, axis, which: mg.split(x, where, axis)[which], "split", _split),
     "concatenate": Operation(mg.concatenate, "concatenate", _concatenate),
     "stack": Operation(mg.stack, "stack", _stack),
     "getitem": Operation(mg.getitem, "getitem", _getitem),
     "matmul": Operation(mg.matmul, "matmul", _matmul),
+    "einsum": Operation(lambda text, operands: mg.einsum(text, *operands), "einsum", _einsum),
     "linear": Operation(mg.linear, "linear", _linear),
     "maxout": Operation(mg.maxout, "maxout", _maxout),
     "dropout": Operation(_dropped, "dropout", _dropout),
@@ -534,7 +647,7 @@ def draw(seed: int, redrawn: Counter[str] | None = None) -> Program:
     return pruned(Program(tuple(d.nodes), seed))
 
 
-TENSORS_ONLY = {"power of a number", "+", "-", "*", "square", "where greater", "to_backend"}
+TENSORS_ONLY = {"power of a number", "+", "-", "*", "x x", "where greater", "to_backend"}
 
 
 def _resolved(argument: Any, values: Sequence[Any]) -> Any:

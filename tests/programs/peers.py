@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,36 @@ def _getitem(x: Any, index: Any) -> Any:
     return x.reshape(-1)[torch.tensor(np.array(places))]
 
 
+def _prod(x: Any, axes: Any, keepdims: bool) -> Any:
+    axes = [a % x.ndim for a in axes]
+    kept = [a for a in range(x.ndim) if a not in axes]
+    count = math.prod(x.shape[a] for a in axes)
+    product = x.permute(*kept, *axes).reshape(*(x.shape[a] for a in kept), count).prod(-1)
+    return product.reshape([1 if a in axes else n for a, n in enumerate(x.shape)]) if keepdims else product
+
+
+def _spread(function: Any) -> Any:
+    return lambda x, axis, keepdims, ddof: _reduced(
+        lambda x, axes, keepdims: function(x, axes, correction=ddof, keepdim=keepdims)
+    )(x, axis, keepdims)
+
+
+def _squeeze(x: Any, axis: Any) -> Any:
+    return x.squeeze() * 1 if axis is None else x.squeeze(axis) * 1
+
+
+def _expand_dims(x: Any, axis: Any) -> Any:
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    for a in sorted(a % (x.ndim + len(axes)) for a in axes):
+        x = x.unsqueeze(a)
+    return x
+
+
+def _pad(x: Any, widths: Any, _mode: str, value: float) -> Any:
+    pairs = np.broadcast_to(widths, (x.ndim, 2)).tolist()
+    return F.pad(x, [n for pair in reversed(pairs) for n in pair], value=value) if pairs else x * 1
+
+
 def _maxout(x: Any, pieces: int) -> Any:
     return x.reshape(*x.shape[:-1], pieces, x.shape[-1] // pieces).amax(-2)
 
@@ -64,7 +95,16 @@ THEIRS: dict[str, Any] = {
     "where": lambda c, x, y: torch.where(torch.tensor(c.astype(bool)), tensor(x), tensor(y)),
     "where_greater": lambda x, n, y, z: torch.where(x > n, tensor(y), tensor(z)),
     "clip": lambda x, low, high: x * 1 if low is high is None else torch.clamp(x, low, high),
-    "copy": torch.clone,
+    "clip_to_arrays": lambda x, low, high: (
+        torch.maximum(x, low) if high is None else torch.minimum(torch.maximum(x, low), high)
+    ),
+    "copy": torch.clone, "sin": torch.sin, "cos": torch.cos, "logaddexp": _binary(torch.logaddexp),
+    "cumsum": lambda x, axis: torch.cumsum(x.reshape(-1) if axis is None else x, axis or 0),
+    "var": _spread(torch.var), "std": _spread(torch.std),
+    "norm": _reduced(lambda x, a, k: (x * x).sum(a, k).sqrt()), "prod": _reduced(_prod),
+    "squeeze": _squeeze, "expand_dims": _expand_dims, "pad": _pad,
+    "split": lambda x, where, axis, which: torch.tensor_split(x, where, axis)[which] * 1,
+    "einsum": lambda text, operands: torch.einsum(text, *operands),
     "sum": _reduced(lambda x, a, k: x.sum(a, k)), "mean": _reduced(lambda x, a, k: x.mean(a, k)),
     "max": _reduced(torch.amax), "min": _reduced(torch.amin), "logsumexp": _reduced(torch.logsumexp),
     "softmax": torch.softmax, "log_softmax": torch.log_softmax,
