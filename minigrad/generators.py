@@ -7,9 +7,10 @@ import numpy as np
 from minigrad.checks import check_count
 
 
-def random_generator(seed: int | np.random.SeedSequence) -> np.random.Generator:
-    """A generator for initial weights, noise and the order of examples, which are then uploaded."""
-    return np.random.default_rng(_checked(seed))
+def random_generator(seed: int | np.random.SeedSequence | np.random.Generator) -> np.random.Generator:
+    """A generator for initial weights, noise and the order of examples, which are then uploaded; `seed`
+    itself if it is one, which goes on from where it stands."""
+    return seed if isinstance(seed, np.random.Generator) else np.random.default_rng(_checked(seed))
 
 
 def mask_generator(seed: int | np.random.SeedSequence) -> np.random.Generator:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from types import MemberDescriptorType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from minigrad.checks import check_dtype, check_fits, check_flag, check_names_kno
 from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.modes import Setting, in_force
 from minigrad.tensor import Tensor, raw
+
+Self = TypeVar("Self", bound="Module")  # typing's own needs Python 3.11
 
 
 class Parameter(Tensor):
@@ -59,12 +61,26 @@ class Module:
                 f"training must be left to train() and eval(), got it as an attribute of {cls.__name__}"
             )
 
-    def __call__(self, x: Any) -> Tensor:
-        return self.forward(x)
+    def __call__(self, *arguments: Any, **options: Any) -> Tensor:
+        return self.forward(*arguments, **options)
 
-    def forward(self, x: Any) -> Tensor:
-        """What calling the Module computes; every subclass has its own."""
+    def _forward(self, *arguments: Any, **options: Any) -> Tensor:
+        """What calling the Module computes. Every subclass has its own."""
         raise TypeError(f"{type(self).__name__} does not define forward(self, x)")
+
+    forward: Callable[..., Tensor] = _forward  # so typed, subclasses may take whatever arguments they like
+
+    def __repr__(self) -> str:
+        """Name, shape and dtype of every Parameter, and how many numbers they have together."""
+        name = type(self).__name__
+        try:
+            parameters = self.named_parameters()
+        except ArgumentError as error:  # repr is for looking for faults too
+            return f"{name}(whose Parameters cannot be listed: {error})"
+        width = max(map(len, parameters), default=0)
+        lines = [f"\n    {path:{width}}  {p.shape} {p.dtype}," for path, p in parameters.items()]
+        numbers = sum(p.size for p in parameters.values())
+        return f"{name}({''.join(lines)}\n)  # {numbers:,} numbers" if lines else f"{name}()"
 
     # ---- what it is made of
 
@@ -105,14 +121,14 @@ class Module:
     def training(self, mode: bool) -> None:
         self._training = check_flag("training", mode)
 
-    def train(self, mode: bool = True) -> Module:
+    def train(self: Self, mode: bool = True) -> Self:
         """Switch this Module and those within to training; returns itself."""
         check_flag("mode", mode)
         for _, module in self.named_modules():
             module.training = mode
         return self
 
-    def eval(self) -> Module:
+    def eval(self: Self) -> Self:
         """Switch this Module and those within to evaluation; returns itself."""
         return self.train(False)
 
@@ -125,7 +141,7 @@ class Module:
 
     # ---- moving and storing
 
-    def to(self, name: str | None = None, *, dtype: Any = None) -> Module:
+    def to(self: Self, name: str | None = None, *, dtype: Any = None) -> Self:
         """Move every Parameter, and its grad, to the library `name`, or convert it to the float
         `dtype`, or both; the Parameter objects stay the same. Returns itself."""
         library = None if name is None else backend.get(name)

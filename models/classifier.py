@@ -13,19 +13,8 @@ from minigrad.errors import ArgumentError
 from minigrad.operands import as_array, as_tensor
 
 
-class Linear(mg.Module):
-    """x W + b. Weights drawn from U(−.005, .005), as the maxout paper does; biases 0; float32."""
-
-    def __init__(self, inputs: int, outputs: int, generator: np.random.Generator) -> None:
-        self.W = mg.Parameter(initial_weights((inputs, outputs), generator))
-        self.b = mg.Parameter(np.zeros(outputs, np.float32))
-
-    def forward(self, x: Any) -> mg.Tensor:
-        return mg.linear(x, self.W, self.b)
-
-
 def initial_weights(shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
-    """U(−.005, .005), float32, drawn on the host."""
+    """U(−.005, .005), as the maxout paper draws them; float32, on the host."""
     return generator.uniform(-0.005, 0.005, shape).astype(np.float32)
 
 

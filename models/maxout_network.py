@@ -10,7 +10,7 @@ import minigrad as mg
 from minigrad.checks import check_count, check_number
 from minigrad.errors import ArgumentError
 from minigrad.generators import mask_generator, random_generator
-from models.classifier import Classifier, Linear
+from models.classifier import Classifier, initial_weights
 
 
 class MaxoutNetwork(Classifier):
@@ -55,9 +55,10 @@ class MaxoutNetwork(Classifier):
         weights, self.dropout_generator = random_generator(seeds[0]), mask_generator(seeds[1])
         widths = (n_features, *self.units)
         self.hidden = [
-            Linear(inputs, units * pieces, weights) for inputs, units in zip(widths, self.units, strict=False)
+            mg.Linear(inputs, units * pieces, initial_weights, weights)
+            for inputs, units in zip(widths, self.units, strict=False)
         ]
-        self.output = Linear(widths[-1], n_classes, weights)
+        self.output = mg.Linear(widths[-1], n_classes, initial_weights, weights)
 
     def logits(self, x: mg.Tensor) -> mg.Tensor:
         return self.logits_above(0, x)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import minigrad as mg
 from minigrad.generators import random_generator
-from models.classifier import Classifier, Linear
+from models.classifier import Classifier, initial_weights
 
 
 class SoftmaxRegression(Classifier):
@@ -12,7 +12,7 @@ class SoftmaxRegression(Classifier):
 
     def __init__(self, n_features: int, n_classes: int, *, seed: int = 0) -> None:
         super().__init__(n_features, n_classes)
-        self.output = Linear(n_features, n_classes, random_generator(seed))
+        self.output = mg.Linear(n_features, n_classes, initial_weights, random_generator(seed))
 
     def logits(self, x: mg.Tensor) -> mg.Tensor:
         return self.output(x)

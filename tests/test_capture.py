@@ -144,7 +144,7 @@ def test_settings_that_were_changed(setting: str) -> None:
     _, optimiser, cost = training()
     step = CapturedStep(optimiser, cost, *batches()[0])
     setattr(optimiser, setting, 0.25)
-    with pytest.raises(GraphError, match="lr, momentum, max_norm must be what they were"):
+    with pytest.raises(GraphError, match="lr, momentum, weight_decay, max_norm must be what they were"):
         step(*batches()[0])
 
 

@@ -314,6 +314,62 @@ def observed(thing: Any) -> Any:
     return thing
 
 
+class TestLinear:
+    @pytest.mark.parametrize(
+        ("weights", "deviation"), [("he", (2 / 400) ** 0.5), ("glorot", (2 / 700) ** 0.5)]
+    )
+    def test_its_weights_keep_the_size_of_a_signal(self, weights: str, deviation: float) -> None:
+        layer = mg.Linear(400, 300, weights, seed=0)
+        assert layer.W.dtype == layer.b.dtype == np.float32
+        assert layer.W.numpy().std() == pytest.approx(deviation, rel=0.01)
+        assert abs(layer.W.numpy().mean()) < 0.01 * deviation * 3
+        assert not layer.b.numpy().any()
+        if weights == "glorot":
+            assert np.abs(layer.W.numpy()).max() <= np.sqrt(6 / 700)
+
+    def test_seeds(self) -> None:
+        def drawn(seed: Any) -> np.ndarray:
+            return mg.Linear(3, 2, seed=seed).W.numpy()
+
+        np.testing.assert_array_equal(drawn(5), drawn(5))
+        np.testing.assert_array_equal(drawn(5), drawn(np.random.default_rng(5)))
+        assert (drawn(None) != drawn(None)).all()
+        generator = np.random.default_rng(0)
+        assert (drawn(generator) != drawn(generator)).all()
+
+    def test_weights_of_ones_own(self) -> None:
+        layer = mg.Linear(3, 2, lambda shape, generator: np.ones(shape))
+        assert layer([[1.0, 2.0, 3.0]]).numpy().tolist() == [[6, 6]]
+        assert set(layer.named_parameters()) == {"W", "b"}
+        for bad in (np.nan, 1e300):
+            with pytest.raises(ArgumentError, match="^weights must be finite"):
+                mg.Linear(3, 2, lambda shape, generator, bad=bad: np.full(shape, bad))
+        with pytest.raises(TypeError, match="^weights must be a plain array, got a masked array"):
+            mg.Linear(3, 2, lambda shape, generator: np.ma.masked_all(shape))
+
+
+class TestWhatAModuleShows:
+    def test_names_shapes_and_counts(self) -> None:
+        assert repr(mg.Linear(3, 20, seed=0)) == (
+            "Linear(\n    W  (3, 20) float32,\n    b  (20,) float32,\n)  # 80 numbers"
+        )
+        assert repr(mg.Module()) == "Module()"
+
+    def test_what_cannot_be_listed(self) -> None:
+        module = mg.Module()
+        module.found = {mg.Parameter(np.ones(2))}  # type: ignore[attr-defined]
+        assert "Module(whose Parameters cannot be listed: found" in repr(module)
+
+    def test_any_arguments_go_to_forward(self) -> None:
+        class Sum(mg.Module):
+            def forward(self, x: Any, y: Any, *, scale: float = 1.0) -> Any:
+                return (x + y) * scale
+
+        assert Sum()(mg.Tensor(1.0), 2.0, scale=3.0).item() == 9.0
+        with pytest.raises(TypeError, match=r"Module does not define forward\(self, x\)"):
+            mg.Module()(1.0)
+
+
 class TestCopiesAndPickles:
     def test_what_comes_back_is_what_went(self) -> None:
         for name, thing in public_objects().items():

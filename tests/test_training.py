@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,17 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 from minigrad import backend, lanes
-from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, DataError, NonFiniteError
+from minigrad.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    BackendError,
+    DataError,
+    GraphError,
+    NonFiniteError,
+)
 from minigrad.generators import random_generator
-from minigrad.optim import SGD, exponential_decay, limit_columns, linear_ramp, update
+from minigrad.optim import SGD, exponential_decay, linear_ramp
+from minigrad.optim.sgd import limit_columns, update
 from models import MaxoutNetwork
 
 BLOCK = 1 << 17 if lanes.PLAIN else mg.fast.forms.BLOCK
@@ -321,6 +330,143 @@ class TestSGD:
 def grads(parameters: Any, *values: Any) -> None:
     for p, value in zip(parameters, values, strict=True):
         p.grad = value
+
+
+class TestAdam:
+    def test_its_steps_are_kingma_and_ba_s(self, library: Any) -> None:
+        """Their algorithm 1, of each Parameter by its own count of updates."""
+        random = np.random.default_rng(0)
+        values = {name: random.normal(size=shape) for name, shape in (("W", (3, 2)), ("b", (2,)))}
+        with backend.use(library.name):
+            parameters = {name: mg.Parameter(value) for name, value in values.items()}
+        optimiser = mg.optim.Adam(parameters, lr=0.1, betas=(0.8, 0.95), eps=1e-3, weight_decay=0.2)
+        means = {name: 0.0 * value for name, value in values.items()}
+        squares, counts = dict(means), dict.fromkeys(values, 0)
+        for step in range(7):
+            optimiser.zero_grad()
+            for name in ("W", "b") if step % 3 else ("W",):
+                g = random.normal(size=values[name].shape)
+                parameters[name].grad = library.asarray(g)
+                g = g + 0.2 * values[name]
+                counts[name] += 1
+                means[name] = 0.8 * means[name] + 0.2 * g
+                squares[name] = 0.95 * squares[name] + 0.05 * g**2
+                m = means[name] / (1 - 0.8 ** counts[name])
+                v = squares[name] / (1 - 0.95 ** counts[name])
+                values[name] = values[name] - 0.1 * m / (np.sqrt(v) + 1e-3)
+            optimiser.step()
+            if step == 3:  # saved by name, and gone on with in another order
+                state = optimiser.state_dict()
+                parameters = dict(reversed(parameters.items()))
+                optimiser = mg.optim.Adam(parameters, lr=0.1, betas=(0.8, 0.95), eps=1e-3, weight_decay=0.2)
+                optimiser.load_state_dict({name: state[name] for name in sorted(state)})
+        for name, value in values.items():
+            np.testing.assert_allclose(parameters[name].numpy(), value, rtol=1e-12)
+
+    def test_without_memory_of_the_mean_the_present_gradient_counts(self) -> None:
+        p = mg.Parameter(np.zeros(1, np.float32))
+        optimiser = mg.optim.Adam([p], betas=(0.0, 0.0))
+        for g in (1e4, 1e-4):
+            p.grad = np.float32([g])
+            optimiser.step()
+            assert optimiser.state_dict()["mean.0"][0] == np.float32(g)
+
+    def test_float32_stays(self) -> None:
+        p = mg.Parameter(np.ones(3, np.float32))
+        optimiser = mg.optim.Adam([p], lr=np.float64(0.1), weight_decay=np.float64(0.1))
+        p.grad = np.ones(3, np.float32)
+        optimiser.step()
+        assert p.dtype == np.float32
+        assert optimiser.state_dict()["mean.0"].dtype == np.float32
+
+    def test_a_state_that_does_not_fit_changes_nothing(self) -> None:
+        p = mg.Parameter(np.ones(3))
+        optimiser = mg.optim.Adam({"p": p})
+        p.grad = np.ones(3)
+        optimiser.step()
+        before = optimiser.state_dict()
+        for name, bad in (("count.p", np.array(-1)), ("mean.p", np.ones(2)), ("updates", np.array(-1))):
+            with pytest.raises(ArgumentError, match=name.split(".")[0]):
+                optimiser.load_state_dict({**before, name: bad})
+        for name in before:
+            with pytest.raises(ArgumentError, match=f"state lacks {name}"):
+                optimiser.load_state_dict({key: value for key, value in before.items() if key != name})
+        for name, value in optimiser.state_dict().items():
+            np.testing.assert_array_equal(value, before[name])
+
+    def test_a_schedule(self) -> None:
+        p = mg.Parameter(np.zeros(1))
+        optimiser = mg.optim.Adam([p], lr=linear_ramp(1.0, 0.0, 2), eps=0.0)
+        for _ in range(3):
+            p.grad = np.ones(1)
+            optimiser.step()
+        assert p.numpy()[0] == pytest.approx(-1.5)
+
+
+class TestAnOptimiserOfOnesOwn:
+    class Descent(mg.optim.Optimiser):
+        remembers = ("steps",)
+
+        def settings(self) -> Any:
+            return None
+
+        def update_parameter(self, position: int, g: Any, memory: list[Any], settings: Any) -> None:
+            self.parameters[position].data -= 0.1 * g
+            memory[0] += g
+            if self.updates == 1:
+                raise ZeroDivisionError
+
+    def test_one_that_raises_halfway_leaves_no_write_unseen(self) -> None:
+        p = mg.Parameter([1.0])
+        optimiser = self.Descent([p])
+        p.grad = np.ones(1)
+        optimiser.step()
+        y = mg.sum(p * p)
+        with pytest.raises(ZeroDivisionError):
+            optimiser.step()
+        with pytest.raises(GraphError):
+            y.backward()
+
+    def test_gradients_are_arrays_without_dimensions_too(self) -> None:
+        p = mg.Parameter(1.0)
+        optimiser = self.Descent([p], weight_decay=0.5)
+        p.grad = np.array(1.0)
+        optimiser.step()
+        assert optimiser.state_dict()["steps.0"].item() == 1.5
+
+    @pytest.mark.parametrize("remembers", ["steps", ("a", "a"), ["a"]])
+    def test_what_it_remembers_has_different_names(self, remembers: Any) -> None:
+        odd = type("Odd", (self.Descent,), {"remembers": remembers})
+        with pytest.raises(ArgumentTypeError, match="^remembers must be a tuple of different names"):
+            odd([mg.Parameter([1.0])])
+
+    def test_settings_may_be_schedules_of_the_updates(self) -> None:
+        p, q = mg.Parameter([1.0]), mg.Parameter([1.0])
+        scheduled = SGD([p], lr=0.1, weight_decay=lambda t: 0.5 * t)
+        plain = SGD([q], lr=0.1)
+        for t in range(3):
+            p.grad, q.grad = np.ones(1), np.ones(1)
+            plain.weight_decay = 0.5 * t
+            scheduled.step(), plain.step()
+        assert p.item() == q.item()
+        for no_schedule in (len, lambda: 1.0):
+            with pytest.raises(ArgumentTypeError, match=r"^lr(\(0\))? must be a number or a function of"):
+                SGD([p], lr=no_schedule)
+
+
+@pytest.mark.parametrize("optimiser", [partial(SGD, lr=0.1, momentum=0.5), partial(mg.optim.Adam, lr=0.1)])
+def test_weight_decay_is_the_gradient_of_a_penalty(optimiser: Any) -> None:
+    start = np.array([1.0, -2.0, 3.0])
+    decayed, penalised = mg.Parameter(start), mg.Parameter(start)
+    optimisers = optimiser([decayed], weight_decay=0.3), optimiser([penalised])
+    for _ in range(4):
+        for one in optimisers:
+            one.zero_grad()
+        mg.sum(mg.exp(decayed)).backward()
+        (mg.sum(mg.exp(penalised)) + 0.15 * mg.sum(penalised * penalised)).backward()
+        for one in optimisers:
+            one.step()
+    np.testing.assert_allclose(decayed.numpy(), penalised.numpy(), rtol=1e-12)
 
 
 class TestWhatDoesNotFit:

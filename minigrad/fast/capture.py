@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from minigrad import backend
+from minigrad.checks import shown
 from minigrad.engine import order
 from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, GraphError
 from minigrad.optim import SGD
@@ -67,7 +68,7 @@ class CapturedStep:
     On a GPU a small step is mostly the time that the host takes to launch its kernels one by one. A
     graph of them is launched at once.
 
-    optimiser  with a constant lr and momentum: their values are part of the graph
+    optimiser  an SGD with constant settings: their values are part of the graph
     cost       of a batch, a scalar Tensor. All that the host decides in it is part of the graph as it was
                at the capture: α, ε, the model's mode, what a random generator of the host drew. Dropout is
                refused. It is run up to four times here, and such a generator goes on by as many draws.
@@ -77,7 +78,7 @@ class CapturedStep:
     Calling it returns J before the update, an array without dimensions that the next call overwrites.
     Gradients are the graph's own: a replay leaves every leaf's `grad` as it is. GraphError if a parameter, a
     velocity or a leaf that the cost differentiates is no longer the array that it was (`load_state_dict`,
-    `Module.to`), its `requires_grad` was changed, or lr, momentum or max_norm is another number: the graph
+    `Module.to`), its `requires_grad` was changed, or a setting of the optimiser is another number: the graph
     would go on with the old ones.
 
     The constructor replays the graph once beside an eager step, on other values than it was captured
@@ -91,7 +92,7 @@ class CapturedStep:
         if not isinstance(optimiser, SGD):
             raise ArgumentTypeError(f"optimiser must be an SGD, got {type(optimiser).__name__}")
         if not callable(cost):
-            raise ArgumentTypeError(f"cost must be a function of x and y, got {cost!r}")
+            raise ArgumentTypeError(f"cost must be a function of x and y, got {shown(cost)}")
         library = backend.of(optimiser.parameters[0].data)
         for name, batch in (("x", x), ("y", y)):
             if backend.find(raw(batch)) is None:
@@ -149,12 +150,13 @@ class CapturedStep:
                 raise GraphError(f"{problem}: make the CapturedStep anew")
         if self._settings() != self._captured_settings:
             raise GraphError(
-                f"lr, momentum, max_norm must be what they were at the capture, {self._captured_settings}, "
-                f"got {self._settings()}: make the CapturedStep anew"
+                "lr, momentum, weight_decay, max_norm must be what they were at the capture, "
+                f"{self._captured_settings}, got {self._settings()}: make the CapturedStep anew"
             )
 
     def _settings(self) -> tuple[Any, ...]:
-        return self._optimiser.lr, self._optimiser.momentum, self._optimiser.max_norm
+        optimiser = self._optimiser
+        return optimiser.lr, optimiser.momentum, optimiser.weight_decay, optimiser.max_norm
 
     def _arrays(self) -> list[Any]:
         """What a step writes to."""
@@ -183,8 +185,8 @@ class CapturedStep:
         optimiser = self._optimiser
         if library.name not in CAPTURES:
             raise BackendError(f"{library.name} has no device whose work could be captured")
-        if callable(optimiser.lr) or callable(optimiser.momentum):
-            raise BackendError("a schedule of lr or momentum has another value at every step")
+        if any(map(callable, self._settings())):
+            raise BackendError("a schedule has another value at every step")
         arrays = self._written
         before, updates = [array.copy() for array in arrays], optimiser.updates
         self._remember(optimiser.parameters)
