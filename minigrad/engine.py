@@ -267,26 +267,30 @@ def cotangent_of(output: Tensor, gradient: Any) -> Tensor:
             "output has no graph: nothing that it was computed from requires a gradient, or it was computed "
             "inside no_grad(), or by what has no derivative (sign, comparisons, a conversion to integers)"
         )
-    library = backend.of(output.data)
     if gradient is None:
         if output.data.size != 1:
             raise ArgumentError(
                 f"gradient must be given for an output of several elements, here of shape {output.shape}"
             )
-        return new_tensor(library.xp.ones_like(output.data))
-    array = raw(gradient)
-    check_unmasked("gradient", array)
+        return new_tensor(backend.of(output.data).xp.ones_like(output.data))
+    return tensor_like(gradient, "gradient", output, "output")
+
+
+def tensor_like(value: Any, name: str, y: Tensor, whose: str) -> Tensor:
+    """`value` as a Tensor of y's library, shape and dtype, or an error. Integers are converted."""
+    array, library = raw(value), backend.of(y.data)
+    check_unmasked(name, array)
     if backend.find(array) is None:
-        array = library.asarray(backend.to_numpy(array, "gradient"))
+        array = library.asarray(backend.to_numpy(array, name))
     if backend.of(array) is not library:
         raise BackendError(
-            f"gradient must be a {library.name} array, as output is, got one of {backend.of(array).name}"
+            f"{name} must be a {library.name} array, as {whose} is, got one of {backend.of(array).name}"
         )
     if array.dtype.kind not in "fiu":
-        raise ArgumentTypeError(f"gradient must be real, got dtype {array.dtype}")
-    if array.shape != output.shape:
-        raise ArgumentError(f"gradient must have output's shape {output.shape}, got {array.shape}")
-    return in_dtype(gradient if isinstance(gradient, Tensor) else new_tensor(array), output.dtype)
+        raise ArgumentTypeError(f"{name} must be real, got dtype {array.dtype}")
+    if array.shape != y.shape:
+        raise ArgumentError(f"{name} must have {whose}'s shape {y.shape}, got {array.shape}")
+    return in_dtype(value if isinstance(value, Tensor) else new_tensor(array), y.dtype)
 
 
 def copied(g: Any) -> Any:

@@ -17,9 +17,11 @@ from contextvars import ContextVar
 from functools import wraps
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from minigrad.errors import ArgumentTypeError
+
+Decorated = TypeVar("Decorated")
 
 
 class Settings:
@@ -77,7 +79,7 @@ class Setting:
             raise ArgumentTypeError("an evaluating() block cannot be copied or pickled: ask the copy for one")
         return super().__reduce_ex__(protocol)
 
-    def __call__(self, function: Any) -> Any:
+    def __call__(self, function: Decorated) -> Decorated:
         if not callable(function):
             raise ArgumentTypeError(f"function must be a function to decorate, got {function!r}")
         if any(is_one(function) for is_one in (isgeneratorfunction, iscoroutinefunction, isasyncgenfunction)):
@@ -94,7 +96,7 @@ class Setting:
                 raise _runs_later(function, "returns")
             return result
 
-        return in_block
+        return cast("Decorated", in_block)
 
 
 def no_grad(*nothing: Any) -> Setting:
