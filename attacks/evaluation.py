@@ -120,8 +120,8 @@ def evaluate(
         )
     return Evaluation(
         examples=len(x),
-        clean_accuracy=1.0 - clean.mistakes / len(x),
-        adversarial_accuracy=1.0 - attacked.mistakes / len(x),
+        clean_accuracy=(len(x) - clean.mistakes) / len(x),
+        adversarial_accuracy=(len(x) - attacked.mistakes) / len(x),
         initially_correct=initially_correct,
         success_rate=turned / initially_correct if initially_correct else None,
         clean_confidence=clean.confidence,

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,8 @@ def input_gradient(model: Any, x: Any, y: Any) -> Any:
 
 def evaluating(model: Any) -> Any:
     """A `with` block in which the model is in evaluation mode, if it has one."""
+    if isinstance(model, type):
+        raise ArgumentTypeError(f"model must be an object, got the class {model.__name__}: make one of it")
     return getattr(model, "evaluating", nullcontext)()
 
 
@@ -70,12 +73,30 @@ def cost_of(model: Any, x: Any, y: Any, reduction: str, shape: tuple[int, ...] |
     if isinstance(model, type) or not callable(getattr(model, "cost", None)):
         kind = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
         raise ArgumentTypeError(f"model must have a method cost(x, y, reduction), got {kind}")
-    cost = model.cost(x, y, reduction=reduction)
+    try:
+        cost = model.cost(x, y, reduction=reduction)
+    except TypeError as error:
+        if _takes_reduction(model.cost):
+            raise
+        raise ArgumentTypeError(
+            f"the cost of {type(model).__name__} must take x, y and reduction ('sum', 'mean' or 'none'), as "
+            f"def cost(self, x, y, reduction='mean') does, got cost{signature(model.cost)}"
+        ) from error
     if not isinstance(cost, mg.Tensor) or (cost.size != 1 if shape is None else cost.shape != shape):
         what = f"a Tensor of shape {cost.shape}" if isinstance(cost, mg.Tensor) else type(cost).__name__
         expected = "scalar Tensor" if shape is None else f"Tensor of shape {shape}, a cost an example"
         raise ArgumentTypeError(f"model.cost with reduction={reduction!r} must be a {expected}, got {what}")
     return cost
+
+
+def _takes_reduction(cost: Any) -> bool:
+    try:
+        signature(cost).bind(None, None, reduction="sum")
+    except TypeError:
+        return False
+    except ValueError:  # a function without a signature, written in C
+        pass
+    return True
 
 
 def prepare(

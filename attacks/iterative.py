@@ -34,8 +34,8 @@ def basic_iterative(
     y: Any = None,
     *,
     epsilon: float,
-    step: float,
-    steps: int,
+    step: float | None = None,
+    steps: int = 10,
     norm: float = INFINITY,
     bounds: Bounds = None,
     targeted: bool = False,
@@ -51,8 +51,8 @@ def pgd(
     y: Any = None,
     *,
     epsilon: float,
-    step: float,
-    steps: int,
+    step: float | None = None,
+    steps: int = 10,
     norm: float = INFINITY,
     bounds: Bounds = None,
     targeted: bool = False,
@@ -65,7 +65,8 @@ def pgd(
 
     P takes each example to the nearest point within ε of x, and into bounds if they are given.
 
-    step          ≥ 0, length of a step in the units of x
+    step          ≥ 0, length of a step in the units of x; 2.5 ε / steps if None, as Madry et al. take: long
+                  enough to reach the ball's border from anywhere in it, and to move along that
     norm          inf or 2, of the steps and of ε
     random_start  begin at a point drawn uniformly from the ball of radius ε, on the host
     seed          of the starts: a number makes every call begin alike; a numpy.random.Generator goes on
@@ -80,7 +81,7 @@ def pgd(
     restarts = check_count("restarts", restarts)
     if restarts > 1 and not random_start:
         raise ArgumentError(f"restarts must be 1 without a random start, got {restarts}")
-    generator = _generator(seed) if random_start else None
+    generator = random_generator(seed) if random_start else None
     return _iterate(model, x, y, epsilon, step, steps, norm, bounds, targeted, warn_above,
                     generator=generator, restarts=restarts)  # fmt: skip
 
@@ -91,8 +92,8 @@ def momentum_iterative(
     y: Any = None,
     *,
     epsilon: float,
-    step: float,
-    steps: int,
+    step: float | None = None,
+    steps: int = 10,
     decay: float = 1.0,
     norm: float = INFINITY,
     bounds: Bounds = None,
@@ -101,12 +102,14 @@ def momentum_iterative(
 ) -> Any:
     """`basic_iterative` along G ← decay · G + ∇J/‖∇J‖₁, the gradients gathered so far.
 
-    decay  ≥ 0; with 0 it is `basic_iterative`
+    decay  ≥ 0; with 0 it is `basic_iterative` of that step
+    step   ε / steps if None, as Dong et al. take
 
     It leaves poor maxima behind, and its examples transfer better to other models.
     """
     decay = check_number("decay", decay, low=0.0)
-    return _iterate(model, x, y, epsilon, step, steps, norm, bounds, targeted, warn_above, decay=decay)
+    return _iterate(model, x, y, epsilon, step, steps, norm, bounds, targeted, warn_above,
+                    reach=1.0, decay=decay)  # fmt: skip
 
 
 def fgsm_random_start(
@@ -128,9 +131,8 @@ def fgsm_random_start(
 
     A network trained on these withstands more than those alone, unlike one trained on `fgsm`.
     """
-    step = 1.25 * check_number("epsilon", epsilon, low=0.0) if step is None else step
-    return _iterate(model, x, y, epsilon, step, 1, norm=INFINITY, bounds=bounds, targeted=targeted,
-                    warn_above=warn_above, generator=_generator(seed))  # fmt: skip
+    return _iterate(model, x, y, epsilon, step, 1, INFINITY, bounds, targeted, warn_above,
+                    reach=1.25, generator=random_generator(seed))  # fmt: skip
 
 
 def _iterate(
@@ -145,13 +147,15 @@ def _iterate(
     targeted: bool,
     warn_above: Any,
     *,
+    reach: float = 2.5,
     decay: float = 0.0,
     generator: Any = None,
     restarts: int = 1,
 ) -> Any:
+    """`reach` is how far, in ε, all steps go together if step is None."""
     epsilon = check_number("epsilon", epsilon, low=0.0)
-    step = check_number("step", step, low=0.0)
     steps = check_count("steps", steps)
+    step = reach * epsilon / steps if step is None else check_number("step", step, low=0.0)
     norm = check_norm(norm, (INFINITY, 2))
     warn_above = check_number("warn_above", warn_above, low=0.0, high=1.0)
     x, y, bounds = prepare(model, x, y, bounds, targeted)
@@ -187,10 +191,6 @@ def _iterate(
             costs = xp.where(better, reached, costs)
             best = xp.where(better.reshape(-1, *(1,) * (x.ndim - 1)), result, best)
     return best
-
-
-def _generator(seed: int | np.random.Generator) -> np.random.Generator:
-    return seed if isinstance(seed, np.random.Generator) else random_generator(seed)
 
 
 def _costs(model: Any, x: Any, y: Any) -> Any:

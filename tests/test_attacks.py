@@ -1052,10 +1052,38 @@ def test_a_model_whose_cost_cuts_the_graph_and_a_class() -> None:
     x, y = np.ones((2, 4), np.float32), np.array([0, 1])
     with pytest.raises(ArgumentError, match=r"model\.cost must be computed from x .* Cut has no graph"):
         fgsm(Cut(), x, y, epsilon=0.1)
-    with pytest.raises(
-        ArgumentTypeError, match=r"model must have a method cost.*the class SoftmaxRegression"
-    ):
+    for call in (fgsm, pgd):
+        with pytest.raises(ArgumentTypeError, match="model must be an object, got the class Cut: make one"):
+            call(Cut, x, y, epsilon=0.1)
+    with pytest.raises(ArgumentTypeError, match="model must have a method cost.*the class SoftmaxRegression"):
         adversarial_objective(SoftmaxRegression, x, y, alpha=0.5, epsilon=0.1)
+
+
+def test_a_cost_that_takes_no_reduction() -> None:
+    class Plain:
+        def cost(self, x: Any, y: Any) -> Any:
+            return mg.sum(x * x)
+
+    class Typo(Plain):
+        def cost(self, x: Any, y: Any, reduction: str = "mean") -> Any:
+            return mg.sum(x, "not an axis")
+
+    with pytest.raises(ArgumentTypeError, match=r"the cost of Plain must take x, y and reduction"):
+        fgsm(Plain(), np.ones((1, 2)), [0], epsilon=0.1)
+    with pytest.raises(TypeError, match="axis"):  # an error of its own is told as it is
+        fgsm(Typo(), np.ones((1, 2)), [0], epsilon=0.1)
+
+
+@pytest.mark.parametrize(("attack", "step"), [(pgd, 0.5), (basic_iterative, 0.5), (momentum_iterative, 0.2)])
+def test_steps_that_nobody_chose(attack: Any, step: float) -> None:
+    """2.5 ε / steps of Madry et al.; ε / steps of Dong et al. Ten steps if none are given."""
+    model = SoftmaxRegression(6, 3, seed=0).to(dtype=np.float64)
+    x, y = X[:, :6], CLASSES
+    by_default = attack(model, x, y, epsilon=1.0, steps=5)
+    np.testing.assert_array_equal(by_default, attack(model, x, y, epsilon=1.0, steps=5, step=step))
+    np.testing.assert_array_equal(
+        attack(model, x, y, epsilon=1.0), attack(model, x, y, epsilon=1.0, steps=10)
+    )
 
 
 class TestScale:
