@@ -11,13 +11,16 @@ with their derivatives are in `minigrad.operations`.
 """
 # ruff: noqa: F403
 
-from minigrad import backend, engine, generators, lanes, operations, optim
+from minigrad import backend, errors, generators, lanes, operations, optim
 from minigrad.checkpoint import load, save
 from minigrad.engine import grad
+from minigrad.functional import hessian, hvp, jacobian, jvp, value_and_grad
+from minigrad.layers import Linear
 from minigrad.modes import detect_nonfinite, enable_grad, no_grad
 from minigrad.modules import Module, Parameter
 from minigrad.operations.costs import *
 from minigrad.operations.dropout_masks import *
+from minigrad.operations.einsums import *
 from minigrad.operations.elementwise import *
 from minigrad.operations.maxout_units import *
 from minigrad.operations.products import *
@@ -33,7 +36,13 @@ if not lanes.PLAIN:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Module", "Parameter", "Primitive", "Tensor", "backend", "detect_nonfinite", "enable_grad", "engine",
-    "generators", "grad", "grad_and_remainder", "load", "no_grad", "operations", "optim", "primitive", "save",
+    "Linear", "Module", "Parameter", "Primitive", "Tensor", "backend", "detect_nonfinite", "enable_grad",
+    "errors", "generators", "grad", "grad_and_remainder", "hessian", "hvp", "jacobian", "jvp", "load",
+    "no_grad", "operations", "optim", "primitive", "save", "value_and_grad",
 ]  # fmt: skip
 __all__ += operations.__all__
+
+
+def __dir__() -> list[str]:
+    """What users use: for completion."""
+    return [*__all__, "__version__"]

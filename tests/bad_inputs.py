@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +127,9 @@ KINDS: dict[str, Bad] = {
     },
     "operand": NO_ARRAY,
     "real operand": {k: v for k, v in NO_REAL.items() if k != "masked"},
+    "operand beside another": NO_ARRAY,  # integers and booleans take the dtype of the other
     "second operand": {
-        **{k: v for k, v in NO_REAL.items() if k != "masked"},
+        **NO_ARRAY,
         "another library": lambda: strict(np.ones((2, 3))),
         "does not broadcast": lambda: np.ones(5),
     },
@@ -145,6 +147,98 @@ KINDS: dict[str, Bad] = {
         "one axis": lambda: np.ones(3),
         "other features": lambda: np.ones((2, 5)),
         "number": lambda: 1.0,
+    },
+    "batch beside another": {
+        **NO_ARRAY,
+        "one axis": lambda: np.ones(3),
+        "other features": lambda: np.ones((2, 5)),
+        "number": lambda: 1.0,
+    },
+    "bound": {
+        **{k: v for k, v in NO_NUMBER.items() if k not in ("list", "array")},
+        "does not broadcast": lambda: np.ones(5),
+        "texts": lambda: np.full((2, 3), "a"),
+        "complex array": lambda: np.ones((2, 3), complex),
+        "masked": lambda: np.ma.masked_array(np.ones((2, 3)), mask=np.eye(2, 3)),
+        "ragged": ragged,
+        "another library": lambda: strict(np.ones((2, 3))),
+    },
+    "widths": {
+        "negative": lambda: -1,
+        "fraction": lambda: 1.5,
+        "text": lambda: "1",
+        "nothing": lambda: None,
+        "three": lambda: (1, 2, 3),
+        "for another number of axes": lambda: [(1, 1)] * 5,
+        "ragged": lambda: [(1, 2), (1,)],
+        "huge": lambda: 10**400,
+        "objects": lambda: np.full(2, None),
+    },
+    "sections": {
+        "does not divide": lambda: 4,
+        "zero": lambda: 0,
+        "fraction": lambda: 1.5,
+        "fractions": lambda: [0.5],
+        "text": lambda: "a",
+        "nothing": lambda: None,
+        "huge": lambda: 10**400,
+        "object": object,
+    },
+    "subscripts": {
+        "number": lambda: 3,
+        "nothing": lambda: None,
+        "too few": lambda: "ij",
+        "too many": lambda: "ij,jk,kl->il",
+        "other dimensions": lambda: "ijk,jk->i",
+        "unknown in the result": lambda: "ij,jk->ix",
+        "twice in the result": lambda: "ij,jk->ii",
+        "other lengths": lambda: "ij,ik->k",
+        "no letters": lambda: "i$,$k->ik",
+        "two arrows": lambda: "ij,jk->i->k",
+        "bytes": lambda: b"ij,jk->ik",
+        "list": lambda: ["ij", "jk"],
+    },
+    "ord": {
+        "1": lambda: 1,
+        "infinite": lambda: np.inf,
+        "text": lambda: "nuc",
+        "flag": lambda: True,
+        "list": lambda: [2],
+        "2, of a matrix": lambda: 2,
+    },
+    "argument number": {
+        "fraction": lambda: 0.5,
+        "text": lambda: "0",
+        "nothing": lambda: None,
+        "flag": lambda: True,
+        "array": lambda: np.ones(2),
+        "out of range": lambda: 3,
+    },
+    "direction": {
+        "other shape": lambda: np.ones(5),
+        "text": lambda: "a",
+        "nothing": lambda: None,
+        "complex": lambda: np.ones(3, complex),
+        "hostile": Hostile,
+        "another library": lambda: strict(np.ones(3)),
+    },
+    "betas": {
+        "one": lambda: (0.9,),
+        "number": lambda: 0.9,
+        "too great": lambda: (0.9, 1.0),
+        "negative": lambda: (-0.1, 0.9),
+        "NaN": lambda: (np.nan, 0.9),
+        "texts": lambda: ("a", "b"),
+        "nothing": lambda: None,
+        "set": lambda: {0.9, 0.99},
+    },
+    "weights": {
+        "unknown": lambda: "other",
+        "number": lambda: 3,
+        "nothing": lambda: None,
+        "array": lambda: np.ones((3, 2)),
+        "function of another shape": lambda: lambda shape, generator: np.ones(5),
+        "function of texts": lambda: lambda shape, generator: np.full(shape, "a"),
     },
     "labels": NO_LABELS,
     "signs": {k: v for k, v in NO_LABELS.items() if k != "flags"},
@@ -321,7 +415,6 @@ KINDS: dict[str, Bad] = {
         "another library": lambda: [np.ones((2, 3)), strict(np.ones((2, 3)))],
         "does not fit": lambda: [np.ones((2, 3)), np.ones(4)],
         "complex": lambda: [np.ones((2, 3), complex)],
-        "mixed dtypes": lambda: [np.ones((2, 3)), np.ones((2, 3), int)],
     },
     "backend": {
         "unknown": lambda: "jax",
@@ -372,6 +465,10 @@ def sgd() -> Any:
     return mg.optim.SGD([parameter], lr=0.1)
 
 
+def adam() -> Any:
+    return mg.optim.Adam(sgd().parameters)
+
+
 def cost() -> dict[str, Any]:
     x = leaf(3)
     return {"output": mg.sum(x * x), "inputs": [x]}
@@ -394,6 +491,7 @@ def call(
 
 for _name in (
     "abs",
+    "cos",
     "exp",
     "expm1",
     "log",
@@ -401,31 +499,33 @@ for _name in (
     "negative",
     "relu",
     "sigmoid",
+    "sin",
     "softplus",
     "sqrt",
+    "square",
     "tanh",
 ):
     call(_name, getattr(mg, _name), {"x": "real operand"}, lambda: {"x": leaf(2, 3)})
 call("sign", mg.sign, {"x": "operand"}, lambda: {"x": leaf(2, 3)})
 call("copy", mg.copy, {"x": "operand"}, lambda: {"x": leaf(2, 3)})
-for _name in ("add", "subtract", "multiply", "divide", "maximum", "minimum"):
+for _name in ("add", "subtract", "multiply", "divide", "maximum", "minimum", "logaddexp"):
     call(
         _name,
         getattr(mg, _name),
-        {"x": "real operand", "y": "second operand"},
+        {"x": "operand beside another", "y": "second operand"},
         lambda: {"x": leaf(2, 3), "y": array(2, 3)},
     )
 call(
     "power",
     mg.power,
-    {"x": "real operand", "n": "second operand"},
+    {"x": "operand beside another", "n": "second operand"},
     lambda: {"x": leaf(2, 3), "n": array(2, 3)},
 )
 call("astype", mg.astype, {"x": "operand", "dtype": "dtype"}, lambda: {"x": leaf(2, 3), "dtype": np.float32})
 call(
     "clip",
     mg.clip,
-    {"x": "real operand", "low": "number", "high": "number"},
+    {"x": "real operand", "low": "bound", "high": "bound"},
     lambda: {"x": leaf(2, 3), "low": 0.0, "high": 1.0},
 )
 call(
@@ -437,20 +537,20 @@ call(
 call(
     "where",
     mg.where,
-    {"condition": "operand", "x": "real operand", "y": "second operand"},
+    {"condition": "operand", "x": "operand beside another", "y": "second operand"},
     lambda: {"condition": array(2, 3) > 0.5, "x": leaf(2, 3), "y": array(2, 3)},
 )
 call("maxout", mg.maxout, {"z": "real operand", "pieces": "count"}, lambda: {"z": leaf(2, 4), "pieces": 2})
 call(
     "linear",
     mg.linear,
-    {"x": "batch", "W": "second operand", "b": "second operand"},
+    {"x": "batch beside another", "W": "second operand", "b": "second operand"},
     lambda: {"x": leaf(2, 3), "W": array(3, 2), "b": array(2)},
 )
 call(
     "matmul",
     mg.matmul,
-    {"x": "real operand", "y": "second operand"},
+    {"x": "operand beside another", "y": "second operand"},
     lambda: {"x": leaf(2, 3), "y": array(3, 2)},
 )
 call(
@@ -461,13 +561,51 @@ call(
 )
 call("reshape", mg.reshape, {"x": "operand", "shape": "shape"}, lambda: {"x": leaf(2, 3), "shape": (3, 2)})
 call("transpose", mg.transpose, {"x": "operand", "axes": "axes"}, lambda: {"x": leaf(2, 3), "axes": (1, 0)})
-for _name in ("sum", "mean", "max", "min", "logsumexp"):
+for _name in ("sum", "mean", "max", "min", "logsumexp", "prod"):
     call(
         _name,
         getattr(mg, _name),
         {"x": "real operand", "axis": "axis", "keepdims": "flag"},
         lambda: {"x": leaf(2, 3), "axis": 0, "keepdims": True},
     )
+for _name in ("var", "std"):
+    call(
+        _name,
+        getattr(mg, _name),
+        {"x": "real operand", "axis": "axis", "keepdims": "flag", "ddof": "number"},
+        lambda: {"x": leaf(2, 3), "axis": 0, "keepdims": True, "ddof": 0},
+    )
+call(
+    "norm",
+    mg.norm,
+    {"x": "real operand", "ord": "ord", "axis": "axis", "keepdims": "flag"},
+    lambda: {"x": leaf(2, 3), "ord": None, "axis": (0, 1), "keepdims": True},
+)
+call("cumsum", mg.cumsum, {"x": "real operand", "axis": "one axis"}, lambda: {"x": leaf(2, 3), "axis": 0},
+     allowed="nothing")  # fmt: skip
+call("squeeze", mg.squeeze, {"x": "operand", "axis": "axis"}, lambda: {"x": leaf(1, 3), "axis": 0},
+     allowed="array")  # fmt: skip
+call("expand_dims", mg.expand_dims, {"x": "operand", "axis": "axis"}, lambda: {"x": leaf(2, 3), "axis": 0},
+     allowed="twice, from the end")  # fmt: skip
+call(
+    "pad",
+    mg.pad,
+    {"x": "operand", "pad_width": "widths", "mode": "choice", "constant_values": "number"},
+    lambda: {"x": leaf(2, 3), "pad_width": 1, "mode": "constant", "constant_values": 0},
+    allowed="NaN; infinity; flag",
+)
+call(
+    "split",
+    mg.split,
+    {"x": "operand", "indices_or_sections": "sections", "axis": "one axis"},
+    lambda: {"x": leaf(6, 2), "indices_or_sections": 2, "axis": 0},
+)
+call(
+    "einsum",
+    lambda subscripts, operands: mg.einsum(subscripts, operands, array(3, 2)),
+    {"subscripts": "subscripts", "operands": "operand beside another"},
+    lambda: {"subscripts": "ij,jk->ik", "operands": leaf(2, 3)},
+)
 for _name in ("softmax", "log_softmax"):
     call(
         _name,
@@ -523,6 +661,33 @@ call(
     lambda: {"data": array(2, 3), "requires_grad": True, "dtype": np.float64},
 )
 call("Parameter", mg.Parameter, {"data": "real operand"}, lambda: {"data": array(2, 3)})
+
+
+def _at_a_point(transform: Any, function: Any, argnums: Any) -> Any:
+    return transform(function, argnums)(array(3))
+
+
+for _name in ("value_and_grad", "jacobian", "hessian"):
+    call(
+        _name,
+        partial(_at_a_point, getattr(mg, _name)),
+        {"function": "function", "argnums": "argument number"},
+        lambda: {"function": lambda x: mg.sum(x * x), "argnums": 0},
+        of=getattr(mg, _name),
+    )
+for _name in ("hvp", "jvp"):
+    call(
+        _name,
+        getattr(mg, _name),
+        {"function": "function", "x": "real operand", "v": "direction"},
+        lambda: {"function": lambda x: mg.sum(x * x), "x": leaf(3), "v": array(3)},
+    )
+call(
+    "Linear",
+    mg.Linear,
+    {"inputs": "count", "outputs": "count", "weights": "weights", "seed": "seed"},
+    lambda: {"inputs": 3, "outputs": 2, "weights": "he", "seed": 0},
+)
 call("primitive", mg.primitive, {"forward": "function"}, lambda: {"forward": lambda xp, x: x})
 call(
     "Tensor.backward",
@@ -579,8 +744,44 @@ call(
 call(
     "SGD",
     mg.optim.SGD,
-    {"parameters": "parameters", "lr": "schedule", "momentum": "schedule", "max_norm": "number above 0"},
-    lambda: {"parameters": [mg.Parameter(array(2, 3))], "lr": 0.1, "momentum": 0.5, "max_norm": 1.0},
+    {
+        "parameters": "parameters",
+        "lr": "schedule",
+        "momentum": "schedule",
+        "weight_decay": "number from 0",
+        "max_norm": "number above 0",
+    },
+    lambda: {
+        "parameters": [mg.Parameter(array(2, 3))],
+        "lr": 0.1,
+        "momentum": 0.5,
+        "weight_decay": 0.1,
+        "max_norm": 1.0,
+    },
+)
+call(
+    "Adam",
+    mg.optim.Adam,
+    {
+        "parameters": "parameters",
+        "lr": "schedule",
+        "betas": "betas",
+        "eps": "number from 0",
+        "weight_decay": "number from 0",
+    },
+    lambda: {
+        "parameters": [mg.Parameter(array(2, 3))],
+        "lr": 0.1,
+        "betas": (0.9, 0.999),
+        "eps": 1e-8,
+        "weight_decay": 0.1,
+    },
+)
+call(
+    "Adam.load_state_dict",
+    mg.optim.Adam.load_state_dict,
+    {"self": "anything", "state": "state"},
+    lambda: (lambda s: {"self": s, "state": s.state_dict()})(adam()),
 )
 call(
     "SGD.load_state_dict",
@@ -925,9 +1126,9 @@ def state_of(value: Any, seen: set[int] | None = None) -> Any:
         return [state_of(item, seen) for item in value]
     if isinstance(value, dict):
         return {key: state_of(item, seen) for key, item in value.items()}
-    if isinstance(value, (mg.Module, mg.optim.SGD)) and id(value) not in seen:
+    if isinstance(value, (mg.Module, mg.optim.Optimiser)) and id(value) not in seen:
         seen.add(id(value))
-        left_out = ("_velocities", "training")  # zeros made early; a class's attribute until it is set
+        left_out = ("_memory", "training")  # zeros made early; a class's attribute until it is set
         own = {key: state_of(item, seen) for key, item in vars(value).items() if key not in left_out}
         return own, getattr(value, "training", None), getattr(value, "state_dict", dict)().keys()
     return id(value)

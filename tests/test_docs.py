@@ -1,4 +1,4 @@
-"""docs/checking-gradients.md: its examples run, and the failure that it shows is what pytest shows."""
+"""The pages of docs/: their examples run, what they print is so, and the operations are all there."""
 
 from __future__ import annotations
 
@@ -10,11 +10,66 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+import attacks
+import minigrad as mg
+from minigrad.errors import GraphError
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "checking-gradients.md").read_text(encoding="utf-8")
 EXAMPLE = ROOT / "examples" / "own_gradients" / "test_own_gradients.py"
+
+
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def run_page(name: str) -> dict[str, Any]:
+    """Every block whose library is installed."""
+    names: dict[str, Any] = {}
+    for block in PYTHON.findall((ROOT / "docs" / name).read_text(encoding="utf-8")):
+        imported = re.match(r"import (torch|jax|sklearn)\b", block)
+        if imported is None or importlib.util.find_spec(imported[1]) is not None:
+            exec(compile(block, name, "exec"), names)
+    return names
+
+
+def test_the_operations() -> None:
+    """The examples run, and every operation stands in a table."""
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    listed = {
+        name
+        for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)
+        for name in re.findall(r"`(\w+)", row)
+    }
+    assert set(mg.operations.__all__) <= listed
+    names = run_page("operations.md")
+    p = mg.Parameter(np.array([1.0, -2.0]))
+    p.grad = np.array([3.0, -4.0])
+    optimiser = names["AdaGrad"]({"p": p}, lr=0.5)
+    optimiser.step()
+    np.testing.assert_allclose(p.numpy(), [0.5, -1.5])
+    optimiser.step()
+    np.testing.assert_allclose(p.numpy(), [0.5 - 0.5 / 2**0.5, -1.5 + 0.5 / 2**0.5])
+    assert optimiser.state_dict()["squares.p"].tolist() == [18, 32]
+
+
+def test_attacking_other_models(capsys: pytest.CaptureFixture[str]) -> None:
+    names = run_page("attacking-other-models.md")
+    for line in capsys.readouterr().out.splitlines():
+        what, before, after = line.split()
+        assert float(after) < float(before) if what == "right" else float(after) > float(before)
+    x = np.array([[1.0, 2.0], [3.0, -4.0]])
+    W = np.array([[2.0, -1.0], [0.5, 3.0]])
+    model = names["Foreign"](lambda x, y: ((x * W[y]).sum(1), W[y]))
+    y = np.array([1, 0])
+    np.testing.assert_array_equal(attacks.input_gradient(model, x, y), W[y])
+    adversarial = attacks.pgd(model, x, y, epsilon=0.5, restarts=2)
+    np.testing.assert_allclose(adversarial, x + 0.5 * np.sign(W[y]))
+    leaf = mg.Tensor(x, requires_grad=True)
+    with pytest.raises(GraphError):
+        mg.grad(model.cost(leaf, y), leaf, create_graph=True)
 
 
 def test_its_examples() -> None:
