@@ -112,7 +112,7 @@ def as_tensor(value: Any, name: str) -> Tensor:
 
 
 def as_real_tensor(value: Any, name: str) -> Tensor:
-    """`as_tensor`, if it is float32 or float64. Numbers and lists become float64, as beside nothing else."""
+    """`as_tensor`, if it is float32 or float64. Whole numbers and lists of them become float64."""
     x = as_tensor(value, name)
     if backend.find(raw(value)) is None and x.dtype.kind in "iu":
         return Tensor(x.data.astype(np.float64))

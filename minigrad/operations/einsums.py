@@ -96,8 +96,8 @@ def _parsed(subscripts: str, ndims: Sequence[int]) -> tuple[list[str], str]:
     text = subscripts.replace(" ", "")
     left, arrow, output = text.partition("->")
     inputs = left.split(",")
-    if not all((own.isalpha() and own.isascii()) or not own
-               for own in (own.replace("...", "", 1) for own in (*inputs, output))):  # fmt: skip
+    letters = [own.replace("...", "", 1) for own in (*inputs, output)]
+    if not all(own == "" or (own.isalpha() and own.isascii()) for own in letters):
         raise ArgumentError(f"subscripts must be letters, commas, '...' and one '->', got {subscripts!r}")
     if len(inputs) != len(ndims):
         raise ArgumentError(f"operands must be as many as subscripts names, {len(inputs)}, got {len(ndims)}")
