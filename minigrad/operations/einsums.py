@@ -8,7 +8,6 @@ dot, outer, inner, trace, tensordot and batched matrix products are all of them:
 from __future__ import annotations
 
 import math
-import string
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -25,6 +24,8 @@ from minigrad.tensor import Tensor, raw
 from minigrad.totals import MANY, dense
 
 __all__ = ["einsum"]
+
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 @primitive
 def _einsum(xp: Any, *arrays: Any, inputs: tuple[str, ...], output: str) -> Any:
@@ -124,7 +125,7 @@ def _without_dots(subscripts: str, inputs: list[str], ndims: Sequence[int]) -> t
                 f"operands[{i}] must have {len(own.replace('...', ''))} dimensions for {own!r} of the "
                 f"subscripts {subscripts!r}, got {ndims[i]}"
             )
-    unused = [letter for letter in string.ascii_letters if letter not in subscripts]
+    unused = [letter for letter in LETTERS if letter not in subscripts]
     dots = "".join(unused[: max(extra, default=0)])
     return [
         own.replace("...", dots[len(dots) - n :], 1) for own, n in zip(inputs, extra, strict=True)
