@@ -54,10 +54,7 @@ def value_and_grad(function: Function, argnums: Any = 0) -> Callable[..., tuple[
     function  returns a Tensor of one element
     argnums   the place of the argument x; a tuple of places gives a tuple of gradients
     """
-    places = argnums if isinstance(argnums, tuple) else (argnums,)
-    _check_function(function)
-    _check_places(places)
-    return partial(_value_and_grad, function, argnums)
+    return _checked(_value_and_grad, function, argnums)
 
 
 def _value_and_grad(function: Function, argnums: Any, *arguments: Any, **options: Any) -> tuple[Tensor, Any]:
@@ -74,13 +71,11 @@ def jacobian(function: Function, argnums: int = 0) -> Callable[..., Tensor]:
     function  returns a Tensor of any shape
     argnums   the place of the argument x
     """
-    _check_function(function)
-    _check_places((argnums,))
-    return partial(_jacobian, function, argnums)
+    return _checked(_jacobian, function, (argnums,))
 
 
-def _jacobian(function: Function, argnums: int, *arguments: Any, **options: Any) -> Tensor:
-    point = _Evaluation(function, arguments, options, (argnums,))
+def _jacobian(function: Function, places: tuple[int], *arguments: Any, **options: Any) -> Tensor:
+    point = _Evaluation(function, arguments, options, places)
     return point.rows(point.value)
 
 
@@ -90,13 +85,11 @@ def hessian(function: Function, argnums: int = 0) -> Callable[..., Tensor]:
     function  returns a Tensor of one element
     argnums   the place of the argument x
     """
-    _check_function(function)
-    _check_places((argnums,))
-    return partial(_hessian, function, argnums)
+    return _checked(_hessian, function, (argnums,))
 
 
-def _hessian(function: Function, argnums: int, *arguments: Any, **options: Any) -> Tensor:
-    point = _Evaluation(function, arguments, options, (argnums,))
+def _hessian(function: Function, places: tuple[int], *arguments: Any, **options: Any) -> Tensor:
+    point = _Evaluation(function, arguments, options, places)
     (gradient,) = point.gradients_of_scalar(create_graph=True)
     return point.rows(gradient)
 
@@ -215,10 +208,13 @@ def _check_function(function: Any) -> None:
         raise ArgumentTypeError(f"function must be callable, got {shown(function)}")
 
 
-def _check_places(places: tuple[Any, ...]) -> None:
-    for place in places:
+def _checked(derivative: Callable[..., Any], function: Any, argnums: Any) -> Any:
+    """`derivative` of the function in these places, a function of arguments alone. It can be pickled."""
+    _check_function(function)
+    for place in argnums if isinstance(argnums, tuple) else (argnums,):
         if not isinstance(place, (int, np.integer)) or isinstance(place, bool):
             raise ArgumentTypeError(
                 f"argnums must be an integer (for value_and_grad a tuple of them too), got {shown(place)}; "
                 "arguments go to what is returned, as in mg.jacobian(f)(x)"
             )
+    return partial(derivative, function, argnums)

@@ -77,8 +77,8 @@ class Optimiser:
             parameter.grad = None
 
     def step(self) -> None:
-        """Update every Parameter by its grad; one without is left as it is. An error comes before any was
-        changed."""
+        """Update every Parameter by its grad; one without is left as it is. Everything is checked before any
+        is changed."""
         settings, weight_decay = self.settings(), self.setting("weight_decay", low=0.0)
         trained = [position for position, p in enumerate(self.parameters) if p.grad is not None]
         detecting_nonfinite = in_force.get().detecting_nonfinite
