@@ -191,9 +191,11 @@ def atomic_writer(path: str | os.PathLike[str]) -> Iterator[Any]:
             errno.EEXIST, "path must be a file, no directory, device or pipe", os.fspath(path)
         )
     remove_leftovers(directory, name)
-    beside = os.path.join(directory, f"{_start_of_leftovers(name)}{os.urandom(8).hex()}{END_OF_LEFTOVERS}")
+    start = os.path.join(directory, _start_of_leftovers(name))
+    beside = None
     try:
-        with _open_and_lock(beside) as file:
+        with _open_and_lock(start) as file:
+            beside = file.name
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -204,9 +206,14 @@ def atomic_writer(path: str | os.PathLike[str]) -> Iterator[Any]:
         if fcntl is None:  # closed: Windows renames no open file
             os.replace(beside, os.path.join(directory, name))
     except BaseException as error:
-        with suppress(OSError):  # the first error is the one to tell
-            os.unlink(beside)
-        if isinstance(error, OSError) and error.errno is not None and error.filename in (None, beside):
+        if beside is not None:
+            with suppress(OSError):  # the first error is the one to tell
+                os.unlink(beside)
+        if (
+            isinstance(error, OSError)
+            and error.errno is not None
+            and (error.filename is None or str(error.filename).startswith(start))
+        ):
             raise type(error)(error.errno, error.strerror, os.fspath(path)) from error
         raise
 
@@ -218,9 +225,12 @@ def _start_of_leftovers(name: str) -> str:
     return f".{name[:200]}."  # a file system may allow 255 bytes
 
 
-def _open_and_lock(path: str) -> Any:
-    """A new file, locked as long as it is open, with the mode that this process gives new files."""
+def _open_and_lock(start: str) -> Any:
+    """A new file whose name begins so, locked as long as it is open, with the mode that this process gives
+    new files."""
     while True:
+        # A new name each time: another cleaner may still have the file that was deleted, and delete its name.
+        path = f"{start}{os.urandom(8).hex()}{END_OF_LEFTOVERS}"
         file = open(path, "xb")  # noqa: SIM115
         if fcntl is not None:
             with suppress(OSError):  # a file system without locks: then nobody takes it for a leftover

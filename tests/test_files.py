@@ -13,6 +13,7 @@ import tracemalloc
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -322,6 +323,31 @@ class TestInterruptedWriting:
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(save, range(4)))
         assert len(set(mg.load(path)["a"].tolist())) == 1
+        assert os.listdir(tmp_path) == ["a.npz"]
+
+    def test_a_late_cleaner_deletes_nothing_new(self, tmp_path: Path, monkeypatch: Any) -> None:
+        """Two others take a file that was opened and not yet locked for a leftover. One deletes it, so that
+        its writer opens another. The second comes while that is written, finds the first free, and deletes
+        its name."""
+        fcntl = pytest.importorskip("fcntl", reason="locks are POSIX's")
+        flock, fsync, late = fcntl.flock, os.fsync, []
+
+        def lock(file: Any, how: int) -> None:
+            if not late:
+                late.append(open(file.name, "r+b"))  # noqa: SIM115
+                os.unlink(file.name)
+            flock(file, how)
+
+        def write(number: int) -> None:
+            with late[0], suppress(FileNotFoundError):
+                flock(late[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(late[0].name)
+            fsync(number)
+
+        monkeypatch.setattr(fcntl, "flock", lock)
+        monkeypatch.setattr(os, "fsync", write)
+        mg.save(tmp_path / "a.npz", {"a": np.ones(1)})
+        assert late[0].closed
         assert os.listdir(tmp_path) == ["a.npz"]
 
     @pytest.mark.skipif(os.name != "posix", reason="modes and links are POSIX's")
