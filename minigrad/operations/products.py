@@ -16,7 +16,8 @@ __all__ = ["linear", "matmul"]
 
 @primitive
 def _matmul(xp: Any, x: Any, y: Any) -> Any:
-    return xp.matmul(dense(x), dense(y))
+    x, y = dense(x), dense(y)
+    return times_matrix(x, y) if x.ndim > 2 and y.ndim == 2 else xp.matmul(x, y)
 # z = x y, so dz = dx y + x dy, and ⟨g, dx y⟩ = ⟨g yᵀ, dx⟩, ⟨g, x dy⟩ = ⟨xᵀ g, dy⟩.
 _matmul.set_vjps(lambda g, z, x, y: matmul(g, swap_last(y)),
                  lambda g, z, x, y: _transposed_product(x, g, y))
@@ -26,6 +27,12 @@ def _transposed_product(x: Any, g: Any, y: Any) -> Any:
     if y.ndim == 2:
         x, g = as_rows(x), as_rows(g)
     return matmul(swap_last(x), g)
+
+def times_matrix(x: Any, W: Any) -> Any:
+    """x W for x (…, n) and one matrix W: a single product of all rows of x. (NumPy would multiply each matrix
+    on x's last two axes by itself. The product of two matrices is left as it comes: no view, but an array
+    with memory of its own.)"""
+    return x @ W if x.ndim == 2 else (as_rows(x) @ W).reshape(*x.shape[:-1], W.shape[1])
 
 def as_rows(x: Any) -> Any:
     """x (…, n) as a matrix (rows, n)."""
@@ -58,7 +65,7 @@ def matmul(x: Any, y: Any) -> Tensor:
 
 @primitive
 def _linear(xp: Any, x: Any, W: Any, b: Any) -> Any:
-    z = x @ W
+    z = times_matrix(x, W)
     if z.dtype != b.dtype:
         return z + b
     z += b  # z is ours: no second array, no second pass
@@ -69,7 +76,7 @@ _linear.set_vjps(lambda g, z, x, W, b: _times_transposed(g, W),
 
 def _times_transposed(g: Any, W: Any) -> Any:
     """g Wᵀ: the cotangent of x in x W."""
-    return dense(g) @ W.T
+    return times_matrix(dense(g), W.T)
 
 def linear(x: Any, W: Any, b: Any) -> Tensor:
     """x W + b for x (…, inputs), W (inputs, outputs), b (outputs,); the result is (…, outputs).
