@@ -226,6 +226,11 @@ logaddexp.set_vjps(lambda g, z, x, y: g * sigmoid(_difference(x, y)),
 
 # ---- piecewise linear functions: a mask, which has no derivative of its own, selects
 
+@replaceable
+def selected(xp: Any, mask: Any, x: Any) -> Any:
+    """x where the mask is True, and 0 elsewhere, also where x is infinite or NaN there."""
+    return xp.where(mask, x, 0.0)
+
 @primitive
 def where(xp: Any, condition: Any, x: Any, y: Any) -> Any:
     """x where condition holds, y elsewhere. No derivative in the condition (see the module's note)."""

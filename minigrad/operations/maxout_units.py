@@ -14,6 +14,7 @@ from minigrad.checks import check_count
 from minigrad.errors import ArgumentError
 from minigrad.lanes import replaceable
 from minigrad.operands import as_tensor
+from minigrad.operations.elementwise import selected
 from minigrad.primitives import primitive
 from minigrad.tensor import Tensor, raw
 
@@ -27,12 +28,12 @@ def _maxout(xp: Any, z: Any, pieces: int) -> Any:
 def _spread(xp: Any, u: Any, of: tuple[Any, Any], pieces: int) -> Any:
     """A number u for each unit, at its winning piece, and zeros at the others. `of` is (what maxout was
     given, what it returned)."""
-    return xp.where(winners(*of, pieces), u[..., None, :], 0.0).reshape(of[0].shape)
+    return selected(xp, winners(*of, pieces), u[..., None, :]).reshape(of[0].shape)
 
 @primitive
 def _select(xp: Any, v: Any, of: tuple[Any, Any], pieces: int) -> Any:
     """v has a number for each piece. The result has, for each unit, the number of its winning piece."""
-    return xp.where(winners(*of, pieces), in_pieces(v, pieces), 0.0).sum(-2)
+    return selected(xp, winners(*of, pieces), in_pieces(v, pieces)).sum(-2)
 
 def in_pieces(z: Any, pieces: int) -> Any:
     """(…, pieces · units) → (…, pieces, units)."""
@@ -52,8 +53,8 @@ def winners(z: Any, y: Any, pieces: int) -> Any:
 # A unit's value is its greatest piece's, so its gradient is that piece's alone. Spreading and
 # selecting are linear, and each is the other's transpose.
 _maxout.set_vjps(lambda g, y, z, pieces: _spread(g, of=(raw(z), raw(y)), pieces=pieces))
-_spread.set_vjps(lambda g, spread, u, of, pieces: _select(g, of=of, pieces=pieces))
-_select.set_vjps(lambda g, selected, v, of, pieces: _spread(g, of=of, pieces=pieces))
+_spread.set_vjps(lambda g, v, u, of, pieces: _select(g, of=of, pieces=pieces))
+_select.set_vjps(lambda g, u, v, of, pieces: _spread(g, of=of, pieces=pieces))
 
 def maxout(z: Any, pieces: int) -> Tensor:
     """max over pieces: z (…, pieces · units) → (…, units); unit u is the greatest of z's columns
