@@ -22,6 +22,7 @@ from minigrad.operations.costs import *
 from minigrad.operations.dropout_masks import *
 from minigrad.operations.einsums import *
 from minigrad.operations.elementwise import *
+from minigrad.operations.images import *
 from minigrad.operations.maxout_units import *
 from minigrad.operations.products import *
 from minigrad.operations.reductions import *

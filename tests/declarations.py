@@ -22,7 +22,7 @@ from hypothesis.extra import numpy as hnp
 
 import minigrad as mg
 from minigrad import backend, lanes
-from minigrad.operations import costs, elementwise, maxout_units
+from minigrad.operations import costs, elementwise, images, maxout_units
 from minigrad.operations import shapes as moves
 from minigrad.primitives import unbroadcast
 from minigrad.testing import (
@@ -291,6 +291,49 @@ def winners(draw: st.DrawFn, of_units: bool) -> Case:
 
 
 @st.composite
+def image_windows(draw: st.DrawFn) -> dict[str, Any]:
+    """The shape of an image, of the windows that fit in it, and of their places in it."""
+    stride = draw(st.integers(1, 3))
+    size = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    image = tuple(k + draw(st.integers(0, 4)) for k in size)
+    steps = tuple((n - k) // stride + 1 for n, k in zip(image, size, strict=True))
+    examples, channels = draw(st.integers(0, 2)), draw(st.integers(1, 2))
+    return {"x": (examples, *image, channels), "W": (*size, channels, 2), "y": (examples, *steps, 2),
+            "pooled": (examples, *steps, channels), "size": size, "stride": stride}  # fmt: skip
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> Case:
+    windows = draw(image_windows())
+    biases = [draw(arrays(2))] if draw(st.booleans()) else []
+    padding = draw(st.sampled_from(["valid", "same", 0, 1, 2]))
+    operands = [draw(arrays(windows["x"])), draw(arrays(windows["W"])), *biases]
+    return Case(operands, {"stride": windows["stride"], "padding": padding})
+
+
+@st.composite
+def convolution_shares(draw: st.DrawFn, of: str) -> Case:
+    windows = draw(image_windows())
+    g, other = draw(arrays(windows["y"])), draw(arrays(windows["W" if of == "x" else "x"]))
+    size = {"image": windows["x"][1:3]} if of == "x" else {"window": windows["size"]}
+    return Case([g, other], {"stride": windows["stride"], **size})
+
+
+@st.composite
+def poolings(draw: st.DrawFn, of: str = "", sums: bool = False) -> Case:
+    """Of an image, or of what its windows gave: their greatest numbers or their sums."""
+    windows = draw(image_windows())
+    options = {"size": windows["size"], "stride": windows["stride"]}
+    if not of:
+        return Case([draw(distinct_arrays(windows["x"]))], options)
+    if sums:
+        return Case([draw(arrays(windows[of]))], {**options, "image": windows["x"][1:3]})
+    x = draw(hnp.arrays(np.float64, windows["x"], elements=st.sampled_from([-1.0, 0.0, 1.0])))
+    options["of"] = (x, _max_pool2d(x, windows["size"], windows["stride"]))
+    return Case([draw(arrays(windows[of]))], options)
+
+
+@st.composite
 def scatters(draw: st.DrawFn) -> Case:
     shape = draw(shapes(min_dims=1, min_side=1))
     index = draw(hnp.integer_array_indices(shape) | hnp.basic_indices(shape).map(lambda i: i))
@@ -384,6 +427,61 @@ def _select(v: Any, of: tuple[Any, Any], pieces: int) -> Any:
 def _first_greatest(z: Any, pieces: int) -> Any:
     z = z.reshape(*z.shape[:-1], pieces, z.shape[-1] // pieces)
     return z.argmax(-2)[..., None, :] == np.arange(pieces)[:, None]
+
+
+def _windows(x: Any, size: Any, stride: int) -> Any:
+    """(example, i, j, channel, row, column)"""
+    return np.lib.stride_tricks.sliding_window_view(x, size, (1, 2))[:, ::stride, ::stride]
+
+
+def _conv2d(x: Any, W: Any, b: Any = 0.0, stride: int = 1, padding: Any = "valid") -> Any:
+    if padding == "same":
+        missing = [max((-(-n // stride) - 1) * stride + k - n, 0)
+                   for n, k in zip(x.shape[1:3], W.shape[:2], strict=True)]  # fmt: skip
+        widths = [(n // 2, -(-n // 2)) for n in missing]
+    else:
+        widths = [(0 if padding == "valid" else padding,) * 2] * 2
+    x = np.pad(x, [(0, 0), *widths, (0, 0)])
+    return np.einsum("nijcab,abcf->nijf", _windows(x, W.shape[:2], stride), W) + b
+
+
+def _conv2d_in_x(g: Any, W: Any, stride: int, image: Any) -> Any:
+    x = np.zeros((len(g), *image, W.shape[2]))
+    for i, j in np.ndindex(*g.shape[1:3]):
+        part = x[:, i * stride : i * stride + W.shape[0], j * stride : j * stride + W.shape[1]]
+        part += np.einsum("nf,abcf->nabc", g[:, i, j], W)
+    return x
+
+
+def _conv2d_in_W(g: Any, x: Any, stride: int, window: Any) -> Any:
+    return np.einsum("nijcab,nijf->abcf", _windows(x, window, stride), g)
+
+
+def _max_pool2d(x: Any, size: Any, stride: int) -> Any:
+    return _windows(x, size, stride).max((-2, -1))
+
+
+def _add_to_windows(u: Any, size: Any, stride: int, image: Any) -> Any:
+    x = np.zeros((len(u), *image, u.shape[3]))
+    for i, j in np.ndindex(*u.shape[1:3]):
+        x[:, i * stride : i * stride + size[0], j * stride : j * stride + size[1]] += u[
+            :, i : i + 1, j : j + 1
+        ]
+    return x
+
+
+def _places(of: tuple[Any, Any], size: Any, stride: int) -> Any:
+    """For each window of each channel, where in the image its first greatest is: an index."""
+    windows = _windows(of[0], size, stride)
+    n, i, j, c = np.indices(windows.shape[:4])
+    first = windows.reshape(*windows.shape[:4], size[0] * size[1]).argmax(-1)
+    return n, i * stride + first // size[1], j * stride + first % size[1], c
+
+
+def _spread_windows(u: Any, of: tuple[Any, Any], size: Any, stride: int) -> Any:
+    x = np.zeros(of[0].shape)
+    np.add.at(x, _places(of, size, stride), u)
+    return x
 
 
 def _scatter(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
@@ -551,6 +649,14 @@ OPERATIONS = [
     ),
     Operation("matmul", mg.matmul, np.matmul, matrices()),
     Operation("linear", mg.linear, lambda x, W, b: x @ W + b, linears()),
+    Operation("conv2d", mg.conv2d, _conv2d, convolutions(), like_numpy=False),
+    Operation("max_pool2d", mg.max_pool2d, _max_pool2d, poolings()),
+    Operation(
+        "avg_pool2d",
+        mg.avg_pool2d,
+        lambda x, size, stride: _windows(x, size, stride).mean((-2, -1)),
+        poolings(),
+    ),
     Operation("maxout", mg.maxout, _maxout, pieces()),
     Operation(
         "dropout",
@@ -568,6 +674,29 @@ OPERATIONS = [
     ),
     Operation(
         "_select", _on_device(maxout_units._select, "of"), _select, winners(of_units=False), like_numpy=False
+    ),
+    Operation("_conv2d_in_x", images._conv2d_in_x, _conv2d_in_x, convolution_shares("x"), like_numpy=False),
+    Operation("_conv2d_in_W", images._conv2d_in_W, _conv2d_in_W, convolution_shares("W"), like_numpy=False),
+    Operation(
+        "_add_to_windows",
+        images._add_to_windows,
+        _add_to_windows,
+        poolings("pooled", sums=True),
+        like_numpy=False,
+    ),
+    Operation(
+        "_spread_windows",
+        _on_device(images._spread_windows, "of"),
+        _spread_windows,
+        poolings("pooled"),
+        like_numpy=False,
+    ),
+    Operation(
+        "_select_windows",
+        _on_device(images._select_windows, "of"),
+        lambda v, of, size, stride: v[_places(of, size, stride)],
+        poolings("x"),
+        like_numpy=False,
     ),
     Operation("_scatter", _on_device(moves._scatter, "index"), _scatter, scatters()),
     Operation(

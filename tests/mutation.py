@@ -25,7 +25,16 @@ import minigrad as mg
 from minigrad import backend, lanes, totals
 from minigrad import primitives as primitives_module
 from minigrad.errors import ArgumentError
-from minigrad.operations import costs, einsums, elementwise, maxout_units, products, reductions, shapes
+from minigrad.operations import (
+    costs,
+    einsums,
+    elementwise,
+    images,
+    maxout_units,
+    products,
+    reductions,
+    shapes,
+)
 from minigrad.primitives import EachPosition, Primitive
 from minigrad.tensor import raw
 from tests.declarations import OPERATIONS, Case, Operation
@@ -37,7 +46,7 @@ from tests.properties import (
 )
 from tests.strict import StrictBackend
 
-MODULES = [elementwise, costs, einsums, maxout_units, products, reductions, shapes]
+MODULES = [elementwise, costs, einsums, images, maxout_units, products, reductions, shapes]
 if not lanes.PLAIN:
     MODULES.append(mg.fast.forms)
 Rule = Callable[..., mg.Tensor]
@@ -236,7 +245,7 @@ def structural_mutants() -> Iterator[Mutant]:
         lambda: replaced(divide, "vjps", (divide.vjps[0], lambda g, z, x, y: -g * z / y)),
         named("nothing but numbers of that size"),
     )
-    for primitive in (elementwise.maximum, elementwise.relu, maxout_units._maxout):
+    for primitive in (elementwise.maximum, elementwise.relu, maxout_units._maxout, images._max_pool2d):
         yield Mutant(
             f"{primitive.name}: a mask by product",
             lambda p=primitive: replaced(p, "vjps", (by_product(p), *p.vjps[1:])),
@@ -252,8 +261,11 @@ def by_product(selecting: Primitive[Any]) -> Rule:
         mask = raw(
             rule(backend.of(raw(g)).xp.ones_like(raw(g)), raw(y), raw(x), *map(raw, others), **options)
         )
-        spread = rule.__code__.co_varnames[2] == "z" and "pieces" in options
-        return (mg.concatenate([g] * options["pieces"], -1) if spread else g) * mask
+        if "pieces" in options:
+            g = mg.concatenate([g] * options["pieces"], -1)
+        if "size" in options:  # of one window
+            g = mg.broadcast_to(g, x.shape)
+        return g * mask
 
     return broken
 
@@ -341,6 +353,11 @@ def exact_tests_fail(mutant: Mutant) -> bool:
                     assert mg.grad(chosen, z, gradient=[1.0, np.inf])[0].numpy().tolist() == [1.0, 0.0]
                 won = mg.maxout(z, 2)
                 assert mg.grad(won, z, gradient=[np.inf])[0].numpy().tolist() == [np.inf, 0.0]
+                won = mg.max_pool2d(mg.reshape(z, (1, 1, 2, 1)), (1, 2), 1)
+                assert mg.grad(mg.reshape(won, (1,)), z, gradient=[np.inf])[0].numpy().tolist() == [
+                    np.inf,
+                    0.0,
+                ]
         except AssertionError:
             return True
     return False

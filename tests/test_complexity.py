@@ -140,6 +140,16 @@ def _evaluation(n: int) -> Any:
     return lambda: evaluate(model, x, y, lambda m, a, b: a, batch_size=1, warn_above=None)
 
 
+def _mean_of_window(n: int) -> Any:
+    x = mg.Tensor(np.ones((1, n, n, 1)), requires_grad=True)
+    return mg.sum(mg.avg_pool2d(x, n)).backward
+
+
+def _image_step(examples: int, rows: int) -> Any:
+    x, W = (mg.Tensor(np.ones(shape), requires_grad=True) for shape in ((examples, rows, 3, 1), (2, 2, 1, 1)))
+    return mg.sum(mg.max_pool2d(mg.conv2d(x, W), (1, 2), 1)).backward
+
+
 def _check(n: int) -> Any:
     inputs = [np.ones(2) for _ in range(n)]
 
@@ -168,6 +178,9 @@ CASES: dict[str, Callable[[int], Callable[[], Any]]] = {
     "jacobian": lambda n: lambda: mg.jacobian(lambda x: x * 2.0)(np.ones(n)),
     "Adam.step": lambda n: _step(n, mg.optim.Adam),
     "Adam's state": lambda n: _optimiser_state(n, mg.optim.Adam),
+    "convolution over examples": lambda n: _image_step(n, 3),
+    "the mean of a larger window": _mean_of_window,
+    "convolution over pixels": lambda n: _image_step(1, n),
     "repr of a Module": _module(repr),
     "getitem with many indices": lambda n: lambda: mg.sum(leaves(1)[0][[0] * n]).backward(),
     "Tensor of a list": lambda n: lambda: mg.Tensor([1.0] * n),

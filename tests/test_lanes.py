@@ -103,6 +103,78 @@ def test_adversarial_training_and_an_attack(dropout: Any) -> None:
         close(found, trained())
 
 
+SPECIAL = st.sampled_from([0.0, -0.0, 1.5, -2.0, np.inf, -np.inf, np.nan, 5e-324, 1e-45, 3e38])
+
+
+@pytest.mark.fast_lane
+@given(
+    special=st.lists(SPECIAL, min_size=1, max_size=7),
+    dtype=st.sampled_from([np.float32, np.float64]),
+    shape=st.sampled_from([(2000,), (40, 50), (1, 40, 50)]),
+    layout=st.sampled_from(["rows", "columns", "every second", "repeated"]),
+    zero=st.sampled_from([0.0, -0.0, 0, 2.0]),
+    first=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_what_a_mask_selects_is_the_same_to_the_bit(
+    special: Any, dtype: Any, shape: Any, layout: str, zero: Any, first: bool, seed: int
+) -> None:
+    mask = np.random.default_rng(seed).random(shape) > 0.5
+    with np.errstate(over="ignore"):
+        x = np.resize(np.array(special), shape).astype(dtype)
+    x = {
+        "rows": x,
+        "columns": np.asfortranarray(x),
+        "every second": np.repeat(x, 2, -1)[..., ::2],
+        "repeated": np.broadcast_to(x[..., :1], shape),
+    }[layout]
+
+    def selected() -> np.ndarray:
+        return mg.where(mask, x, zero).numpy() if first else mg.where(mask, zero, x).numpy()
+
+    found = selected()
+    with lanes.plain_forms():
+        expected = selected()
+    assert found.dtype == expected.dtype == dtype
+    assert found.tobytes() == expected.tobytes()
+
+
+@pytest.mark.fast_lane
+@given(
+    examples=st.integers(0, 5),
+    sides=st.tuples(st.integers(3, 6), st.integers(3, 6)),
+    size=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    stride=st.integers(1, 2),
+    in_cache=st.sampled_from([1, 60, 150, 1 << 17]),
+    values=st.sampled_from([[0.0, 1.0, -1.0], [-0.0, 0.0, np.inf, 2.0], [np.nan, 1.0, -np.inf]]),
+)
+def test_images_in_parts(
+    examples: int, sides: Any, size: Any, stride: int, in_cache: int, values: list[float]
+) -> None:
+    random = np.random.default_rng(0)
+    x = random.normal(size=(examples, *sides, 2))
+    W = random.normal(size=(*size, 2, 3))
+    tied = random.choice(values, size=x.shape)
+
+    def gradients() -> list[np.ndarray]:
+        a, b, c = (mg.Tensor(array, requires_grad=True) for array in (x, W, tied))
+        y = mg.conv2d(a, b, None, stride)
+        pooled = mg.max_pool2d(c, size, stride)
+        g = np.random.default_rng(1).normal(size=y.shape)
+        u = mg.Tensor(np.random.default_rng(2).normal(size=pooled.shape), requires_grad=True)
+        first = mg.grad(y, (a, b), gradient=g, create_graph=True)
+        second = mg.grad(mg.sum(first[0] * x) + mg.sum(first[1] * W), (a, b))
+        (spread,) = mg.grad(mg.sum(pooled * u), c, create_graph=True)
+        third = mg.grad(spread, u, gradient=x)
+        return [v.numpy() for v in (y, *first, *second, pooled, spread, *third)]
+
+    with pytest.MonkeyPatch.context() as patch, np.errstate(invalid="ignore"):
+        patch.setattr(mg.fast.images, "IN_CACHE", in_cache)
+        found = gradients()
+        with lanes.plain_forms():
+            close(found, gradients())
+
+
 @pytest.mark.fast_lane
 def test_both_forms_of_the_gradient_and_the_remainder() -> None:
     random = np.random.default_rng(0)

@@ -178,6 +178,8 @@ def test_long_sums_keep_their_digits(axis: Any) -> None:
     g = slopes(lambda t: t[hits], np.zeros((2, 3), np.float32), gradient=x)[0]
     np.testing.assert_allclose(g[0], x.astype(float).sum(0), rtol=1e-7)
     np.testing.assert_allclose(mg.softmax(np.zeros((10**5, 2), np.float32), 0).numpy(), 1e-5, rtol=1e-6)
+    pooled = mg.avg_pool2d(x.reshape(1, 300, 1000, 1), (300, 500), 500)
+    np.testing.assert_allclose(pooled.numpy(), x[0, 0], rtol=1e-7)
 
 
 def test_an_axis_out_of_range() -> None:
@@ -371,6 +373,7 @@ def test_large_and_small_factors_in_turn() -> None:
         lambda a, w: mg.einsum("bi,ij->bj", a, w[:, None]),
         lambda a, w: mg.matmul(a, w[:, None]),
         lambda a, w: mg.linear(a, w[:, None], [0.0]),
+        lambda a, w: mg.conv2d(a.reshape(4, 500, 500, 2), mg.reshape(w, (1, 1, 2, 1))),
     ],
 )
 def test_long_products_with_a_cotangent_that_repeats(product: Any) -> None:

@@ -8,6 +8,7 @@ nothing else in minigrad knows of it. MINIGRAD_PLAIN=1 leaves it out.
     sums       shares added in place; the products of a weight's gradient multiplied at once
     remainder  `grad_and_remainder` in one pass, cut in two
     forms      operations and the optimiser's update: blocks that fit the cache, kernels on CuPy
+    images     convolution and pooling, so many examples at a time
     kernels    the fused CUDA kernels
     memory     memory of arrays that is used again
     capture    a training step as one CUDA graph
@@ -15,7 +16,7 @@ nothing else in minigrad knows of it. MINIGRAD_PLAIN=1 leaves it out.
 
 from minigrad import engine
 from minigrad import remainder as plain_remainder
-from minigrad.fast import capture, forms, kernels, memory
+from minigrad.fast import capture, forms, images, kernels, memory
 from minigrad.fast.calls import quick_call
 from minigrad.fast.remainder import cut_pass
 from minigrad.fast.sums import ThriftySums
@@ -27,4 +28,4 @@ replace(engine.new_sums, ThriftySums)
 replace(plain_remainder.grad_and_remainder, cut_pass)
 memory.keep_freed_memory()
 
-__all__ = ["capture", "forms", "kernels", "memory"]
+__all__ = ["capture", "forms", "images", "kernels", "memory"]

@@ -6,6 +6,7 @@ from minigrad.operations import (
     dropout_masks,
     einsums,
     elementwise,
+    images,
     maxout_units,
     products,
     reductions,
@@ -15,6 +16,7 @@ from minigrad.operations.costs import *
 from minigrad.operations.dropout_masks import *
 from minigrad.operations.einsums import *
 from minigrad.operations.elementwise import *
+from minigrad.operations.images import *
 from minigrad.operations.maxout_units import *
 from minigrad.operations.products import *
 from minigrad.operations.reductions import *
@@ -25,6 +27,7 @@ __all__ += costs.__all__
 __all__ += dropout_masks.__all__
 __all__ += einsums.__all__
 __all__ += elementwise.__all__
+__all__ += images.__all__
 __all__ += maxout_units.__all__
 __all__ += products.__all__
 __all__ += reductions.__all__

@@ -490,6 +490,34 @@ def _linear(d: Drawing) -> tuple[Any, ...]:
     return ref, d.leaf((x.shape[-1], outputs)), d.leaf((outputs,))
 
 
+def _image(d: Drawing) -> tuple[Ref, tuple[int, int], int]:
+    """(an image of one of the last values, reshaped, or a leaf; a window that fits; a stride)."""
+    ref = d.leaf(
+        (d.random.randint(1, 2), d.random.randint(1, 4), d.random.randint(1, 4), d.random.randint(1, 2))
+    )
+    found = [i for i, value in enumerate(d.values) if value.ndim == 4]
+    ref = Ref(d.random.choice(found)) if d.random.random() < 0.7 else ref
+    shape = d.values[ref.node].shape
+    size = d.random.randint(1, min(3, shape[1])), d.random.randint(1, min(3, shape[2]))
+    return ref, size, d.random.randint(1, 3)
+
+
+def _conv2d(d: Drawing) -> tuple[Any, ...]:
+    ref, size, stride = _image(d)
+    filters = d.random.randint(1, 2)
+    W = d.leaf((*size, d.values[ref.node].shape[3], filters))
+    return ref, W, d.leaf((filters,)), stride, d.random.choice(("valid", "same", 1))
+
+
+def _max_pool2d(d: Drawing) -> tuple[Any, ...]:
+    ref, size, stride = _image(d)
+    x = d.values[ref.node]
+    for i, j in np.ndindex(*(n - k + 1 for n, k in zip(x.shape[1:3], size, strict=True))):
+        window = x[:, i : i + size[0], j : j + size[1]]
+        distinct_maximum(window, (1, 2))
+    return ref, size, stride
+
+
 def _maxout(d: Drawing) -> tuple[Any, ...]:
     ref, x = d.some(lambda value: value.ndim > 0 and value.shape[-1] > 0)
     pieces = d.random.choice([p for p in (1, 2, 3) if x.shape[-1] % p == 0])
@@ -601,6 +629,9 @@ OPERATIONS: dict[str, Operation] = {
     "matmul": Operation(mg.matmul, "matmul", _matmul),
     "einsum": Operation(lambda text, operands: mg.einsum(text, *operands), "einsum", _einsum),
     "linear": Operation(mg.linear, "linear", _linear),
+    "conv2d": Operation(mg.conv2d, "conv2d", _conv2d),
+    "max_pool2d": Operation(mg.max_pool2d, "max_pool2d", _max_pool2d),
+    "avg_pool2d": Operation(mg.avg_pool2d, "avg_pool2d", _image),
     "maxout": Operation(mg.maxout, "maxout", _maxout),
     "dropout": Operation(_dropped, "dropout", _dropout),
     "softmax_cross_entropy": Operation(mg.softmax_cross_entropy, "softmax_cross_entropy", _cross_entropy),

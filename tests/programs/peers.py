@@ -67,6 +67,22 @@ def _pad(x: Any, widths: Any, _mode: str, value: float) -> Any:
     return F.pad(x, [n for pair in reversed(pairs) for n in pair], value=value) if pairs else x * 1
 
 
+def _conv2d(x: Any, W: Any, b: Any, stride: int, padding: Any) -> Any:
+    x, W = x.permute(0, 3, 1, 2), W.permute(3, 2, 0, 1)
+    if padding == "same":
+        missing = [
+            max((-(-n // stride) - 1) * stride + k - n, 0)
+            for n, k in zip(x.shape[2:], W.shape[2:], strict=True)
+        ]
+        x = F.pad(x, [n for m in reversed(missing) for n in (m // 2, m - m // 2)])
+    border = padding if isinstance(padding, int) else 0
+    return F.conv2d(x, W, b, stride, border).permute(0, 2, 3, 1)
+
+
+def _pooled(function: Any) -> Any:
+    return lambda x, size, stride: function(x.permute(0, 3, 1, 2), size, stride).permute(0, 2, 3, 1)
+
+
 def _maxout(x: Any, pieces: int) -> Any:
     return x.reshape(*x.shape[:-1], pieces, x.shape[-1] // pieces).amax(-2)
 
@@ -114,6 +130,7 @@ THEIRS: dict[str, Any] = {
     "concatenate": lambda parts, axis: torch.cat(parts, axis),
     "stack": lambda parts, axis: torch.stack(parts, axis),
     "getitem": _getitem, "matmul": torch.matmul, "linear": lambda x, W, b: x @ W + b,
+    "conv2d": _conv2d, "max_pool2d": _pooled(F.max_pool2d), "avg_pool2d": _pooled(F.avg_pool2d),
     "maxout": _maxout, "dropout": _dropout, "softmax_cross_entropy": _cross_entropy,
     "logistic_cost": lambda z, y, how: _reduce_costs(F.softplus(-torch.tensor(y) * z, threshold=300), how),
 }  # fmt: skip
