@@ -198,6 +198,28 @@ KINDS: dict[str, Bad] = {
         "bytes": lambda: b"ij,jk->ik",
         "list": lambda: ["ij", "jk"],
     },
+    "image": {
+        **NO_REAL,
+        "three axes": lambda: np.ones((5, 5, 2)),
+        "other channels": lambda: np.ones((1, 5, 5, 3)),
+    },
+    "filters": {
+        **NO_ARRAY,
+        "three axes": lambda: np.ones((3, 3, 2)),
+        "other channels": lambda: np.ones((3, 3, 5, 4)),
+        "no rows": lambda: np.ones((0, 3, 2, 4)),
+        "larger than the image": lambda: np.ones((9, 3, 2, 4)),
+    },
+    "biases": {**{k: v for k, v in NO_ARRAY.items() if k != "nothing"}, "too many": lambda: np.ones(5)},
+    "padding": {
+        "unknown": lambda: "full",
+        "nothing": lambda: None,
+        "negative": lambda: -1,
+        "fraction": lambda: 0.5,
+        "flag": lambda: True,
+        "pair": lambda: (1, 1),
+    },
+    "window": {**NO_COUNT, "zero": lambda: 0, "three": lambda: (2, 2, 2), "larger than the image": lambda: 9},
     "ord": {
         "1": lambda: 1,
         "infinite": lambda: np.inf,
@@ -540,6 +562,27 @@ call(
     {"condition": "operand", "x": "operand beside another", "y": "second operand"},
     lambda: {"condition": array(2, 3) > 0.5, "x": leaf(2, 3), "y": array(2, 3)},
 )
+call(
+    "conv2d",
+    mg.conv2d,
+    {"x": "image", "W": "filters", "b": "biases", "stride": "count", "padding": "padding"},
+    lambda: {
+        "x": leaf(1, 5, 5, 2),
+        "W": leaf(3, 3, 2, 4),
+        "b": leaf(4),
+        "stride": 2,
+        "padding": "valid",
+    },
+    allowed="integers; booleans",
+)
+for _name in ("max_pool2d", "avg_pool2d"):
+    call(
+        _name,
+        getattr(mg, _name),
+        {"x": "image", "size": "window", "stride": "count"},
+        lambda: {"x": leaf(1, 5, 5, 2), "size": 2, "stride": 1},
+        allowed="other channels",
+    )
 call("maxout", mg.maxout, {"z": "real operand", "pieces": "count"}, lambda: {"z": leaf(2, 4), "pieces": 2})
 call(
     "linear",
@@ -823,6 +866,12 @@ call(
     models.SoftmaxRegression,
     {"n_features": "count", "n_classes": "count", "seed": "seed"},
     lambda: {"n_features": 3, "n_classes": 2, "seed": 0},
+)
+call(
+    "SqueezeNet",
+    models.SqueezeNet,
+    {"n_classes": "count", "seed": "seed"},
+    lambda: {"n_classes": 2, "seed": 0},
 )
 call(
     "RBFNetwork",
