@@ -12,17 +12,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from joblib import Parallel, cpu_count, delayed
-from joblib.parallel import BACKENDS, get_active_backend
+from joblib import cpu_count
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from benchmarks import mnist
 from benchmarks.experiments import CORE, EXPERIMENTS, RECIPES
 from benchmarks.output import check_writable_directory, terminal
+from benchmarks.processes import parallel
 from benchmarks.report import Report
-from benchmarks.signals import deaf_processes
-from benchmarks.workspace import Settings, Workspace, end_with, source_fingerprint
+from benchmarks.workspace import Settings, Workspace, source_fingerprint
 from minigrad import backend
 from minigrad.checks import check_count
 from minigrad.errors import ArgumentError
@@ -143,9 +142,9 @@ def go_on(plan: Plan, workspace: Workspace) -> None:
     interrupted = False
     try:
         with watching(console, plan.quiet, workspace, trainings, len(measurements)) as progress:
-            for _ in parallel(plan.jobs, workspace, workspace.train, trainings):
+            for _ in parallel(plan.jobs, workspace.train, trainings):
                 pass
-            for _ in parallel(plan.jobs, workspace, workspace.measure, measurements):
+            for _ in parallel(plan.jobs, workspace.measure, measurements):
                 progress()
     except KeyboardInterrupt:
         interrupted = True
@@ -187,20 +186,6 @@ def chosen(rows: list[str], scale: str) -> tuple[list[str], list[str]]:
 
 def effort(model: str, settings: Settings) -> float:
     return RECIPES[model].effort * RECIPES[model].epochs(settings.scale, settings.epochs)
-
-
-def parallel(jobs: int, workspace: Workspace, function: object, pieces: list[Piece]) -> Iterator[Piece]:
-    """The function of each piece, as they finish. joblib's own switches (`joblib.parallel_config`)
-    choose what carries the processes: this machine, a Dask cluster, a Ray cluster."""
-    if not pieces:
-        return iter(())
-    options: dict[str, object] = {}
-    if isinstance(get_active_backend()[0], BACKENDS["loky"]):  # processes of this machine
-        options = {"initializer": end_with, "initargs": (os.getpid(),)}
-    calls = (delayed(function)(*piece) for piece in pieces)
-    run = Parallel(n_jobs=min(jobs, len(pieces)), return_as="generator_unordered", **options)
-    with deaf_processes():
-        return iter(run(calls))
 
 
 def command(options: argparse.Namespace, library: str, names: Iterable[str], seeds: int) -> str:

@@ -308,19 +308,6 @@ class Workspace:
             yield
 
 
-def end_with(parent: int) -> None:
-    """From now on end this process within a second of its parent's end, killed perhaps. It would otherwise
-    work off all that is queued, beside the run that goes on from here, or hold what the parent wrote to."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    if os.name == "posix":
-        threading.Thread(target=watch, daemon=True).start()
-
-
 @contextmanager
 def only_while(host: str, process: int) -> Iterator[None]:
     """End this process if it does this block for one that is gone, on the same machine: a cluster's worker,
@@ -384,6 +371,6 @@ def source_fingerprint() -> str:
         for path in sorted((root / package).rglob("[!.]*.py")):
             if not any(part.startswith(".") for part in path.relative_to(root).parts):
                 digest.update(path.read_bytes())
-    for name in ("recipe", "task", "training", "mnist"):
+    for name in ("recipe", "task", "training", "mnist", "photos"):
         digest.update((root / "benchmarks" / f"{name}.py").read_bytes())
     return digest.hexdigest()[:16]
