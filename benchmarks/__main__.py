@@ -45,8 +45,8 @@ def run(arguments: list[str] | None) -> None:
     try:
         from concurrent.futures.process import BrokenProcessPool
 
-        from benchmarks import paper
-        from benchmarks.speed import against, cpu_vs_gpu, floor, memory, overhead, peers
+        from benchmarks import paper, photo
+        from benchmarks.speed import against, cpu_vs_gpu, floor, memory, overhead, peers, squeezenet
         from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, DataError, NonFiniteError
     except ModuleNotFoundError as error:
         leave(1, f"error: the benchmarks need {error.name}: pip install -e '.[benchmarks]'")
@@ -54,11 +54,13 @@ def run(arguments: list[str] | None) -> None:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, module, text in (
         ("paper", paper, "the paper's experiments, with a report"),
+        ("photo", photo, "a photo, one step of one grey level, and what a network makes of it"),
         ("floor", floor, "steps and attacks beside their bare matrix products"),
         ("overhead", overhead, "what one small operation costs"),
         ("memory", memory, "what one step asks of the memory"),
         ("cpu_vs_gpu", cpu_vs_gpu, "batch by width on both array libraries"),
         ("peers", peers, "the same work in other frameworks"),
+        ("squeezenet", squeezenet, "photos through SqueezeNet beside PyTorch"),
         ("against", against, "this checkout beside another one"),
     ):
         command = commands.add_parser(name, help=text, description=module.__doc__)
@@ -70,7 +72,8 @@ def run(arguments: list[str] | None) -> None:
     except (ArgumentError, ArgumentTypeError, BackendError, DataError, NonFiniteError) as error:
         leave(2, f"error: {error}")
     except OSError as error:
-        leave(2, f"error: {error}{'' if error.filename else ' (the terminal, or what output goes to)'}")
+        nameless = error.errno is not None and error.filename is None
+        leave(2, f"error: {error}{' (the terminal, or what output goes to)' if nameless else ''}")
     except (BrokenProcessPool, MemoryError) as error:
         killed = "a process was killed" if isinstance(error, BrokenProcessPool) else "there is no memory left"
         leave(2, f"error: {killed}: with fewer --jobs less is needed; what is finished stays")

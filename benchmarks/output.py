@@ -57,6 +57,8 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
 
 
 def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
-    """The figure as a PNG file, all of it or nothing."""
+    """The figure as a file of the kind that its name ends with (.png, .pdf), all of it or nothing."""
+    kind = os.path.splitext(path)[1].lstrip(".")
+    dateless = {"CreationDate": None} if kind == "pdf" else None  # the same figure is the same file
     with atomic_writer(path) as file:
-        figure.savefig(file, format="png", dpi=130)
+        figure.savefig(file, format=kind, dpi=130, metadata=dateless)

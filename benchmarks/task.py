@@ -118,7 +118,12 @@ def measure_fgsm(model: Any, digits: Digits, variants: bool = True) -> Measureme
 def fgsm_from_rounded_gradient(
     model: Any, x: Any, y: Any, *, epsilon: float, bounds: tuple[float, float] | None = None
 ) -> Any:
-    """FGSM from ∂J/∂z = softmax(z) − [label] as it comes out in x's own precision.
+    """FGSM from `rounded_gradient`."""
+    return step_along(x, rounded_gradient(model, x, y), epsilon, INFINITY, bounds)
+
+
+def rounded_gradient(model: Any, x: Any, y: Any) -> Any:
+    """The input gradient from ∂J/∂z = softmax(z) − [label] as it comes out in x's own precision.
 
     In float32 that is 0 at the label of an example with a margin above about 17: the sure digits lose
     the greatest part of their gradient, and are then fooled less often. minigrad's own cost keeps it.
@@ -130,7 +135,7 @@ def fgsm_from_rounded_gradient(
         p = mg.softmax(z.detach()).data
         is_label = library.asarray(y)[:, None] == library.xp.arange(p.shape[1])
         (gradient,) = mg.grad(z, leaf, gradient=p - is_label.astype(p.dtype))
-    return step_along(x, gradient.data, epsilon, INFINITY, bounds)
+    return gradient.data
 
 
 def measure_pgd(model: Any, digits: Digits, clip_too: bool = True, steps: int = 10) -> Measurement:

@@ -13,8 +13,11 @@ import pytest
 from matplotlib.figure import Figure
 
 import minigrad as mg
+from attacks import input_gradient
 from benchmarks.__main__ import main
-from benchmarks.speed import conditions, cpu_vs_gpu, frameworks, memory, peers
+from benchmarks.output import save_figure
+from benchmarks.photos import network, photos, read_photo
+from benchmarks.speed import conditions, cpu_vs_gpu, frameworks, memory, peers, squeezenet
 from benchmarks.speed.floor import attack, products, step
 from benchmarks.speed.overhead import OPERATIONS, arrays, chain
 from benchmarks.speed.timing import ratio, time_in_turn
@@ -220,6 +223,46 @@ class TestPeers:
         with pytest.raises(SystemExit):
             main(["peers", "--frameworks", "jax", "--out", str(tmp_path)])
         assert "jax is not: pip install" in capsys.readouterr().err
+
+
+class TestSqueezeNet:
+    def test_both_compute_the_same_in_float64(self) -> None:
+        pytest.importorskip("torch")
+        found = squeezenet.agreement(read_photo(photos()["panda"]).x)
+        assert found["logits"] < squeezenet.CLOSE
+        assert found["gradient"] < squeezenet.CLOSE
+        assert found["signs_percent"] < 0.01
+
+    def test_one_that_computes_something_else_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pytest.importorskip("torch")
+        logits = squeezenet.TorchNetwork.logits
+        monkeypatch.setattr(squeezenet.TorchNetwork, "logits", lambda self, x: 1.001 * logits(self, x))
+        with pytest.raises(ValueError, match="must compute the same in float64"):
+            squeezenet.agreement(read_photo(photos()["panda"]).x)
+
+    @pytest.mark.fast_lane
+    def test_the_gradient_of_one_photo_keeps_to_its_memory(self) -> None:
+        model, x = network(), read_photo(photos()["panda"]).x
+        y = model.predict(x)
+        assert squeezenet.peak_bytes(lambda: input_gradient(model, x, y)) <= squeezenet.MOST_MEMORY
+
+    def test_its_table_and_plot(self, tmp_path: Path) -> None:
+        ratios = {"median": 1.0, "lower_quartile": 0.9, "upper_quartile": 1.1}
+        entries = {
+            f"{name} {part}": {"median_seconds": 0.05, "to_torch": ratios}
+            for name in ("minigrad", "torch", "channels_last")
+            for part in ("forward", "gradient")
+        }
+        found = dict.fromkeys(squeezenet.WORKS, entries)
+        save_figure(squeezenet.plot(found), tmp_path / "plot.png")
+        equal = {"logits": 1e-15, "gradient": 1e-15, "signs_percent": 0.0}
+        assert squeezenet.table(found, equal, 40_000_000).row_count == 2 * len(squeezenet.WORKS)
+
+    def test_without_pytorch(self, monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Path) -> None:
+        monkeypatch.setitem(sys.modules, "torch", None)
+        with pytest.raises(SystemExit):
+            main(["squeezenet", "--out", str(tmp_path)])
+        assert "squeezenet needs PyTorch: pip install" in capsys.readouterr().err
 
 
 class TestCpuVsGpu:
