@@ -11,12 +11,16 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from threadpoolctl import threadpool_limits
 
 import minigrad as mg
 from attacks import fgsm, input_gradient
+from benchmarks import photo
 from benchmarks.experiments import RECIPES
 from benchmarks.mnist import Digits
 from benchmarks.output import save_figure
+from benchmarks.photo_study import signs, strength, take_step
+from benchmarks.photos import CAUTION, most_probable, network, photos, read_photo
 from benchmarks.task import EPSILON, STRENGTHS
 from benchmarks.training import History
 from benchmarks.workspace import Found, Workspace
@@ -98,6 +102,16 @@ def _frame(ax: Any, colour: str, width: float = 2.5) -> None:
 
 
 # ---- the paper's figures
+
+
+def figure_1(_: Drawing) -> Figure:
+    model, panda = network(), read_photo(photos()["panda"])
+    with threadpool_limits(1):  # as the photo command does
+        clean = model.predict_proba(panda.x)[0]
+        own = np.array([clean.argmax()])
+        sign, rounded = signs(model, panda.x, own)
+        step = take_step(model, panda.x, own, sign, rounded, strength("1/255"), np.random.default_rng(0))
+    return photo.figure_1(panda, most_probable(clean), step, sign[0])
 
 
 def figure_2(drawing: Drawing) -> Figure:
@@ -281,6 +295,11 @@ def penalties(drawing: Drawing) -> Figure:
 
 # name: (the experiments it needs, what they must have kept, what draws it, title, caption)
 FIGURES: dict[str, tuple[set[str], set[str], Drawn, str, str]] = {
+    "figure1": (
+        {"photo"}, set(), figure_1, "Figure 1: one grey level",
+        "A photo, a step along the sign of the gradient (shown from −1, black, to 1), and the photo after "
+        "it, with what SqueezeNet says of them. " + CAUTION,
+    ),
     "figure2": (
         {"logistic"}, set(), figure_2, "Figure 2: logistic regression, 3 against 7",
         "Weights and their sign; test digits; the same after a step of ε = .25. Blue thick frames: "

@@ -139,7 +139,10 @@ class Report:
         means = {key: over_seeds(statistics.fmean, values) for key, values in by_row.items()}
         self.rows = [
             judge(
-                row if self.is_mnist else replace(row, spread=None, holds=None), name, by_row[row.key], means
+                row if self.is_judged(name) else replace(row, spread=None, holds=None),
+                name,
+                by_row[row.key],
+                means,
             )
             for name in self.found
             for row in EXPERIMENTS[name].ROWS
@@ -154,13 +157,22 @@ class Report:
     def is_mnist(self) -> bool:
         return self.dataset == "MNIST"
 
+    def is_judged(self, name: str) -> bool:
+        """Whether the paper's claims are about the data that an experiment saw."""
+        return self.is_mnist or not getattr(EXPERIMENTS[name], "ON_DIGITS", True)
+
     def remarks(self) -> list[str]:
         """What a reader of the figures must know of this run."""
         other = [] if self.is_mnist else [OTHER_DATA.format(self.dataset)]
-        return other + [
-            f"The code was changed during this run; it was {change.source} until {_moments(change)}."
-            for change in self.workspace.changes
-        ]
+        notes = [note for name in self.found if (note := getattr(EXPERIMENTS[name], "NOTE", None))]
+        return (
+            other
+            + notes
+            + [
+                f"The code was changed during this run; it was {change.source} until {_moments(change)}."
+                for change in self.workspace.changes
+            ]
+        )
 
     def histories(self) -> dict[str, dict[int, History]]:
         """The history of every model that was measured, by name and seed."""
