@@ -1,0 +1,254 @@
+"""The recorded graph of a computation, to be looked at: as text, as a picture, and for Graphviz."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from minigrad import backend
+from minigrad.checks import check_tensor, shown
+from minigrad.errors import ArgumentError, ArgumentTypeError, GraphError
+from minigrad.modules import Module
+from minigrad.tensor import Tensor
+
+FEW_ELEMENTS = 4  # of which the values are shown
+MOST_RESULTS = 60  # a graph with more is folded
+
+
+@dataclass
+class Node:
+    """A Tensor, or an array that an operation was given; or several results, folded into one.
+
+    kind     "result", "leaf", "constant" (requires no gradient), or "folded"
+    title    the name that it was given, or what made it
+    made_by  of a result the primitive and its options
+    call     the same with its arguments, by their numbers
+    facts    shape, dtype, and the values where they are few
+    group    the Module that it belongs to, by name; "" for none
+    """
+
+    number: int
+    kind: str
+    title: str
+    made_by: str = ""
+    call: str = ""
+    facts: list[str] = field(default_factory=list)
+    group: str = ""
+    tensor: Any = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Edge:
+    """From an argument to a result. carries: whether a gradient goes back along it."""
+
+    start: int
+    end: int
+    carries: bool
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What `graph` returns. Nodes stand in the order of their making, so every edge leads to a later one."""
+
+    nodes: list[Node]
+    edges: list[Edge]
+    note: str  # what was folded; "" for nothing
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def text(self) -> str:
+        """A line for each node: number, name, the call that made it, shape, dtype and values."""
+        width = max(len(str(node.number)) for node in self.nodes)
+        lines = [self.note] if self.note else []
+        for node in self.nodes:
+            name = f"{node.title} = " if node.call and node.title != node.made_by else ""
+            words = f"{name}{node.call}" if node.call else f"{node.title}, {node.kind}"
+            group = f"  [{node.group}]" if node.group else ""
+            lines.append(f"#{node.number:<{width}}  {words:<40}  {', '.join(node.facts)}{group}")
+        return "\n".join(lines)
+
+    def dot(self) -> str:
+        """The graph in Graphviz's language. (Its `dot` may take very long from some hundred results on.)"""
+        lines = ["digraph {", "  node [shape=box, fontname=sans-serif];"]
+        if self.note:
+            lines.append(f"  label={_quoted(self.note)};")
+        for node in self.nodes:
+            style = {"leaf": "filled", "constant": "dashed"}.get(node.kind, "rounded")
+            label = "\n".join([node.title, *node.facts])
+            lines.append(f"  n{node.number} [label={_quoted(label)}, style={style}];")
+        for edge in self.edges:
+            lines.append(f"  n{edge.start} -> n{edge.end}{'' if edge.carries else ' [style=dashed]'};")
+        return "\n".join([*lines, "}"])
+
+    def svg(self) -> str:
+        """A picture that needs nothing else: the leaves above, the output below."""
+        from minigrad.explain.drawing import drawn
+
+        return drawn(self)
+
+    def _repr_svg_(self) -> str:
+        return self.svg()
+
+
+def graph(
+    output: Tensor, names: Module | Mapping[str, Tensor] | None = None, most: int | None = MOST_RESULTS
+) -> Graph:
+    """The recorded graph that `output` was computed by.
+
+    names  what Tensors are called: a Module, for its Parameters, or a dict of names and Tensors
+    most   results that are shown one by one: of more, the middle ones are folded into one node. None for all
+
+    GraphError if output has no graph, or its graph was used up.
+    """
+    check_tensor("output", output)
+    if output.made_by is None:
+        raise GraphError("output must be computed from a Tensor that requires a gradient: it has no graph")
+    called = _names(names)
+    members = list(_members(output))
+    results = [member for member in members if isinstance(member, Tensor) and member.made_by is not None]
+    hidden: list[Any] = []
+    if most is not None and len(results) > most:
+        keep = max(int(most) // 2, 1)
+        hidden = results[keep:-keep]
+    folded = set(map(id, hidden))
+    numbers: dict[int, int] = {}
+    nodes: list[Node] = []
+    for member in members:
+        if id(member) not in folded:
+            numbers[id(member)] = len(nodes)
+            nodes.append(_node(len(nodes), member, called))
+        elif member is hidden[-1]:  # what they were computed from stands before
+            numbers |= dict.fromkeys(folded, len(nodes))
+            nodes.append(_folded(len(nodes), hidden))
+    edges = dict.fromkeys(
+        Edge(numbers[id(argument)], numbers[id(y)], carries)
+        for y in results
+        for argument, carries in _arguments(y)
+        if id(argument) in numbers and numbers[id(argument)] != numbers[id(y)]
+    )
+    for y in results:
+        if id(y) not in folded:
+            node = nodes[numbers[id(y)]]
+            node.group = node.group or _group_of(y, called)
+            node.call = _call(y, numbers)
+    note = f"{len(hidden)} of {len(results)} results are folded into one: most=None shows all" if hidden else ""
+    return Graph(nodes, list(edges), note)
+
+
+def _names(names: Any) -> dict[int, str]:
+    """The names of Tensors, by their ids."""
+    if names is None:
+        return {}
+    if isinstance(names, Module):
+        names = names.named_parameters()
+    if not isinstance(names, Mapping):
+        raise ArgumentTypeError(f"names must be a Module or a dict of names and Tensors, got {shown(names)}")
+    for name, tensor in names.items():
+        check_tensor(f"names[{name!r}]", tensor)
+    return {id(tensor): str(name) for name, tensor in names.items()}
+
+
+def _members(output: Tensor) -> Iterator[Any]:
+    """Every Tensor and array that output depends on, each before what was computed from it."""
+    found: dict[int, Any] = {}
+    stack: list[tuple[Any, bool]] = [(output, False)]
+    while stack:
+        member, complete = stack.pop()
+        if complete:
+            yield member
+        elif id(member) not in found:
+            found[id(member)] = member
+            stack.append((member, True))
+            if isinstance(member, Tensor) and member.made_by is not None:
+                if member.arguments is None:
+                    raise GraphError(
+                        "this graph was differentiated before, and was freed: look at it first, or pass "
+                        "retain_graph=True"
+                    )
+                stack.extend((argument, False) for argument, _ in reversed(list(_arguments(member))))
+
+
+def _arguments(y: Tensor) -> Iterator[tuple[Any, bool]]:
+    """(the Tensors and arrays that y was computed from, whether a gradient goes back to each)."""
+    for position, argument in enumerate(y.arguments):
+        if isinstance(argument, Tensor):
+            yield argument, argument.requires_grad and y.made_by.vjps[position] is not None
+        elif backend.find(argument) is not None and argument.ndim:
+            yield argument, False
+
+
+def _node(number: int, member: Any, called: dict[int, str]) -> Node:
+    name = called.get(id(member), "")
+    group = name.rpartition(".")[0]
+    if not isinstance(member, Tensor):
+        return Node(number, "constant", name or "array", facts=_facts(member))
+    facts = _facts(member.data)
+    if member.made_by is not None:
+        options = [f"{a:g}" for a in member.arguments if isinstance(a, (int, float))] + _options(member)
+        made_by = f"{member.made_by.name}({', '.join(options)})" if options else member.made_by.name
+        return Node(number, "result", name or made_by, made_by, "", facts, group, member)
+    if member.requires_grad and member.grad is not None and member.size <= FEW_ELEMENTS:
+        facts.append(f"grad {_values(member.grad)}")
+    kind = "leaf" if member.requires_grad else "constant"
+    return Node(number, kind, name or "Tensor", facts=facts, group=group, tensor=member)
+
+
+def _facts(array: Any) -> list[str]:
+    facts = [f"{array.shape} {array.dtype}" if array.shape else str(array.dtype)]
+    if array.size <= FEW_ELEMENTS:
+        facts.append(_values(array))
+    return facts
+
+
+def _values(array: Any) -> str:
+    """The values with four digits, as nested lists."""
+    values = backend.to_numpy(array).tolist()
+    return _listed(values) if isinstance(values, list) else _number(values)
+
+
+def _listed(values: list[Any]) -> str:
+    return f"[{', '.join(_listed(v) if isinstance(v, list) else _number(v) for v in values)}]"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _options(y: Tensor) -> list[str]:
+    return [f"{name}={_short(value)}" for name, value in y.options.items()]
+
+
+def _call(y: Tensor, numbers: dict[int, int]) -> str:
+    """The call that made y, with the numbers of its arguments."""
+    arguments = [f"#{numbers[id(a)]}" if id(a) in numbers else _number_or_kind(a) for a in y.arguments]
+    return f"{y.made_by.name}({', '.join([*arguments, *_options(y)])})"
+
+
+def _number_or_kind(argument: Any) -> str:
+    return _short(argument.data if isinstance(argument, Tensor) else argument)
+
+
+def _short(value: Any) -> str:
+    text = shown(value)
+    return text if len(text) <= 24 else text[:23] + "…"
+
+
+def _group_of(y: Tensor, called: dict[int, str]) -> str:
+    """The Module whose Parameters a result was computed with, if it is one."""
+    groups = {called[id(a)].rpartition(".")[0] for a in y.arguments if id(a) in called}
+    return groups.pop() if len(groups) == 1 else ""
+
+
+def _folded(number: int, hidden: list[Any]) -> Node:
+    made = Counter(y.made_by.name for y in hidden)
+    counts = [f"{count} × {name}" for name, count in made.most_common(FEW_ELEMENTS)]
+    if len(made) > FEW_ELEMENTS:
+        counts.append(f"and {len(made) - FEW_ELEMENTS} more kinds")
+    return Node(number, "folded", f"{len(hidden)} results", facts=counts)
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
