@@ -1,0 +1,16 @@
+"""Looking at what the engine does: the recorded graph, the backward pass step by step, the rules as they stand
+in the source. Nothing in the engine knows of it.
+
+    graph      what was recorded: nodes, edges, as text, SVG and for Graphviz
+    layout     where the nodes are drawn
+    drawing    the SVG
+    walk       the backward pass, visit by visit
+    page       the same as a page with buttons
+    sources    forward and rules as source text
+"""
+
+from minigrad.explain.graph import Graph, graph
+from minigrad.explain.sources import Rules, rules
+from minigrad.explain.walk import Walkthrough, walkthrough
+
+__all__ = ["Graph", "Rules", "Walkthrough", "graph", "rules", "walkthrough"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -18,12 +19,14 @@ GROUPS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A
 STYLE = (
     "text{font:11px sans-serif;text-anchor:middle}.facts{font-size:9px;fill:#444}"
     ".edge{fill:none;stroke:#999;stroke-dasharray:3 3}.carries{stroke:#0072B2;stroke-dasharray:none}"
-    ".box{stroke:#333}"
+    ".box{stroke:#333}.visited .box{fill:#D9F0E3}.here .box{fill:#FFD27F;stroke-width:2}"
+    ".handed{stroke:#D55E00;stroke-width:3}"
 )
 
 
-def drawn(graph: Graph) -> str:
-    """The whole picture. Boxes have the id n0, n1, …, and edges the id e0-3."""
+def drawn(graph: Graph, marks: Mapping[str, str] = {}) -> str:  # noqa: B006 (never changed)
+    """The whole picture. Boxes have the id n0, n1, …, and edges the id e0-3. marks: by id, one more class of
+    STYLE, such as "visited"."""
     layout = laid_out([_width(node) for node in graph.nodes], [(e.start, e.end) for e in graph.edges])
     groups = {name: GROUPS[i % len(GROUPS)] for i, name in enumerate(_groups(graph))}
     top = 8.0 + 16.0 * (bool(graph.note) + len(groups))
@@ -42,7 +45,10 @@ def drawn(graph: Graph) -> str:
     parts += filter(None, (_rail(layout, node.number, node.number in carrying) for node in graph.nodes))
     parts += [_edge(layout, edge) for edge in graph.edges]
     parts += [_box(layout, node, groups.get(node.group, "")) for node in graph.nodes]
-    return "\n".join([*parts, "</g>", "</svg>"])
+    picture = "\n".join([*parts, "</g>", "</svg>"])
+    for name, mark in marks.items():
+        picture = picture.replace(f'id="{name}" class="', f'id="{name}" class="{mark} ')
+    return picture
 
 
 def _groups(graph: Graph) -> list[str]:
@@ -68,7 +74,7 @@ def _box(layout: Layout, node: Node, colour: str) -> str:
     title, facts = map(escape, _lines(node))
     bar = f'<rect x="{left:.1f}" y="{top:.0f}" width="4" height="{BOX_HEIGHT:.0f}" fill="{colour}"/>' if colour else ""
     return (
-        f'<g id="n{node.number}"><title>{escape(" ".join([node.title, node.made_by, *node.facts]))}</title>'
+        f'<g id="n{node.number}" class="node"><title>{escape(" ".join([node.title, node.made_by, *node.facts]))}</title>'
         f'<rect class="box" x="{left:.1f}" y="{top:.0f}" width="{width:.1f}" height="{BOX_HEIGHT:.0f}" rx="4" '
         f'fill="{FILLS[node.kind]}"/>{bar}'
         f'<text x="{middle:.1f}" y="{top + 16:.0f}">{title}</text>'

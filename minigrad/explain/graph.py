@@ -54,7 +54,8 @@ class Graph:
 
     nodes: list[Node]
     edges: list[Edge]
-    note: str  # what was folded; "" for nothing
+    note: str = ""  # what was folded
+    hidden: list[Any] = field(default_factory=list, repr=False)  # the results that were
 
     def __str__(self) -> str:
         return self.text()
@@ -135,7 +136,21 @@ def graph(
             node.group = node.group or _group_of(y, called)
             node.call = _call(y, numbers)
     note = f"{len(hidden)} of {len(results)} results are folded into one: most=None shows all" if hidden else ""
-    return Graph(nodes, list(edges), note)
+    return Graph(nodes, list(edges), note, hidden)
+
+
+def numbers_of(drawn: Graph) -> dict[Tensor, int]:
+    """The number of the node that stands for each Tensor."""
+    numbers = {node.tensor: node.number for node in drawn.nodes if node.tensor is not None}
+    folded = next((node.number for node in drawn.nodes if node.kind == "folded"), 0)
+    return numbers | dict.fromkeys(drawn.hidden, folded)
+
+
+def titles(drawn: Graph) -> dict[Tensor, str]:
+    """What each Tensor is called in a sentence: its number in the graph, and its name or the call."""
+    words = {node.number: f"#{node.number} {node.title}" for node in drawn.nodes}
+    folded = {y: f"{words[number]} ({y.made_by.name})" for y, number in numbers_of(drawn).items() if y in set(drawn.hidden)}
+    return {tensor: words[number] for tensor, number in numbers_of(drawn).items()} | folded
 
 
 def _names(names: Any) -> dict[int, str]:
@@ -191,7 +206,7 @@ def _node(number: int, member: Any, called: dict[int, str]) -> Node:
         made_by = f"{member.made_by.name}({', '.join(options)})" if options else member.made_by.name
         return Node(number, "result", name or made_by, made_by, "", facts, group, member)
     if member.requires_grad and member.grad is not None and member.size <= FEW_ELEMENTS:
-        facts.append(f"grad {_values(member.grad)}")
+        facts.append(f"grad {shown_values(member.grad)}")
     kind = "leaf" if member.requires_grad else "constant"
     return Node(number, kind, name or "Tensor", facts=facts, group=group, tensor=member)
 
@@ -199,12 +214,15 @@ def _node(number: int, member: Any, called: dict[int, str]) -> Node:
 def _facts(array: Any) -> list[str]:
     facts = [f"{array.shape} {array.dtype}" if array.shape else str(array.dtype)]
     if array.size <= FEW_ELEMENTS:
-        facts.append(_values(array))
+        facts.append(shown_values(array))
     return facts
 
 
-def _values(array: Any) -> str:
-    """The values with four digits, as nested lists."""
+def shown_values(array: Any) -> str:
+    """The values with four digits, as nested lists; of many elements the shape, and the greatest size."""
+    if array.size > FEW_ELEMENTS:
+        greatest = float(backend.of(array).xp.abs(array).max())
+        return f"{array.shape} {array.dtype}, at most {greatest:.4g}"
     values = backend.to_numpy(array).tolist()
     return _listed(values) if isinstance(values, list) else _number(values)
 
