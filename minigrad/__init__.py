@@ -11,6 +11,8 @@ with their derivatives are in `minigrad.operations`.
 """
 # ruff: noqa: F403
 
+from typing import TYPE_CHECKING, Any
+
 from minigrad import backend, errors, generators, lanes, operations, optim
 from minigrad.checkpoint import load, save
 from minigrad.engine import grad
@@ -31,6 +33,9 @@ from minigrad.primitives import Primitive, primitive
 from minigrad.remainder import grad_and_remainder
 from minigrad.tensor import Tensor
 
+if TYPE_CHECKING:
+    from minigrad.explain import graph, rules, walkthrough
+
 if not lanes.PLAIN:
     from minigrad import fast as fast  # the fast lane, switched on
 
@@ -38,10 +43,19 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Linear", "Module", "Parameter", "Primitive", "Tensor", "backend", "detect_nonfinite", "enable_grad",
-    "errors", "generators", "grad", "grad_and_remainder", "hessian", "hvp", "jacobian", "jvp", "load",
-    "no_grad", "operations", "optim", "primitive", "save", "value_and_grad",
+    "errors", "generators", "grad", "grad_and_remainder", "graph", "hessian", "hvp", "jacobian", "jvp",
+    "load", "no_grad", "operations", "optim", "primitive", "rules", "save", "value_and_grad", "walkthrough",
 ]  # fmt: skip
 __all__ += operations.__all__
+
+
+def __getattr__(name: str) -> Any:
+    """What is imported at its first use, because training does not need it."""
+    if name in ("graph", "rules", "walkthrough"):
+        from minigrad import explain
+
+        return getattr(explain, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

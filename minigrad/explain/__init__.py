@@ -1,7 +1,7 @@
-"""Looking at what the engine does: the recorded graph, the backward pass step by step, the rules as they stand
-in the source. Nothing in the engine knows of it.
+"""Looking at what the engine does: the recorded graph, the backward pass visit by visit, and the rules as they
+stand in the source. Nothing in the engine knows of it.
 
-    graph      what was recorded: nodes, edges, as text, SVG and for Graphviz
+    graphs     what was recorded: nodes, edges, as text, SVG and for Graphviz
     layout     where the nodes are drawn
     drawing    the SVG
     walk       the backward pass, visit by visit
@@ -9,7 +9,7 @@ in the source. Nothing in the engine knows of it.
     sources    forward and rules as source text
 """
 
-from minigrad.explain.graph import Graph, graph
+from minigrad.explain.graphs import Graph, graph
 from minigrad.explain.sources import Rules, rules
 from minigrad.explain.walk import Walkthrough, walkthrough
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from minigrad.explain.layout import BOX_HEIGHT, LAYER_HEIGHT, Layout, laid_out
 
 if TYPE_CHECKING:
-    from minigrad.explain.graph import Edge, Graph, Node
+    from minigrad.explain.graphs import Edge, Graph, Node
 
 LETTER, PADDING = 6.6, 10.0  # pixels, at a font size of 11
 MOST_LETTERS = 34
@@ -24,13 +24,15 @@ STYLE = (
 )
 
 
-def drawn(graph: Graph, marks: Mapping[str, str] = {}) -> str:  # noqa: B006 (never changed)
+def drawn(graph: Graph, marks: Mapping[str, str] = {}) -> str:
     """The whole picture. Boxes have the id n0, n1, …, and edges the id e0-3. marks: by id, one more class of
     STYLE, such as "visited"."""
     layout = laid_out([_width(node) for node in graph.nodes], [(e.start, e.end) for e in graph.edges])
     groups = {name: GROUPS[i % len(GROUPS)] for i, name in enumerate(_groups(graph))}
     top = 8.0 + 16.0 * (bool(graph.note) + len(groups))
-    width = max(layout.width, 40 + LETTER * max(map(len, [graph.note, *groups])) if groups or graph.note else 0.0)
+    width = max(
+        layout.width, 40 + LETTER * max(map(len, [graph.note, *groups])) if groups or graph.note else 0.0
+    )
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{layout.height + top:.0f}" '
         f'viewBox="0 0 {width:.0f} {layout.height + top:.0f}" role="img" aria-label="computation graph">',
@@ -72,11 +74,12 @@ def _box(layout: Layout, node: Node, colour: str) -> str:
     width, middle = _width(node), layout.x[node.number, layout.layers[node.number]]
     left, top = middle - width / 2, layout.top(node.number)
     title, facts = map(escape, _lines(node))
-    bar = f'<rect x="{left:.1f}" y="{top:.0f}" width="4" height="{BOX_HEIGHT:.0f}" fill="{colour}"/>' if colour else ""
+    place = f'x="{left:.1f}" y="{top:.0f}" height="{BOX_HEIGHT:.0f}"'
+    bar = f'<rect {place} width="4" fill="{colour}"/>' if colour else ""
+    whole = escape(" ".join([node.title, node.made_by, *node.facts]))
     return (
-        f'<g id="n{node.number}" class="node"><title>{escape(" ".join([node.title, node.made_by, *node.facts]))}</title>'
-        f'<rect class="box" x="{left:.1f}" y="{top:.0f}" width="{width:.1f}" height="{BOX_HEIGHT:.0f}" rx="4" '
-        f'fill="{FILLS[node.kind]}"/>{bar}'
+        f'<g id="n{node.number}" class="node"><title>{whole}</title>'
+        f'<rect class="box" {place} width="{width:.1f}" rx="4" fill="{FILLS[node.kind]}"/>{bar}'
         f'<text x="{middle:.1f}" y="{top + 16:.0f}">{title}</text>'
         f'<text class="facts" x="{middle:.1f}" y="{top + 31:.0f}">{facts}</text></g>'
     )
@@ -88,7 +91,9 @@ def _rail(layout: Layout, start: int, carries: bool) -> str:
     path = [f"M{_leaving(layout, start, first)}"]
     for layer in range(first + 1, last + 1):
         x = layout.x[start, layer]
-        path.append(_curve(layout.x[start, layer - 1], x, layer) + f"V{layer * LAYER_HEIGHT + BOX_HEIGHT:.0f}")
+        path.append(
+            _curve(layout.x[start, layer - 1], x, layer) + f"V{layer * LAYER_HEIGHT + BOX_HEIGHT:.0f}"
+        )
     return f'<path class="{_kind(carries)}" d="{"".join(path)}"/>' if last > first else ""
 
 

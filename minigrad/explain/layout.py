@@ -1,8 +1,8 @@
 """Where the nodes of a graph are drawn: in layers, arguments above results.
 
 Sugiyama, Tagawa, Toda, "Methods for visual understanding of hierarchical system structures", 1981, in a small
-form. A node's layer is one below the lowest of its arguments. An edge that skips layers gets a *bend* in each of
-them, which takes a place as a node does, so that no box covers it; the edges of one node share their bends.
+form. A node's layer is one below the lowest of its arguments. An edge that skips layers gets a *bend* in each
+of them, which takes a place as a node does, so that no box covers it; the edges of one node share their bends.
 Within a layer the places are in the order of the mean place of their neighbours, above and below in turn.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 GAP, BEND_WIDTH, BOX_HEIGHT, LAYER_HEIGHT = 24.0, 12.0, 40.0, 72.0
 SWEEPS = 4
@@ -119,11 +120,11 @@ def positions(
 
 
 def spread(wished: list[float], half: list[float]) -> list[float]:
-    """Middles with a gap between boxes of these half widths, in their order, and near what is wished: what must
-    move together stands at the mean of its wishes."""
+    """Middles with a gap between boxes of these half widths, in their order, and near what is wished: boxes
+    that touch stand at the mean of their wishes."""
     blocks: list[tuple[float, int]] = []  # (the sum of the wishes, how many they are)
     offsets = [0.0]
-    for left, right in zip(half, half[1:], strict=False):
+    for left, right in pairwise(half):
         offsets.append(offsets[-1] + left + right + GAP)
     for wish, offset in zip(wished, offsets, strict=True):
         total, count = wish - offset, 1

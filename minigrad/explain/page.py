@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from minigrad.explain.drawing import drawn
-from minigrad.explain.graph import shown_values, titles
+from minigrad.explain.graphs import shown_values, titles
 
 if TYPE_CHECKING:
     from minigrad.explain.walk import Visit, Walkthrough
@@ -40,7 +40,11 @@ function show() {{
   document.getElementById("step").disabled = at === steps.length - 1;
 }}
 function go(by) {{ at = Math.min(Math.max(at + by, 0), steps.length - 1); show(); }}
-function stop() {{ clearInterval(timer); timer = null; document.getElementById("play").textContent = "play"; }}
+function stop() {{
+  clearInterval(timer);
+  timer = null;
+  document.getElementById("play").textContent = "play";
+}}
 document.getElementById("back").onclick = () => {{ stop(); go(-1); }};
 document.getElementById("step").onclick = () => {{ stop(); go(1); }};
 document.getElementById("play").onclick = () => {{
@@ -85,5 +89,6 @@ def _text(visit: Visit, names: dict[Any, str]) -> str:
     return (
         f"<h2>{escape(names[visit.result])}</h2><p>Its cotangent g is complete: "
         f"{escape(shown_values(visit.cotangent))}.</p>"
-        f"<table><tr><th>argument</th><th>its share</th><th>the sum so far</th><th>the rule</th></tr>{rows}</table>"
+        f"<table><tr><th>argument</th><th>its share</th><th>the sum so far</th><th>the rule</th></tr>"
+        f"{rows}</table>"
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minigrad.engine import Sums, differentiate
-from minigrad.explain.graph import Graph, graph, numbers_of, shown_values, titles
+from minigrad.explain.graphs import Graph, graph, numbers_of, shown_values, titles
 from minigrad.explain.sources import Source, source_of
 from minigrad.modules import Module
 from minigrad.primitives import Rule, share_of
@@ -66,12 +66,14 @@ class Walkthrough:
         return self.table()
 
     def table(self) -> str:
-        """A paragraph for each visit: the result and its cotangent, then each share with the rule that made it
-        and the sum so far. Results have the numbers that they have in `graph`."""
+        """A paragraph for each visit: the result and its cotangent, then each share, the sum so far, and the
+        rule. Results have the numbers that they have in `graph`."""
         names = titles(self.graph())
         parts = []
         for number, visit in enumerate(self.visits, start=1):
-            parts.append(f"{number}. visit {names[visit.result]}: its cotangent is {shown_values(visit.cotangent)}")
+            parts.append(
+                f"{number}. visit {names[visit.result]}: its cotangent is {shown_values(visit.cotangent)}"
+            )
             for share in visit.shares:
                 so_far = "" if share.total is share.share else f"; the sum so far {shown_values(share.total)}"
                 parts.append(
@@ -95,8 +97,8 @@ class Walkthrough:
         return page_of(self)
 
     def marks(self, step: int) -> dict[str, str]:
-        """By the ids of boxes and edges in the picture, what is marked after so many visits: "visited" and "here"
-        for results, "handed" for the edges of the last one."""
+        """By the ids of boxes and edges in the picture, what is marked after so many visits: "visited" and
+        "here" for results, "handed" for the edges of the last one."""
         numbers, found = numbers_of(self.graph()), {}
         for number, visit in enumerate(self.visits[:step], start=1):
             found[f"n{numbers[visit.result]}"] = "here" if number == step else "visited"
@@ -114,8 +116,8 @@ class Walkthrough:
 def walkthrough(
     output: Tensor, names: Module | Mapping[str, Tensor] | None = None, gradient: Any = None
 ) -> Walkthrough:
-    """The backward pass from `output`, visit by visit, in the plain core. The graph stays as it is, and no grad is
-    read or written.
+    """The backward pass from `output`, visit by visit, in the plain core. The graph stays as it is, and no
+    grad is read or written.
 
     names     what Tensors are called, as for `graph`
     gradient  the cotangent of output; may be left out for a single element

@@ -9,7 +9,7 @@ from typing import Any
 
 from minigrad import backend
 from minigrad.checks import check_tensor, shown
-from minigrad.errors import ArgumentError, ArgumentTypeError, GraphError
+from minigrad.errors import ArgumentTypeError, GraphError
 from minigrad.modules import Module
 from minigrad.tensor import Tensor
 
@@ -135,7 +135,9 @@ def graph(
             node = nodes[numbers[id(y)]]
             node.group = node.group or _group_of(y, called)
             node.call = _call(y, numbers)
-    note = f"{len(hidden)} of {len(results)} results are folded into one: most=None shows all" if hidden else ""
+    note = (
+        f"{len(hidden)} of {len(results)} results are folded into one: most=None shows all" if hidden else ""
+    )
     return Graph(nodes, list(edges), note, hidden)
 
 
@@ -149,8 +151,8 @@ def numbers_of(drawn: Graph) -> dict[Tensor, int]:
 def titles(drawn: Graph) -> dict[Tensor, str]:
     """What each Tensor is called in a sentence: its number in the graph, and its name or the call."""
     words = {node.number: f"#{node.number} {node.title}" for node in drawn.nodes}
-    folded = {y: f"{words[number]} ({y.made_by.name})" for y, number in numbers_of(drawn).items() if y in set(drawn.hidden)}
-    return {tensor: words[number] for tensor, number in numbers_of(drawn).items()} | folded
+    found = {tensor: words[number] for tensor, number in numbers_of(drawn).items()}
+    return found | {y: f"{found[y]} ({y.made_by.name})" for y in drawn.hidden}
 
 
 def _names(names: Any) -> dict[int, str]:
