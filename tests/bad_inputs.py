@@ -377,6 +377,22 @@ KINDS: dict[str, Bad] = {
         "object": object,
         "mixed": lambda: [mg.Tensor(np.ones(3), requires_grad=True), None],
     },
+    "names of Tensors": {
+        "list": lambda: ["x"],
+        "number": lambda: 3,
+        "of numbers": lambda: {"x": 3.0},
+        "of arrays": lambda: {"x": np.ones(2)},
+        "Tensor": lambda: leaf(2),
+    },
+    "most results": {**NO_COUNT, "one": lambda: 1},
+    "operation": {
+        "nothing": lambda: None,
+        "text": lambda: "tanh",
+        "Tensor": lambda: leaf(2),
+        "array": lambda: np.ones(2),
+        "class": lambda: int,
+        "NumPy's": lambda: np.tanh,
+    },
     "output": {
         "nothing": lambda: None,
         "number": lambda: 3.0,
@@ -691,6 +707,19 @@ call(
     lambda: {**cost(), "gradient": 1.0, "retain_graph": False, "create_graph": False},
     allowed="list",
 )
+call(
+    "graph",
+    mg.graph,
+    {"output": "output", "names": "names of Tensors", "most": "most results"},
+    lambda: {"output": cost()["output"], "names": {}, "most": 2},
+)
+call(
+    "walkthrough",
+    mg.walkthrough,
+    {"output": "output", "names": "names of Tensors", "gradient": "cotangent"},
+    lambda: {"output": cost()["output"], "names": {}, "gradient": 1.0},
+)
+call("rules", mg.rules, {"operation": "operation"}, lambda: {"operation": mg.tanh})
 call(
     "grad_and_remainder",
     mg.grad_and_remainder,

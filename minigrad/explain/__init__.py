@@ -1,5 +1,5 @@
-"""Looking at what the engine does: the recorded graph, the backward pass visit by visit, and the rules as they
-stand in the source. Nothing in the engine knows of it.
+"""Looking at what the engine does: the recorded graph, the backward pass visit by visit, and the rules as
+they stand in the source. Nothing in the engine knows of it.
 
     graphs     what was recorded: nodes, edges, as text, SVG and for Graphviz
     layout     where the nodes are drawn

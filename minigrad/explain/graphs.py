@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from minigrad import backend
-from minigrad.checks import check_tensor, shown
+from minigrad.checks import check_count, check_tensor, shown
 from minigrad.errors import ArgumentTypeError, GraphError
 from minigrad.modules import Module
 from minigrad.tensor import Tensor
@@ -102,18 +102,19 @@ def graph(
     names  what Tensors are called: a Module, for its Parameters, or a dict of names and Tensors
     most   results that are shown one by one: of more, the middle ones are folded into one node. None for all
 
-    GraphError if output has no graph, or its graph was used up.
+    GraphError if output has no graph, or its graph was used up; ArgumentTypeError or ArgumentError, naming
+    the argument, for names that are none and for `most` below 2.
     """
     check_tensor("output", output)
     if output.made_by is None:
         raise GraphError("output must be computed from a Tensor that requires a gradient: it has no graph")
-    called = _names(names)
+    most = None if most is None else check_count("most", most, low=2)
+    called = names_by_id(names)
     members = list(_members(output))
     results = [member for member in members if isinstance(member, Tensor) and member.made_by is not None]
     hidden: list[Any] = []
     if most is not None and len(results) > most:
-        keep = max(int(most) // 2, 1)
-        hidden = results[keep:-keep]
+        hidden = results[most // 2 : -(most // 2)]
     folded = set(map(id, hidden))
     numbers: dict[int, int] = {}
     nodes: list[Node] = []
@@ -155,8 +156,8 @@ def titles(drawn: Graph) -> dict[Tensor, str]:
     return found | {y: f"{found[y]} ({y.made_by.name})" for y in drawn.hidden}
 
 
-def _names(names: Any) -> dict[int, str]:
-    """The names of Tensors, by their ids."""
+def names_by_id(names: Any) -> dict[int, str]:
+    """The names of Tensors, by the Tensors' ids; ArgumentTypeError if they are no names."""
     if names is None:
         return {}
     if isinstance(names, Module):

@@ -1,9 +1,10 @@
 """Where the nodes of a graph are drawn: in layers, arguments above results.
 
-Sugiyama, Tagawa, Toda, "Methods for visual understanding of hierarchical system structures", 1981, in a small
-form. A node's layer is one below the lowest of its arguments. An edge that skips layers gets a *bend* in each
-of them, which takes a place as a node does, so that no box covers it; the edges of one node share their bends.
-Within a layer the places are in the order of the mean place of their neighbours, above and below in turn.
+Sugiyama, Tagawa, Toda, "Methods for visual understanding of hierarchical system structures", 1981, in a
+small form. A node's layer is one below the lowest of its arguments. An edge that skips layers gets a *bend*
+in each of them, which takes a place as a node does, so that no box covers it; the edges of one node share
+their bends. Within a layer the places are in the order of the mean place of their neighbours, above and
+below in turn.
 """
 
 from __future__ import annotations

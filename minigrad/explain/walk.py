@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minigrad.engine import Sums, differentiate
-from minigrad.explain.graphs import Graph, graph, numbers_of, shown_values, titles
+from minigrad.explain.graphs import Graph, graph, names_by_id, numbers_of, shown_values, titles
 from minigrad.explain.sources import Source, source_of
 from minigrad.modules import Module
 from minigrad.primitives import Rule, share_of
@@ -124,6 +124,7 @@ def walkthrough(
 
     Raises as `backward` does.
     """
+    names_by_id(names)  # which is needed later
     made: list[RecordedSums] = []
 
     def sums_of(asked: Iterable[Tensor]) -> RecordedSums:

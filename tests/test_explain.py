@@ -1,0 +1,271 @@
+"""Looking at the engine: graphs, walkthroughs and rules show what is, all of it, and change nothing."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minigrad as mg
+from attacks import adversarial_objective
+from minigrad import lanes
+from minigrad.errors import ArgumentError, ArgumentTypeError, GraphError
+from minigrad.explain.drawing import FILLS
+from minigrad.explain.layout import BOX_HEIGHT, GAP, LAYER_HEIGHT, laid_out
+from minigrad.explain.sources import source_of
+from minigrad.testing import networks
+from models import MaxoutNetwork
+from tests.mutation import primitives
+
+
+def example() -> tuple[mg.Tensor, dict[str, mg.Tensor]]:
+    """That of engine.py's first page: x = 3, y = x x, J = x y."""
+    x = mg.Tensor(3.0, requires_grad=True)
+    y = x * x
+    J = x * y
+    return J, {"x": x, "y": y, "J": J}
+
+
+def objective() -> tuple[mg.Tensor, MaxoutNetwork]:
+    model = MaxoutNetwork(6, 3, units=(4, 4), pieces=2)
+    x = np.random.default_rng(0).random((5, 6), dtype=np.float32)
+    return adversarial_objective(model, x, np.array([0, 1, 2, 0, 1])), model
+
+
+def chain(length: int) -> mg.Tensor:
+    w = mg.Tensor(np.ones(3), requires_grad=True)
+    t = w
+    for _ in range(length):
+        t = mg.tanh(t * w)
+    return mg.sum(t)
+
+
+class TestRules:
+    @pytest.mark.parametrize("primitive", primitives(), ids=lambda primitive: primitive.name)
+    def test_of_every_primitive_are_what_stands_in_its_file(self, primitive: Any) -> None:
+        found = mg.rules(primitive)
+        assert found.derivatives
+        sources = [found.forward, *(source for _, source in found.derivatives if source is not None)]
+        for source in sources:
+            lines = (Path(mg.__file__).parents[1] / source.file).read_text().splitlines()
+            first = source.text.splitlines()[0]
+            assert first in lines[source.line - 1] or first.startswith("@")
+            ast.parse(source.text)
+
+    def test_on_one_line_are_told_apart(self) -> None:
+        # fmt: off
+        first, second, third = (lambda g, y, x: g * x), (lambda g, y, x: g * y), (lambda g, x: g)
+        # fmt: on
+        texts = [source_of(rule).text for rule in (first, second, third)]
+        assert texts == ["lambda g, y, x: g * x", "lambda g, y, x: g * y", "lambda g, x: g"]
+
+    def test_are_shown_with_their_arguments(self) -> None:
+        shown = str(mg.rules(mg.multiply))
+        assert "share of x, minigrad/operations/elementwise.py:" in shown
+        assert "    lambda g, z, x, y: g * y" in shown
+        assert "share of condition: it has no derivative" in str(mg.rules(mg.where))
+
+    def test_of_what_has_none(self) -> None:
+        assert mg.rules(mg.softmax_cross_entropy).derivatives == ()
+        with pytest.raises(ArgumentTypeError, match="operation must be a primitive or a function, got 3"):
+            mg.rules(3)
+
+    def test_of_code_without_a_file(self) -> None:
+        names: dict[str, Any] = {}
+        exec("rule = lambda g, y, x: g", names)
+        assert source_of(names["rule"]).text == "<lambda>(g, y, x)"
+        assert source_of(len).line == 0
+
+
+class TestGraph:
+    def test_as_text(self) -> None:
+        J, names = example()
+        lines = [" ".join(line.split()) for line in mg.graph(J, names).text().splitlines()]
+        assert lines == [
+            "#0 x, leaf float64, 3",
+            "#1 y = multiply(#0, #0) float64, 9",
+            "#2 J = multiply(#0, #1) float64, 27",
+        ]
+
+    def test_for_graphviz(self) -> None:
+        J, names = example()
+        text = mg.graph(J, {'an "x"\\': names["x"]}).dot()
+        assert r'n0 [label="an \"x\"\\\nfloat64\n3", style=filled];' in text
+        assert re.findall(r"n\d -> n\d", text) == ["n0 -> n1", "n0 -> n2", "n1 -> n2"]
+
+    def test_shows_numbers_options_constants_and_grads(self) -> None:
+        x, data = mg.Tensor([1.0, 2.0], requires_grad=True), np.ones(2)
+        J = mg.sum(mg.where(np.array([True, False]), x * data, 2.0), axis=0)
+        J.backward(retain_graph=True)
+        text = mg.graph(J).text()
+        for words in ("multiply(#1, #2)", "where(#0, #3, 2.0)", "sum(#4, axis=0, keepdims=False)",
+                      "array, constant", "grad [1, 0]"):  # fmt: skip
+            assert words in text, words
+        carried = {(e.start, e.end): e.carries for e in mg.graph(J).edges}
+        assert carried == {(1, 3): True, (2, 3): False, (0, 4): False, (3, 4): True, (4, 5): True}
+
+    def test_of_a_model_has_its_names_and_groups(self) -> None:
+        J, model = objective()
+        found = mg.graph(J, model)
+        titles = {node.title: node for node in found.nodes}
+        assert set(model.named_parameters()) <= titles.keys()
+        linear = [node.group for node in found.nodes if node.made_by == "linear"]
+        assert set(linear) == {"hidden.0", "hidden.1", "output"}
+        assert sum("remainder" in node.made_by for node in found.nodes) == (0 if lanes.PLAIN else 1)
+
+    def test_every_edge_leads_to_a_later_node(self) -> None:
+        for J in (objective()[0], chain(100)):
+            for most in (None, 2, 5, 60):
+                found = mg.graph(J, most=most)
+                assert [node.number for node in found.nodes] == [*range(len(found.nodes))]
+                assert all(edge.start < edge.end for edge in found.edges)
+
+    def test_that_is_large_is_folded_and_says_so(self) -> None:
+        J = chain(100)
+        found, whole = mg.graph(J), mg.graph(J, most=None)
+        assert len(whole.nodes) == 202
+        assert whole.note == ""
+        assert len(found.nodes) == 62
+        for text in (found.text(), found.dot(), found.svg()):
+            assert "141 of 201 results are folded into one: most=None shows all" in text
+        (folded,) = (node for node in found.nodes if node.kind == "folded")
+        assert folded.facts == ["71 × multiply", "70 × tanh"]
+
+    def test_what_cannot_be_shown(self) -> None:
+        x = mg.Tensor(1.0, requires_grad=True)
+        with pytest.raises(GraphError, match="has no graph"):
+            mg.graph(x)
+        J = x * x
+        J.backward()
+        with pytest.raises(GraphError, match="was freed"):
+            mg.graph(J)
+        with pytest.raises(ArgumentTypeError, match="names must be a Module or a dict"):
+            mg.graph(x * x, [x])
+        with pytest.raises(ArgumentTypeError, match=r"names\['x'\]"):
+            mg.graph(x * x, {"x": 3})
+        with pytest.raises(ArgumentError, match="most must be"):
+            mg.graph(x * x, most=0)
+
+    def test_changes_nothing(self) -> None:
+        J, model = objective()
+        mg.graph(J, model).svg()
+        J.backward()
+        assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+class TestPicture:
+    def test_is_well_formed_and_asks_for_nothing(self) -> None:
+        J, names = example()
+        for picture in (mg.graph(J, {"<x> & 'y'": names["x"]}).svg(), mg.graph(*objective())._repr_svg_()):
+            root = ElementTree.fromstring(picture)
+            assert root.tag == "{http://www.w3.org/2000/svg}svg"
+            assert set(re.findall(r"https?://[^\"' ]+", picture)) == {"http://www.w3.org/2000/svg"}
+        assert "&lt;x&gt; &amp; " in mg.graph(J, {"<x> & 'y'": names["x"]}).svg()
+
+    def test_has_a_box_for_each_node_and_a_line_for_each_edge(self) -> None:
+        found = mg.graph(*objective())
+        root = ElementTree.fromstring(found.svg())
+        ids = {element.get("id") for element in root.iter() if element.get("id")}
+        assert ids == {f"n{n.number}" for n in found.nodes} | {f"e{e.start}-{e.end}" for e in found.edges}
+        assert {node.kind for node in found.nodes} <= FILLS.keys()
+
+    @given(data=st.data(), count=st.integers(1, 40))
+    def test_no_box_lies_on_another_or_on_a_line(self, data: Any, count: int) -> None:
+        widths = data.draw(st.lists(st.floats(20, 200), min_size=count, max_size=count))
+        ends = [end for end in range(1, count) for _ in range(data.draw(st.integers(0, 3)))]
+        edges = {(data.draw(st.integers(0, end - 1)), end) for end in ends}
+        found = laid_out(widths, edges)
+        rows: dict[int, list[tuple[float, float]]] = {}
+        for (node, layer), x in found.x.items():
+            half = widths[node] / 2 if layer == found.layers[node] else 0.0
+            rows.setdefault(layer, []).append((x - half, x + half))
+        for row in rows.values():
+            for (_, right), (left, _) in pairwise(sorted(row)):
+                assert left - right >= GAP - 1e-6
+        assert LAYER_HEIGHT > BOX_HEIGHT
+        for start, end in edges:
+            assert found.layers[start] < found.layers[end]
+            assert found.last_bend(start) >= found.layers[end] - 1
+        assert all(0 <= left and right <= found.width for row in rows.values() for left, right in row)
+
+
+class TestWalkthrough:
+    def test_as_a_table(self) -> None:
+        J, names = example()
+        lines = mg.walkthrough(J, names).table().splitlines()
+        assert [line for line in lines if "lambda" not in line] == [
+            "1. visit #2 J: its cotangent is 1",
+            "   to #0 x: 9",
+            "   to #1 y: 3",
+            "2. visit #1 y: its cotangent is 3",
+            "   to #0 x: 9; the sum so far 18",
+            "   to #0 x: 9; the sum so far 27",
+            "gradient in #0 x: 27",
+        ]
+        assert all("minigrad/operations/elementwise.py:" in line for line in lines if "lambda" in line)
+
+    @given(drawn=networks(), dtype=st.sampled_from([np.float32, np.float64]))
+    def test_has_the_plain_cores_gradient_bit_for_bit(self, drawn: Any, dtype: Any) -> None:
+        network, arrays = drawn
+        leaves = [mg.Tensor(array.astype(dtype), requires_grad=True) for array in arrays]
+        with lanes.plain_forms():
+            J = mg.sum(mg.tanh(network(*leaves)))
+            found = mg.walkthrough(J).gradients
+            assert all(leaf.grad is None for leaf in leaves)
+            J.backward()
+        for leaf in leaves:
+            if leaf.grad is None:
+                assert leaf not in found
+            else:
+                assert found[leaf].tobytes() == leaf.grad.tobytes()
+
+    def test_shows_every_visit_and_every_share(self) -> None:
+        J, model = objective()
+        walk = mg.walkthrough(J, model)
+        ages = [visit.result.age for visit in walk.visits]
+        assert ages == sorted(ages, reverse=True)
+        for visit in walk.visits:
+            for share in visit.shares:
+                assert share.share.shape == share.argument.shape
+        totals = {share.argument: share.total for visit in walk.visits for share in visit.shares}
+        for name, parameter in model.named_parameters().items():
+            np.testing.assert_array_equal(totals[parameter], walk.gradients[parameter], err_msg=name)
+
+    def test_of_an_output_with_several_elements(self) -> None:
+        x = mg.Tensor([1.0, 2.0], requires_grad=True)
+        found = mg.walkthrough(x * x, gradient=[1.0, 10.0]).gradients[x]
+        assert found.tolist() == [2.0, 40.0]
+        with pytest.raises(ArgumentError, match="gradient must be given"):
+            mg.walkthrough(x * x)
+
+    def test_marks_the_visit_in_the_picture(self) -> None:
+        walk = mg.walkthrough(*example())
+        assert walk.marks(0) == {}
+        assert walk.marks(1) == {"n2": "here", "e0-2": "handed", "e1-2": "handed"}
+        assert walk.marks(2) == {"n2": "visited", "n1": "here", "e0-1": "handed"}
+        assert 'id="n1" class="here node"' in walk.svg(2)
+        ElementTree.fromstring(walk.svg(1))
+
+    def test_as_a_page_needs_nothing_else(self) -> None:
+        J, names = example()
+        page = mg.walkthrough(J, {"</script><b>": names["x"], "y": names["y"]}).html()
+        assert set(re.findall(r"https?://[^\"' ]+", page)) == {"http://www.w3.org/2000/svg"}
+        assert page.count("</script>") == 1
+        steps = json.loads(re.search(r"const steps = (.*);\n", page)[1].replace("<\\/", "</"))  # type: ignore[index]
+        assert [step["marks"].get("n2", "") for step in steps] == ["", "here", "visited"]
+        assert "27" in steps[2]["text"]
+
+    def test_of_a_long_chain_is_folded_too(self) -> None:
+        walk = mg.walkthrough(chain(100))
+        assert len(walk.visits) == 201
+        assert "results (tanh)" in walk.table()
+        assert "folded" in walk.html()
