@@ -132,6 +132,7 @@ class Mutant:
     name: str
     apply: Callable[[], Any]  # a context manager
     covers: Callable[[Operation], bool]
+    primitive: str = ""  # whose rule it breaks; "" if it breaks what stands around the rules
 
 
 @contextmanager
@@ -160,6 +161,7 @@ def mutants() -> Iterator[Mutant]:
                     f"{primitive.name}: {mutation.__name__}",
                     lambda p=primitive, v=broken: replaced(p, "vjps", v),
                     covers,
+                    primitive.name,
                 )
             continue
         for position, rule in enumerate(primitive.vjps):
@@ -172,6 +174,7 @@ def mutants() -> Iterator[Mutant]:
                     f"{primitive.name}, argument {position + 1}: {mutation.__name__}",
                     lambda p=primitive, v=tuple(vjps): replaced(p, "vjps", v),
                     covers,
+                    primitive.name,
                 )
     yield from structural_mutants()
 
@@ -379,27 +382,46 @@ def survivors(some: Iterable[Mutant]) -> tuple[list[str], int]:
     return alive, count
 
 
-def _share(first: int, step: int) -> tuple[list[str], int]:
-    """Every step-th mutant; what one process does."""
+def _share(first: int, step: int, names: list[str]) -> tuple[list[str], int]:
+    """Every step-th mutant of those that are asked for; what one process does."""
     backend.register(StrictBackend())
-    return survivors(itertools.islice(mutants(), first, None, step))
+    return survivors(itertools.islice(mutants_of(names), first, None, step))
+
+
+def mutants_of(names: list[str]) -> Iterator[Mutant]:
+    """The mutants of the primitives that these operations use; all, and the walk's, if none are named."""
+    named = [operation for operation in OPERATIONS if operation.name in names]
+    for mutant in mutants():
+        if not names or (mutant.primitive and any(map(mutant.covers, named))):
+            yield mutant
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
+    known = [operation.name for operation in OPERATIONS]
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME",
+        help="operations, by their names in tests/declarations.py: the mutants of the primitives that they "
+        "use (default: those of all, and of the walk)",
+    )  # fmt: skip
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count(), help="processes (default: one a processor)"
     )
-    jobs = parser.parse_args().jobs
+    options = parser.parse_args()
+    jobs, names = options.jobs, options.names
+    if unknown := [name for name in names if name not in known]:
+        parser.error(f"NAME must be one of {', '.join(known)}; got {unknown[0]}")
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-        shares = list(pool.map(_share, range(jobs), [jobs] * jobs))
+        shares = list(pool.map(_share, range(jobs), [jobs] * jobs, [names] * jobs))
     left = [name for alive, _ in shares for name in alive]
     total = sum(count for _, count in shares)
     for name in left:
         print(f"survives: {name}  ({EQUIVALENT.get(name, 'NOT EXPLAINED')})")
-    for name in EQUIVALENT.keys() - left:
+    tried = {mutant.name for mutant in mutants_of(names)}
+    explained = EQUIVALENT.keys() & tried
+    for name in explained - set(left):
         print(f"caught, though explained as one that cannot be: {name}")
-    unexplained = set(left) ^ set(EQUIVALENT)
+    unexplained = set(left) ^ explained
     print(f"{total - len(left)} of {total} mutants caught; unexplained: {len(unexplained)}")
     return int(bool(unexplained))
 
