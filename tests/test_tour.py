@@ -1,0 +1,73 @@
+"""The tour is held to the engine: a chapter fails if what it explains is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sybil import Sybil
+from sybil.example import SybilFailure
+from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
+
+import minigrad as mg
+from minigrad import engine
+from minigrad.operations import elementwise, products
+from minigrad.primitives import Primitive
+from tests.mutation import dropped_factor, forgets_the_cotangent, replaced, wrong_sign
+
+DOCS = Path(__file__).parent.parent / "docs"
+CHAPTERS = sorted(path.name for path in (DOCS / "tour").glob("[0-9]*.md"))
+
+
+def run(name: str) -> None:
+    """All blocks of a chapter, in order."""
+    sybil = Sybil(parsers=[PythonCodeBlockParser(), SkipParser()], pattern="*.md", path=str(DOCS / "tour"))
+    for example in sybil.parse(DOCS / "tour" / name).examples():
+        example.evaluate()
+
+
+def of_rule(primitive: Primitive[Any], position: int, mutation: Any) -> Callable[[], Any]:
+    def apply() -> Any:
+        rules = list(primitive.vjps)
+        rules[position] = mutation(rules[position])
+        return replaced(primitive, "vjps", tuple(rules))
+
+    return apply
+
+
+class Forgetful(engine.Sums):
+    """Keeps the last share alone."""
+
+    def add(self, x: mg.Tensor, share: Any) -> None:
+        self.sums[x] = share
+
+
+def forgetful() -> Any:
+    return replaced(engine.new_sums, "forward", Forgetful)
+
+
+FIRST, THIRD, FOURTH = "1-differences.md", "3-the-walk.md", "4-the-jacobian.md"
+BROKEN = {
+    "tanh's rule without its cotangent": (of_rule(elementwise.tanh, 0, forgets_the_cotangent), FIRST),
+    "power's rule with half of its factor": (of_rule(elementwise.power, 0, dropped_factor), FIRST),
+    "a product's rule with the wrong sign": (of_rule(elementwise.multiply, 1, wrong_sign), THIRD),
+    "sums that forget": (forgetful, THIRD),
+    "matmul's rule with the wrong sign": (of_rule(products._matmul, 0, wrong_sign), FOURTH),
+    "operands that are not transposed": (
+        lambda: replaced(products, "swap_last", lambda x: mg.operations.copy(x)), FOURTH
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_chapter_runs(chapter: str) -> None:
+    run(chapter)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_chapter_fails_where_what_it_explains_is_broken(name: str) -> None:
+    apply, chapter = BROKEN[name]
+    with apply(), pytest.raises((SybilFailure, AssertionError, ValueError)):
+        run(chapter)
