@@ -19,14 +19,14 @@ and x's cotangent is the sum of its shares, one for each use of x. (Read x, y an
 primitive has, for each argument, a short rule that computes the product.
 
 An example in numbers: x = 3, y = x · x = 9, J = x · y = 27. The rules of a product u · v are g · v for u
-and g · u for v. The Tensors are visited from the youngest to the oldest:
+and g · u for v. The results are visited from the youngest to the oldest; a leaf only collects its shares:
 
     visited       its cotangent       the shares that it hands on
     J = x · y     1                   1 · y = 9 to x,   1 · x = 3 to y
     y = x · x     3                   3 · x = 9 to x,   3 · x = 9 to x
-    x             9 + 9 + 9 = 27      (a leaf: 27 is ∂J/∂x, as 3x² says)
+    (x, a leaf)   9 + 9 + 9 = 27      27 is ∂J/∂x, as 3x² says
 
-A result is younger than its arguments. So when a Tensor is visited, everything that was computed from it
+A result is younger than its arguments. So when it is visited, everything that was computed from it
 has been visited before, and its cotangent is complete. After its visit a result forgets its call, to free
 memory. (So does an addition, whose rules need no saved array.) The graph is then *used up*, unless
 retain_graph=True keeps it.

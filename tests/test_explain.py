@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import xml.etree.ElementTree as ElementTree
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -63,10 +64,35 @@ class TestRules:
 
     def test_on_one_line_are_told_apart(self) -> None:
         # fmt: off
-        first, second, third = (lambda g, y, x: g * x), (lambda g, y, x: g * y), (lambda g, x: g)
+        some = (lambda g, y, x: g * 2), (lambda g, y, x: g * 3), (lambda g, x: g), (lambda g, y, x: [g, y][0])
         # fmt: on
-        texts = [source_of(rule).text for rule in (first, second, third)]
-        assert texts == ["lambda g, y, x: g * x", "lambda g, y, x: g * y", "lambda g, x: g"]
+        assert [source_of(rule).text for rule in some] == [
+            "lambda g, y, x: g * 2",
+            "lambda g, y, x: g * 3",
+            "lambda g, x: g",
+            "lambda g, y, x: [g, y][0]",
+        ]  # fmt: skip
+
+    def test_of_partial_functions_and_objects(self) -> None:
+        class Scaling:
+            def __call__(self, g: Any, y: Any, x: Any) -> Any:
+                return g * 2.0
+
+        def scaled(factor: float, g: Any, y: Any, x: Any) -> Any:
+            return g * factor
+
+        assert source_of(partial(scaled, 2.0)).text.startswith("def scaled(")
+        assert source_of(Scaling()).text.startswith("def __call__(")
+
+    def test_of_a_file_that_is_no_python_or_was_changed(self, tmp_path: Path) -> None:
+        for text, name in (
+            ("# a page\n\nno Python here\n", "page.md"),
+            ("def other(g):\n    return g\n", "own.py"),
+        ):
+            (tmp_path / name).write_text(text)
+            names: dict[str, Any] = {}
+            exec(compile("def rule(g, y, x):\n    return g\n", str(tmp_path / name), "exec"), names)
+            assert source_of(names["rule"]).text == "rule(g, y, x)"
 
     def test_are_shown_with_their_arguments(self) -> None:
         shown = str(mg.rules(mg.multiply))
@@ -107,11 +133,11 @@ class TestGraph:
         J = mg.sum(mg.where(np.array([True, False]), x * data, 2.0), axis=0)
         J.backward(retain_graph=True)
         text = mg.graph(J).text()
-        for words in ("multiply(#1, #2)", "where(#0, #3, 2.0)", "sum(#4, axis=0, keepdims=False)",
+        for words in ("multiply(#0, #1)", "where(#3, #2, 2)", "sum(#4, axis=0, keepdims=False)",
                       "array, constant", "grad [1, 0]"):  # fmt: skip
             assert words in text, words
         carried = {(e.start, e.end): e.carries for e in mg.graph(J).edges}
-        assert carried == {(1, 3): True, (2, 3): False, (0, 4): False, (3, 4): True, (4, 5): True}
+        assert carried == {(0, 2): True, (1, 2): False, (3, 4): False, (2, 4): True, (4, 5): True}
 
     def test_of_a_model_has_its_names_and_groups(self) -> None:
         J, model = objective()
@@ -120,7 +146,18 @@ class TestGraph:
         assert set(model.named_parameters()) <= titles.keys()
         linear = [node.group for node in found.nodes if node.made_by == "linear"]
         assert set(linear) == {"hidden.0", "hidden.1", "output"}
-        assert sum("remainder" in node.made_by for node in found.nodes) == (0 if lanes.PLAIN else 1)
+        remainders = [node.number for node in found.nodes if "remainder" in node.made_by]
+        assert len(remainders) == (0 if lanes.PLAIN else 1)
+        # A gradient goes where the walk hands a share on.
+        handed = {
+            (share.argument, visit.result)
+            for visit in mg.walkthrough(J, model).visits
+            for share in visit.shares
+        }
+        by_number = {node.number: node.tensor for node in found.nodes}
+        for edge in found.edges:
+            if edge.end in remainders:
+                assert edge.carries == ((by_number[edge.start], by_number[edge.end]) in handed)
 
     def test_every_edge_leads_to_a_later_node(self) -> None:
         for J in (objective()[0], chain(100)):
@@ -134,11 +171,18 @@ class TestGraph:
         found, whole = mg.graph(J), mg.graph(J, most=None)
         assert len(whole.nodes) == 202
         assert whole.note == ""
-        assert len(found.nodes) == 62
+        assert len(found.nodes) == 61  # 60 for results, and the leaf
         for text in (found.text(), found.dot(), found.svg()):
-            assert "141 of 201 results are folded into one: most=None shows all" in text
+            assert "142 of 201 results are folded into one: most=None shows all" in text
         (folded,) = (node for node in found.nodes if node.kind == "folded")
-        assert folded.facts == ["71 × multiply", "70 × tanh"]
+        assert folded.facts == ["71 × multiply", "71 × tanh"]
+        assert len(mg.graph(chain(60), most=120).nodes) == 121
+        leaves = [mg.Tensor(float(i), requires_grad=True) for i in range(100)]
+        total = leaves[0]
+        for leaf in leaves[1:]:
+            total = total * leaf
+        (folded,) = (node for node in mg.graph(total, most=3).nodes if node.kind == "folded")
+        assert folded.title == "97 results and 97 given"
 
     def test_what_cannot_be_shown(self) -> None:
         x = mg.Tensor(1.0, requires_grad=True)
@@ -175,7 +219,8 @@ class TestPicture:
         found = mg.graph(*objective())
         root = ElementTree.fromstring(found.svg())
         ids = {element.get("id") for element in root.iter() if element.get("id")}
-        assert ids == {f"n{n.number}" for n in found.nodes} | {f"e{e.start}-{e.end}" for e in found.edges}
+        assert {name for name in ids if name[0] == "n"} == {f"n{n.number}" for n in found.nodes}
+        assert {name for name in ids if name[0] == "e"} == {f"e{e.start}-{e.end}" for e in found.edges}
         assert {node.kind for node in found.nodes} <= FILLS.keys()
 
     @given(data=st.data(), count=st.integers(1, 40))
@@ -250,8 +295,13 @@ class TestWalkthrough:
     def test_marks_the_visit_in_the_picture(self) -> None:
         walk = mg.walkthrough(*example())
         assert walk.marks(0) == {}
-        assert walk.marks(1) == {"n2": "here", "e0-2": "handed", "e1-2": "handed"}
-        assert walk.marks(2) == {"n2": "visited", "n1": "here", "e0-1": "handed"}
+        handed = dict.fromkeys(["e0-2", "r0", "e1-2", "r1"], "handed")
+        assert walk.marks(1) == {"n2": "here", **handed}
+        assert walk.marks(2) == {"n2": "visited", "n1": "here", "e0-1": "handed", "r0": "handed"}
+        assert 'id="r0" class="handed edge' in walk.svg(1)
+        for step in (-1, 3):
+            with pytest.raises(ArgumentError, match="step must be"):
+                walk.svg(step)
         assert 'id="n1" class="here node"' in walk.svg(2)
         ElementTree.fromstring(walk.svg(1))
 
@@ -261,8 +311,32 @@ class TestWalkthrough:
         assert set(re.findall(r"https?://[^\"' ]+", page)) == {"http://www.w3.org/2000/svg"}
         assert page.count("</script>") == 1
         steps = json.loads(re.search(r"const steps = (.*);\n", page)[1].replace("<\\/", "</"))  # type: ignore[index]
-        assert [step["marks"].get("n2", "") for step in steps] == ["", "here", "visited"]
+        assert [step["box"] for step in steps] == ["", "n2", "n1"]
+        assert steps[1]["edges"] == ["e0-2", "r0", "e1-2", "r1"]
         assert "27" in steps[2]["text"]
+
+    def test_lives_on_after_the_graph_was_used(self) -> None:
+        J, names = example()
+        walk = mg.walkthrough(J, names)
+        J.backward()
+        assert "27" in walk.table()
+        assert "27" in walk.html()
+        assert repr(walk) == "<walkthrough of 2 visits>"
+
+    def test_of_a_leaf_has_nothing_to_show(self) -> None:
+        with pytest.raises(GraphError, match="has no graph"):
+            mg.walkthrough(mg.Tensor(1.0, requires_grad=True))
+
+    def test_while_nonfinite_numbers_are_looked_for(self) -> None:
+        J, names = example()
+        with mg.detect_nonfinite():
+            assert mg.walkthrough(J, names).gradients[names["x"]].item() == 27.0
+
+    def test_keeps_nothing_of_the_callers(self) -> None:
+        x, given = mg.Tensor([1.0, 2.0], requires_grad=True), np.ones(2)
+        walk = mg.walkthrough(x * x, gradient=given)
+        given[:] = 7.0
+        assert walk.visits[0].cotangent.tolist() == [1.0, 1.0]
 
     def test_of_a_long_chain_is_folded_too(self) -> None:
         walk = mg.walkthrough(chain(100))

@@ -16,12 +16,16 @@ MOST_LETTERS = 34
 # Okabe and Ito's colours, which the colour-blind tell apart, lightened.
 FILLS = {"leaf": "#CCE3F2", "constant": "#F0F0F0", "result": "#FFFFFF", "folded": "#FFF3D6"}
 GROUPS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A", "#000000")
-STYLE = (
-    "text{font:11px sans-serif;text-anchor:middle}.facts{font-size:9px;fill:#444}"
-    ".edge{fill:none;stroke:#999;stroke-dasharray:3 3}.carries{stroke:#0072B2;stroke-dasharray:none}"
-    ".box{stroke:#333}.visited .box{fill:#D9F0E3}.here .box{fill:#FFD27F;stroke-width:2}"
-    ".handed{stroke:#D55E00;stroke-width:3}"
-)
+STYLE = "".join(
+    f".minigrad-graph {rule}"
+    for rule in (
+        "text{font:11px sans-serif;text-anchor:middle}", ".facts{font-size:9px;fill:#444}",
+        ".box{stroke:#333}",
+        ".edge{fill:none;stroke:#999;stroke-dasharray:3 3}", ".carries{stroke:#0072B2;stroke-dasharray:none}",
+        ".visited .box{fill:#D9F0E3}", ".here .box{fill:#FFD27F;stroke-width:2}",
+        ".handed{stroke:#D55E00;stroke-width:3;stroke-dasharray:none}",
+    )
+)  # fmt: skip
 
 
 def drawn(graph: Graph, marks: Mapping[str, str] = {}) -> str:
@@ -35,7 +39,8 @@ def drawn(graph: Graph, marks: Mapping[str, str] = {}) -> str:
     )
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{layout.height + top:.0f}" '
-        f'viewBox="0 0 {width:.0f} {layout.height + top:.0f}" role="img" aria-label="computation graph">',
+        f'viewBox="0 0 {width:.0f} {layout.height + top:.0f}" class="minigrad-graph" role="img" '
+        'aria-label="computation graph">',
         f"<style>{STYLE}</style>",
     ]
     for i, line in enumerate([graph.note] * bool(graph.note) + list(groups)):
@@ -94,7 +99,7 @@ def _rail(layout: Layout, start: int, carries: bool) -> str:
         path.append(
             _curve(layout.x[start, layer - 1], x, layer) + f"V{layer * LAYER_HEIGHT + BOX_HEIGHT:.0f}"
         )
-    return f'<path class="{_kind(carries)}" d="{"".join(path)}"/>' if last > first else ""
+    return f'<path id="r{start}" class="{_kind(carries)}" d="{"".join(path)}"/>' if last > first else ""
 
 
 def _edge(layout: Layout, edge: Edge) -> str:

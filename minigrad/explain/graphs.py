@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from minigrad import backend
 from minigrad.checks import check_count, check_tensor, shown
 from minigrad.errors import ArgumentTypeError, GraphError
+from minigrad.modes import Setting
 from minigrad.modules import Module
 from minigrad.tensor import Tensor
 
@@ -50,7 +52,8 @@ class Edge:
 
 @dataclass(frozen=True)
 class Graph:
-    """What `graph` returns. Nodes stand in the order of their making, so every edge leads to a later one."""
+    """What `graph` returns. Results stand in the order of their making, each leaf before its first use; so
+    every edge leads to a later node."""
 
     nodes: list[Node]
     edges: list[Edge]
@@ -99,8 +102,9 @@ def graph(
 ) -> Graph:
     """The recorded graph that `output` was computed by.
 
-    names  what Tensors are called: a Module, for its Parameters, or a dict of names and Tensors
-    most   results that are shown one by one: of more, the middle ones are folded into one node. None for all
+    names  what Tensors are called: a Module, for its Parameters, or a dict of names and Tensors most   of
+    results, how many nodes there may be: if there are more results, the middle ones are folded into one
+           node, with the leaves that they alone use. None for all
 
     GraphError if output has no graph, or its graph was used up; ArgumentTypeError or ArgumentError, naming
     the argument, for names that are none and for `most` below 2.
@@ -111,11 +115,15 @@ def graph(
     most = None if most is None else check_count("most", most, low=2)
     called = names_by_id(names)
     members = list(_members(output))
-    results = [member for member in members if isinstance(member, Tensor) and member.made_by is not None]
+    results = [member for member in members if _is_result(member)]
     hidden: list[Any] = []
     if most is not None and len(results) > most:
-        hidden = results[most // 2 : -(most // 2)]
+        tail = max((most - 1) // 2, 1)
+        hidden = results[most - 1 - tail : len(results) - tail]
     folded = set(map(id, hidden))
+    folded |= {id(m) for m in members if not _is_result(m)} - {
+        id(argument) for y in results if id(y) not in folded for argument, _ in _arguments(y)
+    }
     numbers: dict[int, int] = {}
     nodes: list[Node] = []
     for member in members:
@@ -124,7 +132,7 @@ def graph(
             nodes.append(_node(len(nodes), member, called))
         elif member is hidden[-1]:  # what they were computed from stands before
             numbers |= dict.fromkeys(folded, len(nodes))
-            nodes.append(_folded(len(nodes), hidden))
+            nodes.append(_folded(len(nodes), hidden, len(folded) - len(hidden)))
     edges = dict.fromkeys(
         Edge(numbers[id(argument)], numbers[id(y)], carries)
         for y in results
@@ -166,34 +174,48 @@ def names_by_id(names: Any) -> dict[int, str]:
         raise ArgumentTypeError(f"names must be a Module or a dict of names and Tensors, got {shown(names)}")
     for name, tensor in names.items():
         check_tensor(f"names[{name!r}]", tensor)
-    return {id(tensor): str(name) for name, tensor in names.items()}
+    return {id(tensor): _printable(str(name)) for name, tensor in names.items()}
+
+
+def _printable(name: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in name)
+
+
+def _is_result(member: Any) -> bool:
+    return isinstance(member, Tensor) and member.made_by is not None
 
 
 def _members(output: Tensor) -> Iterator[Any]:
-    """Every Tensor and array that output depends on, each before what was computed from it."""
-    found: dict[int, Any] = {}
-    stack: list[tuple[Any, bool]] = [(output, False)]
+    """Every Tensor and array that output depends on: results by their ages, each other one before its first
+    use."""
+    results, stack = {id(output): output}, [output]
     while stack:
-        member, complete = stack.pop()
-        if complete:
-            yield member
-        elif id(member) not in found:
-            found[id(member)] = member
-            stack.append((member, True))
-            if isinstance(member, Tensor) and member.made_by is not None:
-                if member.arguments is None:
-                    raise GraphError(
-                        "this graph was differentiated before, and was freed: look at it first, or pass "
-                        "retain_graph=True"
-                    )
-                stack.extend((argument, False) for argument, _ in reversed(list(_arguments(member))))
+        y = stack.pop()
+        if y.arguments is None:
+            raise GraphError(
+                "this graph was differentiated before, and was freed: look at it first, or pass "
+                "retain_graph=True"
+            )
+        for argument, _ in _arguments(y):
+            if _is_result(argument) and id(argument) not in results:
+                results[id(argument)] = argument
+                stack.append(argument)
+    given: set[int] = set()
+    for y in sorted(results.values(), key=attrgetter("age")):
+        for argument, _ in _arguments(y):
+            if not _is_result(argument) and id(argument) not in given:
+                given.add(id(argument))
+                yield argument
+        yield y
 
 
 def _arguments(y: Tensor) -> Iterator[tuple[Any, bool]]:
     """(the Tensors and arrays that y was computed from, whether a gradient goes back to each)."""
     for position, argument in enumerate(y.arguments):
         if isinstance(argument, Tensor):
-            yield argument, argument.requires_grad and y.made_by.vjps[position] is not None
+            with Setting(recording=False):  # as in a pass over arrays: a remainder has other rules in others
+                carries = argument.requires_grad and y.made_by.vjps[position] is not None
+            yield argument, carries
         elif backend.find(argument) is not None and argument.ndim:
             yield argument, False
 
@@ -205,7 +227,7 @@ def _node(number: int, member: Any, called: dict[int, str]) -> Node:
         return Node(number, "constant", name or "array", facts=_facts(member))
     facts = _facts(member.data)
     if member.made_by is not None:
-        options = [f"{a:g}" for a in member.arguments if isinstance(a, (int, float))] + _options(member)
+        options = [_literal(a) for a in member.arguments if _literal(a)] + _options(member)
         made_by = f"{member.made_by.name}({', '.join(options)})" if options else member.made_by.name
         return Node(number, "result", name or made_by, made_by, "", facts, group, member)
     if member.requires_grad and member.grad is not None and member.size <= FEW_ELEMENTS:
@@ -235,7 +257,7 @@ def _listed(values: list[Any]) -> str:
 
 
 def _number(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else _short(value)
 
 
 def _options(y: Tensor) -> list[str]:
@@ -244,12 +266,17 @@ def _options(y: Tensor) -> list[str]:
 
 def _call(y: Tensor, numbers: dict[int, int]) -> str:
     """The call that made y, with the numbers of its arguments."""
-    arguments = [f"#{numbers[id(a)]}" if id(a) in numbers else _number_or_kind(a) for a in y.arguments]
+    arguments = [f"#{numbers[id(a)]}" if id(a) in numbers else _literal(a) for a in y.arguments]
     return f"{y.made_by.name}({', '.join([*arguments, *_options(y)])})"
 
 
-def _number_or_kind(argument: Any) -> str:
-    return _short(argument.data if isinstance(argument, Tensor) else argument)
+def _literal(argument: Any) -> str:
+    """A number, or the one of an array without dimensions; "" for a Tensor and other arrays."""
+    if isinstance(argument, (bool, int, float)):
+        return _number(argument)
+    if not isinstance(argument, Tensor) and backend.find(argument) is not None and argument.ndim == 0:
+        return _number(argument.item())
+    return ""
 
 
 def _short(value: Any) -> str:
@@ -263,12 +290,13 @@ def _group_of(y: Tensor, called: dict[int, str]) -> str:
     return groups.pop() if len(groups) == 1 else ""
 
 
-def _folded(number: int, hidden: list[Any]) -> Node:
+def _folded(number: int, hidden: list[Any], given: int) -> Node:
     made = Counter(y.made_by.name for y in hidden)
     counts = [f"{count} × {name}" for name, count in made.most_common(FEW_ELEMENTS)]
     if len(made) > FEW_ELEMENTS:
         counts.append(f"and {len(made) - FEW_ELEMENTS} more kinds")
-    return Node(number, "folded", f"{len(hidden)} results", facts=counts)
+    title = f"{len(hidden)} results" + (f" and {given} given" if given else "")
+    return Node(number, "folded", title, facts=counts)
 
 
 def _quoted(text: str) -> str:

@@ -33,7 +33,9 @@ let at = 0, timer = null;
 function show() {{
   document.querySelectorAll(".visited, .here, .handed").forEach(
     e => e.classList.remove("visited", "here", "handed"));
-  for (const [id, mark] of Object.entries(steps[at].marks)) document.getElementById(id)?.classList.add(mark);
+  for (const step of steps.slice(1, at)) document.getElementById(step.box)?.classList.add("visited");
+  document.getElementById(steps[at].box)?.classList.add("here");
+  for (const id of steps[at].edges) document.getElementById(id)?.classList.add("handed");
   document.getElementById("visit").innerHTML = steps[at].text;
   document.getElementById("where").textContent = "visit " + at + " of " + (steps.length - 1);
   document.getElementById("back").disabled = at === 0;
@@ -65,15 +67,13 @@ show();
 
 def page_of(walk: Walkthrough) -> str:
     """The page: the picture, and below it the visit that is shown. Arrow keys step too."""
-    names = titles(walk.graph())
+    names = titles(walk.graph)
     first = "<p>No result was visited yet. The output’s cotangent is given; every other one is found.</p>"
-    steps = [{"marks": {}, "text": first}]
-    steps += [
-        {"marks": walk.marks(number), "text": _text(visit, names)}
-        for number, visit in enumerate(walk.visits, start=1)
-    ]
+    steps: list[dict[str, Any]] = [{"box": "", "edges": [], "text": first}]
+    for visit, (box, edges) in zip(walk.visits, walk.places(), strict=True):
+        steps.append({"box": box, "edges": edges, "text": _text(visit, names)})
     return PAGE.format(
-        picture=drawn(walk.graph()),
+        picture=drawn(walk.graph),
         table=escape(walk.table()),
         steps=json.dumps(steps, ensure_ascii=False).replace("</", "<\\/"),
     )

@@ -13,6 +13,7 @@ from typing import Any
 
 from minigrad.checks import shown
 from minigrad.errors import ArgumentTypeError
+from minigrad.lanes import Replaceable
 from minigrad.primitives import EachPosition, Primitive
 
 
@@ -57,6 +58,7 @@ def rules(operation: Any) -> Rules:
     A function that is made of primitives, such as `mg.softmax_cross_entropy`, has no rules of its own: its
     source is shown, and there are no derivatives. ArgumentTypeError for anything else.
     """
+    operation = getattr(operation, "plain", operation) if isinstance(operation, Replaceable) else operation
     if isinstance(operation, Primitive):
         return Rules(operation.__name__, source_of(operation.plain), _derivatives(operation))
     if inspect.isfunction(operation):
@@ -75,19 +77,26 @@ def _derivatives(primitive: Primitive[Any]) -> tuple[tuple[str, Source | None], 
 
 
 def source_of(function: Any) -> Source:
-    """The text of a function, or of a lambda alone, which `inspect` shows with all that stands around it."""
+    """The text of a function, or of a lambda alone, which `inspect` shows with all that stands around it. Of
+    a partial function it is that of the whole one, of an object that of its `__call__`."""
+    while hasattr(function, "func"):  # functools.partial
+        function = function.func
     function = inspect.unwrap(function)
-    code = getattr(function, "__code__", None)
+    code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
     if code is None:
-        return Source(repr(function), "source not known", 0)
-    file = _short(code.co_filename)
-    begins_here = _definitions(code.co_filename).get(code.co_firstlineno, [])
-    for node in begins_here:
-        if len(begins_here) == 1 or _has_code(node, code):
-            text = ast.get_source_segment(_text(code.co_filename), node, padded=True) or ""
-            return Source(textwrap.dedent(text).strip(), file, node.lineno)
-    # Typed at a prompt, or changed since.
-    return Source(f"{function.__name__}{inspect.signature(function)}", file, code.co_firstlineno)
+        return Source(shown(function) or type(function).__name__, "source not known", 0)
+    signature = f"{code.co_name}({', '.join(code.co_varnames[: code.co_argcount])})"
+    return _source(code, code.co_filename, signature)
+
+
+@functools.cache
+def _source(code: Any, file: str, signature: str) -> Source:
+    named = [node for node in _definitions(file).get(code.co_firstlineno, []) if _is_named(node, code)]
+    exact = [node for node in named if _has_code(node, code)] if len(named) > 1 else named
+    if len(exact) != 1:  # typed at a prompt, changed since, or not to be told apart from its neighbours
+        return Source(signature, _short(file), code.co_firstlineno)
+    text = ast.get_source_segment(_text(file), exact[0], padded=True) or signature
+    return Source(textwrap.dedent(text).strip(), _short(file), exact[0].lineno)
 
 
 def _text(file: str) -> str:
@@ -98,23 +107,46 @@ def _text(file: str) -> str:
 def _definitions(file: str) -> dict[int, list[Any]]:
     """The functions and lambdas of a file, by the line on which each begins, with its decorators."""
     found: dict[int, list[Any]] = {}
-    for node in ast.walk(ast.parse(_text(file))):
+    try:
+        tree = ast.parse(_text(file))
+    except (SyntaxError, ValueError):  # no Python, or not any more
+        return found
+    for node in ast.walk(tree):
         if isinstance(node, (ast.Lambda, ast.FunctionDef)):
             decorators = getattr(node, "decorator_list", [])
             found.setdefault(min([node.lineno, *(d.lineno for d in decorators)]), []).append(node)
     return found
 
 
+def _is_named(node: Any, code: Any) -> bool:
+    """Whether a node defines a function of this code's name and arguments."""
+    own = "<lambda>" if isinstance(node, ast.Lambda) else node.name
+    arguments = [a.arg for a in (*node.args.posonlyargs, *node.args.args)]
+    return own == code.co_name and tuple(arguments) == code.co_varnames[: code.co_argcount]
+
+
 def _has_code(node: Any, code: Any) -> bool:
-    """Whether the function that a node defines is the one with this code: several may begin on one line."""
-    if not isinstance(node, ast.Lambda):
-        return bool(node.name == code.co_name)
-    if code.co_name != "<lambda>":
-        return False
-    compiled = compile(ast.Expression(node), "", "eval").co_consts
-    own = next(constant for constant in compiled if hasattr(constant, "co_code"))
-    return bool((own.co_varnames, own.co_names) == (code.co_varnames, code.co_names)
-                and own.co_code == code.co_code)  # fmt: skip
+    """Whether a lambda is the one with this code: several may begin on one line."""
+    if hasattr(code, "co_positions"):  # from Python 3.11 on
+        places = [(line, column) for line, _, column, _ in code.co_positions() if column is not None]
+        start, end = (
+            (node.body.lineno, node.body.col_offset),
+            (node.body.end_lineno, node.body.end_col_offset),
+        )
+        return bool(places) and all(
+            start <= place <= end for place in places if place != (code.co_firstlineno, 0)
+        )
+    constants = compile(ast.Expression(node), "", "eval").co_consts
+    return any(_same(constant, code) for constant in constants if hasattr(constant, "co_code"))
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two codes do the same: those of functions within them too."""
+    if not hasattr(a, "co_code") or not hasattr(b, "co_code"):
+        return bool(type(a) is type(b) and a == b)
+    alike = (a.co_code, a.co_names, a.co_varnames) == (b.co_code, b.co_names, b.co_varnames)
+    pairs = zip(a.co_consts, b.co_consts, strict=False)
+    return bool(alike and len(a.co_consts) == len(b.co_consts) and all(_same(x, y) for x, y in pairs))
 
 
 def _short(file: str) -> str:

@@ -6,10 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from minigrad.engine import Sums, differentiate
-from minigrad.explain.graphs import Graph, graph, names_by_id, numbers_of, shown_values, titles
+from minigrad.checks import check_count
+from minigrad.engine import Sums, cotangent_of, differentiate
+from minigrad.errors import ArgumentError
+from minigrad.explain.graphs import Graph, graph, numbers_of, shown_values, titles
 from minigrad.explain.sources import Source, source_of
+from minigrad.modes import Setting
 from minigrad.modules import Module
+from minigrad.operations import copy
 from minigrad.primitives import Rule, share_of
 from minigrad.tensor import Tensor
 
@@ -53,42 +57,41 @@ class RecordedSums(Sums):
         self.visits[-1].shares.append(Share(x, position, source_of(rule), share, self.sums[x]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Walkthrough:
-    """What `walkthrough` returns: the visits in their order, and the leaves' gradients at the end."""
+    """What `walkthrough` returns: the visits in their order, the leaves' gradients at the end, and the graph
+    that was walked through."""
 
-    output: Tensor
     visits: list[Visit]
     gradients: dict[Tensor, Any]
-    names: Module | Mapping[str, Tensor] | None
+    graph: Graph
 
     def __str__(self) -> str:
         return self.table()
 
+    def __repr__(self) -> str:
+        return f"<walkthrough of {len(self.visits)} visits>"
+
     def table(self) -> str:
         """A paragraph for each visit: the result and its cotangent, then each share, the sum so far, and the
-        rule. Results have the numbers that they have in `graph`."""
-        names = titles(self.graph())
-        parts = []
+        rule. Results have the numbers that they have in the graph."""
+        names, parts = titles(self.graph), []
         for number, visit in enumerate(self.visits, start=1):
-            parts.append(
-                f"{number}. visit {names[visit.result]}: its cotangent is {shown_values(visit.cotangent)}"
-            )
+            cotangent = shown_values(visit.cotangent)
+            parts.append(f"{number}. visit {names[visit.result]}: its cotangent is {cotangent}")
             for share in visit.shares:
                 so_far = "" if share.total is share.share else f"; the sum so far {shown_values(share.total)}"
-                parts.append(
-                    f"   to {names[share.argument]}: {shown_values(share.share)}{so_far}\n"
-                    f"      {share.rule.text.splitlines()[0]}  ({share.rule.place})"
-                )
+                parts.append(f"   to {names[share.argument]}: {shown_values(share.share)}{so_far}")
+                parts.append(f"      {share.rule.text.splitlines()[0]}  ({share.rule.place})")
         for leaf, gradient in self.gradients.items():
-            parts.append(f"gradient in {names.get(leaf, 'a leaf')}: {shown_values(gradient)}")
+            parts.append(f"gradient in {names[leaf]}: {shown_values(gradient)}")
         return "\n".join(parts)
 
     def svg(self, step: int) -> str:
         """The graph after so many visits: visited results are filled, and the visit's edges drawn thick."""
         from minigrad.explain.drawing import drawn
 
-        return drawn(self.graph(), self.marks(step))
+        return drawn(self.graph, self.marks(step))
 
     def html(self) -> str:
         """One page that needs nothing else, with buttons for a step, back, and play."""
@@ -98,19 +101,25 @@ class Walkthrough:
 
     def marks(self, step: int) -> dict[str, str]:
         """By the ids of boxes and edges in the picture, what is marked after so many visits: "visited" and
-        "here" for results, "handed" for the edges of the last one."""
-        numbers, found = numbers_of(self.graph()), {}
-        for number, visit in enumerate(self.visits[:step], start=1):
-            found[f"n{numbers[visit.result]}"] = "here" if number == step else "visited"
-        if 0 < step <= len(self.visits):
-            visit = self.visits[step - 1]
-            for share in visit.shares:
-                found[f"e{numbers[share.argument]}-{numbers[visit.result]}"] = "handed"
-        return found
+        "here" for results, "handed" for the edges of the last one. ArgumentError if visits are fewer."""
+        if check_count("step", step, low=0) > len(self.visits):
+            raise ArgumentError(f"step must be at most {len(self.visits)}, the number of visits, got {step}")
+        boxes = [box for box, _ in self.places()[:step]]
+        marks = dict.fromkeys(boxes, "visited")
+        if step:
+            marks |= {boxes[-1]: "here"} | dict.fromkeys(self.places()[step - 1][1], "handed")
+        return marks
 
-    def graph(self) -> Graph:
-        """The graph that was walked through."""
-        return graph(self.output, self.names)
+    def places(self) -> list[tuple[str, list[str]]]:
+        """(the id of its box, the ids of the edges along which shares went) for each visit, in the picture.
+        Of an edge that skips layers, the way that it has in common with others has an id of its own."""
+        numbers = numbers_of(self.graph)
+        found = []
+        for visit in self.visits:
+            end = numbers[visit.result]
+            starts = dict.fromkeys(numbers[share.argument] for share in visit.shares)
+            found.append((f"n{end}", [name for start in starts for name in (f"e{start}-{end}", f"r{start}")]))
+        return found
 
 
 def walkthrough(
@@ -122,14 +131,16 @@ def walkthrough(
     names     what Tensors are called, as for `graph`
     gradient  the cotangent of output; may be left out for a single element
 
-    Raises as `backward` does.
+    Raises as `graph` and `backward` do.
     """
-    names_by_id(names)  # which is needed later
+    picture = graph(output, names)
+    seed = copy(cotangent_of(output, gradient))  # which the caller may write to later
     made: list[RecordedSums] = []
 
     def sums_of(asked: Iterable[Tensor]) -> RecordedSums:
         made.append(RecordedSums(asked))
         return made[0]
 
-    found = differentiate(output, gradient, None, retain_graph=True, sums_of_arrays=sums_of)
-    return Walkthrough(output, made[0].visits, {leaf: g.data for leaf, g in found.items()}, names)
+    with Setting(detecting_nonfinite=False):  # which needs a pass over Tensors
+        found = differentiate(output, seed, None, retain_graph=True, sums_of_arrays=sums_of)
+    return Walkthrough(made[0].visits, {leaf: g.data for leaf, g in found.items()}, picture)
