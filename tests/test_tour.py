@@ -12,8 +12,9 @@ from sybil.example import SybilFailure
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
 import minigrad as mg
-from minigrad import engine
-from minigrad.operations import elementwise, products
+from attacks.fast_gradient import step_along
+from minigrad import engine, primitives
+from minigrad.operations import costs, elementwise, products
 from minigrad.primitives import Primitive
 from tests.mutation import dropped_factor, forgets_the_cotangent, replaced, wrong_sign
 
@@ -48,7 +49,13 @@ def forgetful() -> Any:
     return replaced(engine.new_sums, "forward", Forgetful)
 
 
+def backwards() -> Any:
+    plain = step_along.plain
+    return replaced(step_along, "forward", lambda x, g, *others: plain(x, -g, *others))
+
+
 FIRST, THIRD, FOURTH = "1-differences.md", "3-the-walk.md", "4-the-jacobian.md"
+FIFTH, SEVENTH, EIGHTH = "5-broadcasting.md", "7-what-the-network-wants.md", "8-why-it-breaks.md"
 BROKEN = {
     "tanh's rule without its cotangent": (of_rule(elementwise.tanh, 0, forgets_the_cotangent), FIRST),
     "power's rule with half of its factor": (of_rule(elementwise.power, 0, dropped_factor), FIRST),
@@ -58,6 +65,11 @@ BROKEN = {
     "operands that are not transposed": (
         lambda: replaced(products, "swap_last", lambda x: mg.operations.copy(x)), FOURTH
     ),
+    "no un-broadcasting": (lambda: replaced(primitives, "unbroadcast", lambda g, shape: g), FIFTH),
+    "the cost's rule without its cotangent": (
+        of_rule(costs._cross_entropy, 0, forgets_the_cotangent), SEVENTH
+    ),
+    "a step against the gradient": (backwards, EIGHTH),
 }  # fmt: skip
 
 
@@ -69,5 +81,5 @@ def test_a_chapter_runs(chapter: str) -> None:
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_chapter_fails_where_what_it_explains_is_broken(name: str) -> None:
     apply, chapter = BROKEN[name]
-    with apply(), pytest.raises((SybilFailure, AssertionError, ValueError)):
+    with apply(), pytest.raises((SybilFailure, AssertionError, ValueError, ArithmeticError)):
         run(chapter)
