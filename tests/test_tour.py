@@ -1,4 +1,5 @@
-"""The tour is held to the engine: a chapter fails if what it explains is broken."""
+"""The tour is held to the engine: a chapter fails if what it explains is broken. (That it passes if nothing is,
+`python -m pytest docs` sees.)"""
 
 from __future__ import annotations
 
@@ -14,12 +15,11 @@ from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 import minigrad as mg
 from attacks.fast_gradient import step_along
 from minigrad import engine, primitives
-from minigrad.operations import costs, elementwise, products
+from minigrad.operations import costs, elementwise, products, reductions
 from minigrad.primitives import Primitive
 from tests.mutation import dropped_factor, forgets_the_cotangent, replaced, wrong_sign
 
 DOCS = Path(__file__).parent.parent / "docs"
-CHAPTERS = sorted(path.name for path in (DOCS / "tour").glob("[0-9]*.md"))
 
 
 def run(name: str) -> None:
@@ -49,12 +49,23 @@ def forgetful() -> Any:
     return replaced(engine.new_sums, "forward", Forgetful)
 
 
+def rounded_slope() -> Any:
+    """softmax(z) − [label], as it is often written."""
+
+    def slope(xp: Any, z: Any, labels: Any) -> Any:
+        p = xp.exp(z - z.max(-1, keepdims=True))
+        return p / p.sum(-1, keepdims=True) - (labels[..., None] == xp.arange(z.shape[-1])).astype(z.dtype)
+
+    return replaced(costs._cross_entropy_slope, "forward", slope)
+
+
 def backwards() -> Any:
     plain = step_along.plain
     return replaced(step_along, "forward", lambda x, g, *others: plain(x, -g, *others))
 
 
 FIRST, THIRD, FOURTH = "1-differences.md", "3-the-walk.md", "4-the-jacobian.md"
+NINTH, ELEVENTH = "9-a-gradient-that-lies.md", "11-add-an-operation.md"
 FIFTH, SEVENTH, EIGHTH = "5-broadcasting.md", "7-what-the-network-wants.md", "8-why-it-breaks.md"
 BROKEN = {
     "tanh's rule without its cotangent": (of_rule(elementwise.tanh, 0, forgets_the_cotangent), FIRST),
@@ -70,12 +81,9 @@ BROKEN = {
         of_rule(costs._cross_entropy, 0, forgets_the_cotangent), SEVENTH
     ),
     "a step against the gradient": (backwards, EIGHTH),
+    "a cost's slope that rounds": (rounded_slope, NINTH),
+    "cumsum's rule with the wrong sign": (of_rule(reductions._cumsum, 0, wrong_sign), ELEVENTH),
 }  # fmt: skip
-
-
-@pytest.mark.parametrize("chapter", CHAPTERS)
-def test_a_chapter_runs(chapter: str) -> None:
-    run(chapter)
 
 
 @pytest.mark.parametrize("name", BROKEN)
