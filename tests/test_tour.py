@@ -1,5 +1,5 @@
-"""The tour is held to the engine: a chapter fails if what it explains is broken. (That it passes if nothing is,
-`python -m pytest docs` sees.)"""
+"""The tour is held to the engine: a chapter fails if what it explains is broken. (That it passes if nothing
+is, `python -m pytest docs` sees.)"""
 
 from __future__ import annotations
 
