@@ -678,6 +678,13 @@ OPERATIONS = [
     Operation("_conv2d_in_x", images._conv2d_in_x, _conv2d_in_x, convolution_shares("x"), like_numpy=False),
     Operation("_conv2d_in_W", images._conv2d_in_W, _conv2d_in_W, convolution_shares("W"), like_numpy=False),
     Operation(
+        "_sum_windows",
+        images._sum_windows,
+        lambda x, size, stride: _windows(x, size, stride).sum((-2, -1)),
+        poolings(),
+        like_numpy=False,
+    ),
+    Operation(
         "_add_to_windows",
         images._add_to_windows,
         _add_to_windows,
