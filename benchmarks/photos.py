@@ -16,13 +16,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 import minigrad as mg
 from minigrad import backend
 from minigrad.checkpoint import check_regular
+from minigrad.checks import printable
 from minigrad.errors import ArgumentError, DataError
 from models import SqueezeNet
 from models.squeezenet import SIDE
 
 DIRECTORY = Path(__file__).parent / "data" / "photo"
-# Not all that Pillow reads: some formats start other programs.
 MOST_PIXELS = 2 * int(Image.MAX_IMAGE_PIXELS or 0)  # Pillow's limit
+# Not all that Pillow reads: some formats start other programs.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 BITS_PER_SAMPLE = 258  # the number of a TIFF file's entry
 SCALED = 256  # pixels of the short side, of which the middle SIDE are cut out
@@ -124,11 +125,6 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
         raise DataError(f"{path} must be a whole photo: {error}") from error
     except Exception as error:  # what decoders raise on damage is no closed list
         raise DataError(f"{path} must be a photo that can be read: {error}") from error
-
-
-def printable(name: str) -> str:
-    """The name with a question mark for each character that a terminal would act on or not show."""
-    return "".join(character if character.isprintable() else "?" for character in name)
 
 
 def _bits_of_grey(image: Any) -> int | None:

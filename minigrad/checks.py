@@ -88,6 +88,11 @@ def is_number(value: Any) -> bool:
     return isinstance(value, kinds) and not isinstance(value, (bool, np.timedelta64))
 
 
+def printable(name: str) -> str:
+    """The name with a question mark for each character that a terminal would act on or not show."""
+    return "".join(character if character.isprintable() else "?" for character in name)
+
+
 def shown(value: Any) -> str:
     """A value as an error shows it, in one short line."""
     if hasattr(value, "shape") and hasattr(value, "item") and not isinstance(value, (np.generic, type)):

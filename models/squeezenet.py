@@ -67,7 +67,8 @@ class SqueezeNet(Classifier):
 
     Two things of the published network are not here: its dropout, and the ReLU between its last convolution
     and the mean, which the package that this project's weights come from leaves out too
-    (benchmarks/data/photo)."""
+    (benchmarks/data/photo).
+    """
 
     def __init__(self, n_classes: int = 1000, *, seed: int = 0) -> None:
         super().__init__(SIDE * SIDE * 3, n_classes)

@@ -3,15 +3,55 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+import minigrad as mg
+from attacks.norms import INFINITY, steepest
 from docs.check import EXERCISES, main, verdict
+
+
+def share(function: Any, x: Any, g: Any) -> Any:
+    """By the engine."""
+    leaf = mg.Tensor(x, requires_grad=True)
+    return mg.grad(function(leaf), leaf, gradient=g)[0].numpy()
+
+
+def by_age(J: Any, x: Any) -> float:
+    """The walk of chapter 3."""
+    sums, waiting = {J: 1.0}, {J}
+    while waiting:
+        t = max(waiting, key=lambda waiting: waiting.age)
+        waiting.remove(t)
+        for position, argument in enumerate(t.arguments):
+            part = t.made_by.vjps[position](sums[t], t.data, *t.arrays)
+            sums[argument] = sums.get(argument, 0.0) + part
+            if argument.made_by is not None:
+                waiting.add(argument)
+    return float(sums.get(x, 0.0))
+
+
+# Answers that are made in another way than the checker's own.
+ANSWERS: dict[int, Any] = {
+    3: by_age,
+    4: lambda g, p: share(mg.softmax, np.log(p), g),
+    5: lambda g: share(
+        lambda b: mg.linear(np.ones((len(g), 1)), np.zeros((1, g.shape[1])), b), np.zeros(g.shape[1]), g
+    ),
+    6: lambda g, y, x: share(lambda x: x**3, x, g),
+    7: lambda p, label, W: (
+        W @ share(lambda z: mg.softmax_cross_entropy(z, np.array([label]), "sum"), np.log(p)[None], 1.0)[0]
+    ),
+    8: lambda w, epsilon: epsilon * steepest(w[None], INFINITY)[0],
+    11: lambda g, y, x: share(lambda x: x / (1.0 + abs(x)), x, g),
+}
 
 
 @pytest.mark.parametrize("number", EXERCISES)
 def test_the_right_answer_is_right(number: int) -> None:
-    assert verdict(EXERCISES[number], EXERCISES[number].right) == ""
+    assert verdict(EXERCISES[number], ANSWERS[number]) == ""
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ def test_each_example_runs_alone(
     # What a comment at the end of a print says.
     said = re.findall(r"^print\(.*\)  # .*?(\[[^\]]*\]|\d+\.\d+)$", BLOCKS[number], re.MULTILINE)
     assert printed[: len(said)] == [re.sub(r"\[ 0\. -", "[ 0.         -", line) for line in said]
+    assert number > 1 or said == [["[ 0. -0.13533528 -0.09957414]", "[ 6. 12. 18.]"], ["12.0"]][number]
     if "mg.save" in BLOCKS[number]:
         assert (tmp_path / "model.npz").is_file()
         assert 0.0 <= float(printed[0]) < 1.0
@@ -60,6 +61,11 @@ def test_the_counts_of_claims_are_the_reference_run_s() -> None:
     judged = [row["claim_holds"] for row in report["rows"] if row["claim_holds"] is not None]
     assert f"of {len(judged)} claims of the paper {sum(judged)} hold" in README.read_text()
     assert f"Of the {len(judged)} claims judged in all rows {sum(judged)} hold" in BENCHMARKS.read_text()
+
+
+def test_the_pictures_of_the_readmes() -> None:
+    text = README.read_text(encoding="utf-8") + BENCHMARKS.read_text(encoding="utf-8")
+    assert len(re.findall(r"!\[.*?\]\((.*?)\)", text)) >= 3
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Any
 
 from minigrad import backend
-from minigrad.checks import check_count, check_tensor, shown
+from minigrad.checks import check_count, check_tensor, printable, shown
 from minigrad.errors import ArgumentTypeError, GraphError
 from minigrad.modes import Setting
 from minigrad.modules import Module
@@ -102,9 +102,9 @@ def graph(
 ) -> Graph:
     """The recorded graph that `output` was computed by.
 
-    names  what Tensors are called: a Module, for its Parameters, or a dict of names and Tensors most   of
-    results, how many nodes there may be: if there are more results, the middle ones are folded into one
-           node, with the leaves that they alone use. None for all
+    names  what Tensors are called: a Module, for its Parameters, or a dict of names and Tensors
+    most   of results, how many nodes there may be: if there are more results, the middle ones are folded into
+           one node, with the leaves that they alone use. None for all
 
     GraphError if output has no graph, or its graph was used up; ArgumentTypeError or ArgumentError, naming
     the argument, for names that are none and for `most` below 2.
@@ -174,11 +174,7 @@ def names_by_id(names: Any) -> dict[int, str]:
         raise ArgumentTypeError(f"names must be a Module or a dict of names and Tensors, got {shown(names)}")
     for name, tensor in names.items():
         check_tensor(f"names[{name!r}]", tensor)
-    return {id(tensor): _printable(str(name)) for name, tensor in names.items()}
-
-
-def _printable(name: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in name)
+    return {id(tensor): printable(str(name)) for name, tensor in names.items()}
 
 
 def _is_result(member: Any) -> bool:

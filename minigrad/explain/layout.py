@@ -21,9 +21,9 @@ Place = tuple[int, int]  # (node, layer): the node itself in its own layer, a be
 
 @dataclass(frozen=True)
 class Layout:
-    """x is the middle and y the top of each place; width and height are those of the whole drawing."""
+    """Of the whole drawing; `top` has the other coordinate of a node."""
 
-    x: Mapping[Place, float]
+    x: Mapping[Place, float]  # the middle of each place
     layers: Mapping[int, int]  # of the nodes
     width: float
     height: float

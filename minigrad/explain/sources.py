@@ -128,14 +128,11 @@ def _is_named(node: Any, code: Any) -> bool:
 def _has_code(node: Any, code: Any) -> bool:
     """Whether a lambda is the one with this code: several may begin on one line."""
     if hasattr(code, "co_positions"):  # from Python 3.11 on
-        places = [(line, column) for line, _, column, _ in code.co_positions() if column is not None]
-        start, end = (
-            (node.body.lineno, node.body.col_offset),
-            (node.body.end_lineno, node.body.end_col_offset),
-        )
-        return bool(places) and all(
-            start <= place <= end for place in places if place != (code.co_firstlineno, 0)
-        )
+        body = node.body
+        start, end = (body.lineno, body.col_offset), (body.end_lineno, body.end_col_offset)
+        places = {(line, column) for line, _, column, _ in code.co_positions() if column is not None}
+        places.discard((code.co_firstlineno, 0))  # of what begins every function
+        return bool(places) and all(start <= place <= end for place in places)
     constants = compile(ast.Expression(node), "", "eval").co_consts
     return any(_same(constant, code) for constant in constants if hasattr(constant, "co_code"))
 

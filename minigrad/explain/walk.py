@@ -104,10 +104,10 @@ class Walkthrough:
         "here" for results, "handed" for the edges of the last one. ArgumentError if visits are fewer."""
         if check_count("step", step, low=0) > len(self.visits):
             raise ArgumentError(f"step must be at most {len(self.visits)}, the number of visits, got {step}")
-        boxes = [box for box, _ in self.places()[:step]]
-        marks = dict.fromkeys(boxes, "visited")
-        if step:
-            marks |= {boxes[-1]: "here"} | dict.fromkeys(self.places()[step - 1][1], "handed")
+        places = self.places()[:step]
+        marks = {box: "visited" for box, _ in places}
+        for box, edges in places[-1:]:
+            marks |= {box: "here"} | dict.fromkeys(edges, "handed")
         return marks
 
     def places(self) -> list[tuple[str, list[str]]]:

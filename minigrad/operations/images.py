@@ -23,7 +23,7 @@ from minigrad.errors import ArgumentError
 from minigrad.lanes import replaceable
 from minigrad.operands import as_array_beside, as_real_tensor
 from minigrad.operations.elementwise import selected
-from minigrad.operations.products import as_rows
+from minigrad.operations.products import as_rows, with_bias
 from minigrad.operations.shapes import pad
 from minigrad.primitives import primitive
 from minigrad.tensor import Tensor, raw
@@ -44,11 +44,7 @@ def _conv2d(xp: Any, x: Any, W: Any, stride: int) -> Any:
 
 @primitive
 def _biased_conv2d(xp: Any, x: Any, W: Any, b: Any, stride: int) -> Any:
-    y = _conv2d.forward(xp, x, W, stride)
-    if y.dtype != b.dtype:
-        return y + b
-    y += b  # y is ours: no second array in the graph
-    return y
+    return with_bias(_conv2d.forward(xp, x, W, stride), b)  # not y + b: the graph would keep y as well
 
 @primitive
 def _conv2d_in_x(xp: Any, g: Any, W: Any, stride: int, image: Size) -> Any:
