@@ -115,6 +115,7 @@ def test_replaced_data_is_noticed_where_it_would_count(library: Any) -> None:
 
 
 def test_the_record_lives_no_longer_than_the_memory() -> None:
+    gc.collect()  # what other tests left in cycles
     before = len(writes._ages)
     for _ in range(20):
         mg.Tensor(np.zeros(3)).changed_in_place()
