@@ -46,7 +46,7 @@ def run(arguments: list[str] | None) -> None:
         from concurrent.futures.process import BrokenProcessPool
 
         from benchmarks import paper, photo
-        from benchmarks.speed import against, cpu_vs_gpu, floor, memory, overhead, peers, squeezenet
+        from benchmarks.speed import against, cpu_vs_gpu, floor, ladder, memory, overhead, peers, squeezenet
         from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, DataError, NonFiniteError
     except ModuleNotFoundError as error:
         leave(1, f"error: the benchmarks need {error.name}: pip install -e '.[benchmarks]'")
@@ -56,6 +56,7 @@ def run(arguments: list[str] | None) -> None:
         ("paper", paper, "the paper's experiments, with a report"),
         ("photo", photo, "a photo, one step of one grey level, and what a network makes of it"),
         ("floor", floor, "steps and attacks beside their bare matrix products"),
+        ("ladder", ladder, "what each module of the fast lane adds, in time and memory"),
         ("overhead", overhead, "what one small operation costs"),
         ("memory", memory, "what one step asks of the memory"),
         ("cpu_vs_gpu", cpu_vs_gpu, "batch by width on both array libraries"),

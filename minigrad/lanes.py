@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar
@@ -50,12 +50,15 @@ def replace(target: Any, fast: Callable[..., Any], name: str = "forward") -> Non
 
 
 @contextmanager
-def plain_forms() -> Iterator[None]:
-    """The plain form of everything, in all threads, for a `with` block: to compare the two lanes."""
-    for (target, name), (plain, _) in _forms.items():
-        setattr(target, name, plain)
+def plain_forms(but: Container[str] = ()) -> Iterator[None]:
+    """The plain form of everything, in all threads, for a `with` block: to compare the two lanes. The forms
+    of the modules named in `but`, such as "sums" of `minigrad.fast`, stay fast: what each adds can be seen."""
+    before = [(target, name, getattr(target, name)) for target, name in _forms]
+    for (target, name), (plain, fast) in _forms.items():
+        if fast.__module__.rpartition(".")[2] not in but:
+            setattr(target, name, plain)
     try:
         yield
     finally:
-        for (target, name), (_, fast) in _forms.items():
-            setattr(target, name, fast)
+        for target, name, form in before:
+            setattr(target, name, form)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 from attacks import adversarial_objective, fgsm
-from minigrad import lanes
+from minigrad import lanes, remainder
 from minigrad.testing import networks
 from models import MaxoutNetwork
 from tests import size
@@ -199,3 +199,16 @@ def test_plain_forms_end_with_the_block_that_asked_for_them() -> None:
         assert mg.engine.new_sums.forward is mg.engine.Sums
         raise ZeroDivisionError
     assert (mg.Tensor.__add__, mg.engine.new_sums.forward) == fast
+
+
+@pytest.mark.fast_lane
+def test_the_forms_of_some_modules_can_be_kept() -> None:
+    fast = mg.engine.new_sums.forward
+    with lanes.plain_forms(but=["sums"]):
+        assert mg.engine.new_sums.forward is fast
+        assert remainder.grad_and_remainder.forward is remainder.grad_and_remainder.plain
+        with lanes.plain_forms():
+            assert mg.engine.new_sums.forward is mg.engine.Sums
+        assert mg.engine.new_sums.forward is fast
+        assert remainder.grad_and_remainder.forward is remainder.grad_and_remainder.plain
+    assert remainder.grad_and_remainder.forward is not remainder.grad_and_remainder.plain

@@ -17,7 +17,7 @@ from attacks import input_gradient
 from benchmarks.__main__ import main
 from benchmarks.output import save_figure
 from benchmarks.photos import network, photos, read_photo
-from benchmarks.speed import conditions, cpu_vs_gpu, frameworks, memory, peers, squeezenet
+from benchmarks.speed import conditions, cpu_vs_gpu, frameworks, ladder, memory, peers, squeezenet
 from benchmarks.speed.floor import attack, products, step
 from benchmarks.speed.overhead import OPERATIONS, arrays, chain
 from benchmarks.speed.timing import ratio, time_in_turn
@@ -128,7 +128,25 @@ class TestAgainst:
             main(["against", str(tmp_path), "--rounds", "1", "--out", str(tmp_path / "out")])
         said = capfd.readouterr().err
         assert "not today" in said
-        assert "error: the other checkout's process ended: see what it printed" in said
+        assert "error: a process that worked for this one ended: see what it printed" in said
+
+
+class TestLadder:
+    @pytest.mark.fast_lane
+    def test_every_rung_does_the_work(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        main(["ladder", "--works", "small", "--rounds", "2", "--out", str(tmp_path)])
+        assert "+ remainder" in capsys.readouterr().out
+        found = json.loads((tmp_path / "ladder.json").read_text())["works"]
+        (entries,) = found.values()
+        assert [*entries] == [*ladder.rungs()]
+        assert all(entry["to_plain"]["median"] > 0 < entry["peak_bytes"] for entry in entries.values())
+        assert (tmp_path / "ladder.png").stat().st_size > 1000
+
+    @pytest.mark.fast_lane
+    def test_the_rungs_are_the_modules_that_have_fast_forms(self) -> None:
+        """A new one must get a rung. What is in the lane for CuPy or recording alone makes nothing faster here."""
+        forms = {fast.__module__.rpartition(".")[2] for _, fast in lanes._forms.values()} - {"fused"}
+        assert forms | {"memory"} == {*ladder.RUNGS}
 
 
 class TestFloor:
@@ -244,7 +262,7 @@ class TestSqueezeNet:
     def test_the_gradient_of_one_photo_keeps_to_its_memory(self) -> None:
         model, x = network(), read_photo(photos()["panda"]).x
         y = model.predict(x)
-        assert squeezenet.peak_bytes(lambda: input_gradient(model, x, y)) <= squeezenet.MOST_MEMORY
+        assert memory.peak_bytes(lambda: input_gradient(model, x, y)) <= squeezenet.MOST_MEMORY
 
     def test_its_table_and_plot(self, tmp_path: Path) -> None:
         ratios = {"median": 1.0, "lower_quartile": 0.9, "upper_quartile": 1.1}

@@ -7,11 +7,7 @@ runs in a process of its own, one at a time.
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +15,10 @@ import numpy as np
 from rich.table import Table
 
 from benchmarks.output import check_writable_directory, terminal
-from benchmarks.signals import deaf_processes
 from benchmarks.speed.conditions import Conditions, commit, publish
 from benchmarks.speed.plots import bars, quartiles
 from benchmarks.speed.timing import ratio, time_in_turn
+from benchmarks.speed.workers import Worker, worker
 from minigrad.checks import check_count
 from minigrad.errors import ArgumentError
 
@@ -35,40 +31,9 @@ WORKS = {
 }
 
 
-class Checkout:
-    """A process that runs one checkout's minigrad, and works when it is told to."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-
-    def ask(self, what: str) -> str:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        answer = ""
-        with suppress(BrokenPipeError):
-            self._process.stdin.write(what + "\n")
-            self._process.stdin.flush()
-            answer = self._process.stdout.readline()
-        if not answer:
-            raise ArgumentError("the other checkout's process ended: see what it printed")
-        return answer.strip()
-
-
-@contextmanager
-def checkout(directory: Path) -> Iterator[Checkout]:
+def checkout(directory: Path) -> AbstractContextManager[Worker]:
     """The process of a checkout, for a `with` block."""
-    worker = Path(__file__).with_name("against_worker.py")
-    environment = {**os.environ, "PYTHONPATH": str(directory)}
-    command = [sys.executable, str(worker)]
-    with deaf_processes():
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=directory, env=environment
-        )
-    try:
-        yield Checkout(process)
-    finally:
-        process.kill()
-        process.communicate()
+    return worker(Path(__file__).with_name("against_worker.py"), [], directory, {})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

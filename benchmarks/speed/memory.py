@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import gc
 import tempfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,20 @@ def measured(function: Callable[[], Any]) -> dict[str, int]:
         "large_blocks": sum(size >= LARGE for size in sizes),
         "bytes_asked_for": sum(sizes),
     }
+
+
+def peak_bytes(function: Callable[[], Any]) -> int:
+    """The greatest number of bytes that a call holds beyond those held before: NumPy's arrays and all else
+    that Python allocates."""
+    function()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        function()
+        return tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
 
 
 def forget_gradients() -> None:

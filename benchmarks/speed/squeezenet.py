@@ -4,7 +4,6 @@ timed in turn. Needs PyTorch (extra `peers`)."""
 from __future__ import annotations
 
 import argparse
-import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +17,7 @@ from attacks import input_gradient
 from benchmarks.output import check_writable_directory, terminal
 from benchmarks.photos import network, photos, read_photo
 from benchmarks.speed.conditions import Conditions, publish
+from benchmarks.speed.memory import peak_bytes
 from benchmarks.speed.plots import bars, quartiles
 from benchmarks.speed.timing import ratio, time_in_turn
 from minigrad.checks import check_count
@@ -161,20 +161,6 @@ def contenders_for(x: np.ndarray) -> dict[str, Callable[[], Any]]:
         "torch gradient": lambda: plain.gradient(x, y),
         "channels_last gradient": lambda: last.gradient(x, y),
     }
-
-
-def peak_bytes(function: Callable[[], Any]) -> int:
-    """The greatest number of bytes that a call holds beyond those held before: NumPy's arrays and all else
-    that Python allocates."""
-    function()
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        tracemalloc.reset_peak()
-        function()
-        return tracemalloc.get_traced_memory()[1] - before
-    finally:
-        tracemalloc.stop()
 
 
 def plot(found: dict[str, Any]) -> Figure:

@@ -1,0 +1,40 @@
+"""Run by `python -m benchmarks ladder` in a process of its own, with the forms of some modules of the fast
+lane, which are its arguments. It reads the name of a work from each line, does the work, and prints a line;
+"bytes NAME" asks for the most memory that the work holds.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from attacks import input_gradient
+from benchmarks.photos import network, photos, read_photo
+from benchmarks.speed.against_worker import attack, repeated, step
+from benchmarks.speed.memory import forget_gradients, peak_bytes
+from minigrad import lanes
+
+
+def four_photos() -> Callable[[], Any]:
+    model = network()
+    x = np.concatenate([read_photo(path).x for path in list(photos().values())[:4]])
+    y = model.predict(x)
+    return lambda: input_gradient(model, x, y)
+
+
+if __name__ == "__main__":
+    works = {"step": step(784, 240, 100), "small": repeated(20, step(8, 4, 2)), "fgsm": attack(),
+             "photos": four_photos()}  # fmt: skip
+    with lanes.plain_forms(but=sys.argv[1:]):
+        for line in sys.stdin:
+            what, _, name = line.strip().rpartition(" ")
+            if what == "bytes":
+                works[name]()
+                forget_gradients()
+                print(peak_bytes(works[name]), flush=True)
+            else:
+                works[name]()
+                print("done", flush=True)
