@@ -3,7 +3,8 @@
     python -m docs.check 4 mine.py
 
 mine.py defines a function of the name that the exercise asks for (`python -m docs.check --help` lists them).
-It is run on many inputs, beside the right answer, and beside the mistakes that are often made.
+It is run on many inputs, beside the right answer, and beside the mistakes that are often made. It must leave
+what it is given as it is, as a rule must.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import runpy
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,16 +24,53 @@ import minigrad as mg
 
 @dataclass(frozen=True)
 class Exercise:
-    """What is asked, inputs to try, the right answer, and mistakes, each with a sentence that names it."""
+    """What is asked, inputs to try, the right answer, and mistakes, each with a sentence that names it.
+
+    close  what counts as equal: the relative and the absolute tolerance
+    also   what else must hold of a right answer: "" or what is wrong with it
+    """
 
     name: str
     asks: str
     inputs: Callable[[np.random.Generator], Iterator[tuple[Any, ...]]]
     right: Callable[..., Any]
     mistakes: dict[str, Callable[..., Any]]
+    close: tuple[float, float] = (1e-6, 1e-9)
+    also: Callable[[Callable[..., Any]], str] = lambda answer: ""
 
 
-# ---- chapter 3
+# ---- chapter 1
+
+
+def cubics(random: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+    """Of which central differences are exact, but for rounding."""
+    for _ in range(4):
+        a, b, c, d = random.normal(size=4)
+
+        def cubic(x: float, a: float = a, b: float = b, c: float = c, d: float = d) -> float:
+            return float(a + b * x + c * x**2 + d * x**3)
+
+        yield cubic, float(random.normal()), float(random.uniform(0.05, 0.2))
+
+
+# ---- chapters 2 and 3
+
+
+def computations(random: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+    """Results of some of four leaves, and of numbers."""
+    for length in (1, 2, 3, 5, 8, 12):
+        for _ in range(3):
+            values = [mg.Tensor(float(random.uniform(0.5, 1.5)), requires_grad=True) for _ in range(4)]
+            for _ in range(length):
+                a, b = (values[random.integers(len(values))] for _ in range(2))
+                kinds = (a * b, a + b, mg.tanh(a), 2.0 * a, a + 1.0)
+                values.append(kinds[random.integers(len(kinds))])
+            yield (values[-1],)
+
+
+def members(J: Any) -> list[Any]:
+    """J and the Tensors that it was computed from, each once for each way there."""
+    return [J, *(m for t in J.arguments if isinstance(t, mg.Tensor) for m in members(t))]
 
 
 def programs(random: np.random.Generator) -> Iterator[tuple[Any, ...]]:
@@ -66,7 +105,7 @@ def by_recursion(J: Any, x: Any) -> Any:
 def by_last_use(J: Any, x: Any) -> Any:
     sums, waiting = {J: 1.0}, {J}
     while waiting:
-        t = max(waiting, key=lambda waiting: waiting.age)
+        t = max(waiting, key=lambda result: result.age)
         waiting.remove(t)
         for position, argument in enumerate(t.arguments):
             sums[argument] = t.made_by.vjps[position](sums[t], t.data, *t.arrays)
@@ -119,7 +158,100 @@ def weights(random: np.random.Generator) -> Iterator[tuple[Any, ...]]:
         yield random.normal(size=n), float(random.uniform(0.01, 1.0))
 
 
+def sure_logits(random: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+    for margin in (0.0, 5.0, 21.0, 80.0):
+        z = random.normal(size=5).astype(np.float32)
+        label = int(random.integers(5))
+        z[label] += np.float32(margin)
+        yield z, label
+    yield np.float32([200.0, 199.0, 0.0]), 1
+
+
+def exact_slope(z: Any, label: int) -> Any:
+    e = np.exp(np.float64(z) - z.max())
+    p = e / e.sum()
+    p[label] = -np.delete(p, label).sum()
+    return p
+
+
+def unshifted(z: Any, label: int) -> Any:
+    e = np.exp(z)
+    return e / e.sum() - one_hot(label, len(z)).astype(np.float32)
+
+
+def pictures(random: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+    for shape, step in (((1,), 0.07), ((40,), 0.07), ((3, 20), 0.15)):
+        start = random.random(shape)
+        x = np.clip(start + random.uniform(-0.1, 0.1, shape), 0.0, 1.0)
+        yield x, start, random.normal(size=shape), 0.1, step
+
+
+def moved(x: Any, gradient: Any, step: float) -> Any:
+    return x + step * np.sign(gradient)
+
+
+def curved(random: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+    for factor in (0.5, 1.0, 2.0):
+        yield (lambda t, factor=factor: mg.exp(factor * t) + t * t - 2.0 * t), float(random.normal())
+
+
+def derivatives(f: Any, t: float) -> tuple[float, float, float]:
+    leaf = mg.Tensor(t, requires_grad=True)
+    value = f(leaf)
+    (first,) = mg.grad(value, leaf, create_graph=True)
+    return value.item(), first.item(), mg.grad(first, leaf)[0].item()
+
+
+def newton(f: Any, t: float) -> float:
+    _, first, second = derivatives(f, t)
+    return t - first / second
+
+
+def some_shares(random: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+    for count, shape in ((1, (3,)), (2, (2, 2)), (6, (4,))):
+        yield ([random.normal(size=shape) for _ in range(count)],)
+
+
+def one_new_array(answer: Callable[..., Any]) -> str:
+    """Whether `total` holds no more than one array beside the shares, and none of theirs."""
+    alone = np.ones(3)
+    shares = [np.ones(100_000) for _ in range(5)]
+    tracemalloc.start()
+    try:
+        answer(shares)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    if np.shares_memory(answer([alone]), alone):
+        return "it returns the memory of a share, which others may see: who adds to it next would write there"
+    most = peak / shares[0].nbytes
+    return "" if most < 1.5 else f"it holds {most:.0f} new arrays at once, where one is enough: add in place"
+
+
 EXERCISES = {
+    1: Exercise(
+        "curvature(f, x, h)", "the second derivative of f, a function of one number, from its values alone",
+        cubics, lambda f, x, h: (f(x + h) - 2.0 * f(x) + f(x - h)) / h**2,
+        {"divided by h, where h² is meant": lambda f, x, h: (f(x + h) - 2.0 * f(x) + f(x - h)) / h,
+         "divided by 2h: that is for the first derivative": (
+             lambda f, x, h: (f(x + h) - 2.0 * f(x) + f(x - h)) / (2.0 * h)),
+         "divided by (2h)²: the two slopes are h apart, and each is over h": (
+             lambda f, x, h: (f(x + h) - 2.0 * f(x) + f(x - h)) / (2.0 * h) ** 2),
+         "the first derivative": lambda f, x, h: (f(x + h) - f(x - h)) / (2.0 * h),
+         "f(x) once, where it is needed twice": lambda f, x, h: (f(x + h) - f(x) + f(x - h)) / h**2,
+         "all of it on one side of x, so it is that at x + h": (
+             lambda f, x, h: (f(x + 2.0 * h) - 2.0 * f(x + h) + f(x)) / h**2)},
+    ),
+    2: Exercise(
+        "leaves(J)", "the number of different leaves that J was computed from", computations,
+        lambda J: len({t for t in members(J) if t.made_by is None}),
+        {"a leaf is counted once for each use": lambda J: sum(t.made_by is None for t in members(J)),
+         "results are counted too": lambda J: len(set(members(J))),
+         "J's own arguments alone: go on to theirs": (
+             lambda J: len({t for t in J.arguments if isinstance(t, mg.Tensor) and t.made_by is None})),
+         "results, where leaves are meant": (
+             lambda J: len({t for t in members(J) if t.made_by is not None}))},
+    ),
     3: Exercise(
         "gradient(J, x)", "∂J/∂x as a number, by a walk of your own through J.made_by and J.arguments",
         programs, by_walk,
@@ -165,6 +297,39 @@ EXERCISES = {
          "the wrong sign": lambda w, epsilon: -epsilon * np.sign(w),
          "ε is missing": lambda w, epsilon: np.sign(w)},
     ),
+    9: Exercise(
+        "cost_slope(z, label)", "∂J/∂z of J = −ln softmax(z)[label] for float32 logits z of shape (classes,), "
+        "with its digits", sure_logits, exact_slope,
+        {"softmax(z) − [label] rounds to 0 where the network is sure": (
+             lambda z, label: softmax(z) - one_hot(label, len(z)).astype(np.float32)),
+         "exp of large logits overflows: subtract the greatest first": unshifted,
+         "the wrong sign": lambda z, label: -exact_slope(z, label),
+         "the label is missing": lambda z, label: softmax(z)},
+        close=(1e-4, 1e-40),
+    ),
+    10: Exercise(
+        "pgd_step(x, start, gradient, epsilon, step)", "one step along the sign, back to within ε of start and "
+        "to within [0, 1]", pictures,
+        lambda x, start, gradient, epsilon, step: np.clip(
+            np.clip(moved(x, gradient, step), start - epsilon, start + epsilon), 0.0, 1.0),
+        {"not brought back to within ε of start": (
+             lambda x, start, gradient, epsilon, step: np.clip(moved(x, gradient, step), 0.0, 1.0)),
+         "not brought back to within [0, 1]": (
+             lambda x, start, gradient, epsilon, step: np.clip(
+                 moved(x, gradient, step), start - epsilon, start + epsilon)),
+         "within ε of x, where start is meant: many steps could go any way": (
+             lambda x, start, gradient, epsilon, step: np.clip(
+                 np.clip(moved(x, gradient, step), x - epsilon, x + epsilon), 0.0, 1.0)),
+         "against the gradient": (
+             lambda x, start, gradient, epsilon, step: np.clip(
+                 np.clip(moved(x, gradient, -step), start - epsilon, start + epsilon), 0.0, 1.0)),
+         "a step of ε, where `step` is meant": (
+             lambda x, start, gradient, epsilon, step: np.clip(
+                 np.clip(moved(x, gradient, epsilon), start - epsilon, start + epsilon), 0.0, 1.0)),
+         "along the gradient itself, where its sign is meant": (
+             lambda x, start, gradient, epsilon, step: np.clip(
+                 np.clip(x + step * gradient, start - epsilon, start + epsilon), 0.0, 1.0))},
+    ),
     11: Exercise(
         "softsign_rule(g, y, x)", "the share of x in y = x / (1 + |x|)", softsign_points,
         lambda g, y, x: g / (1 + np.abs(x)) ** 2,
@@ -172,43 +337,101 @@ EXERCISES = {
          "the square is missing": lambda g, y, x: g / (1 + np.abs(x)),
          "g is missing: it is right where g is 1 alone": lambda g, y, x: 1 / (1 + np.abs(x)) ** 2},
     ),
+    12: Exercise(
+        "newton_step(f, t)", "one step of Newton's method towards a minimum of f, a function of one number",
+        curved, newton,
+        {"f / f′: that looks for a zero of f": (
+             lambda f, t: t - derivatives(f, t)[0] / derivatives(f, t)[1]),
+         "the wrong sign": lambda f, t: 2.0 * t - newton(f, t),
+         "not divided by the second derivative": lambda f, t: t - derivatives(f, t)[1],
+         "the step alone: subtract it from t": lambda f, t: t - newton(f, t)},
+    ),
+    13: Exercise(
+        "total(shares)", "the sum of a list of arrays, with one new array and no share written to", some_shares,
+        lambda shares: np.sum(shares, axis=0),
+        {"the first share is missing": lambda shares: np.sum(shares, axis=0) - shares[0],
+         "the last share alone": lambda shares: shares[-1] + 0.0,
+         "the sum over everything": lambda shares: float(np.sum(shares))},
+        also=one_new_array,
+    ),
 }  # fmt: skip
 
 
-def equal(found: Any, expected: Any) -> bool:
-    """Whether an answer is the expected array or number, to rounding, and of its shape."""
+def as_numbers(found: Any) -> Any:
+    """An answer as an array: numbers, an array, a Tensor, or what `mg.grad` returns for one. None if it is
+    nothing of it."""
+    if isinstance(found, tuple) and len(found) == 1:
+        (found,) = found
+    if found is None:
+        return None
     try:
-        found = np.asarray(found, np.float64)
+        return np.asarray(found.numpy() if isinstance(found, mg.Tensor) else found, np.float64)
     except (TypeError, ValueError):
-        return False
-    return found.shape == np.shape(expected) and bool(np.allclose(found, expected, rtol=1e-6, atol=1e-9))
+        return None
+
+
+def equal(found: Any, expected: Any, close: tuple[float, float]) -> bool:
+    """Whether an answer is the expected array or number, to rounding, and of its shape."""
+    relative, absolute = close
+    return (
+        found is not None
+        and found.shape == np.shape(expected)
+        and bool(np.allclose(found, expected, rtol=relative, atol=absolute, equal_nan=True))
+    )
 
 
 def verdict(exercise: Exercise, answer: Callable[..., Any]) -> str:
     """ "" if the answer is right, or what is wrong with it."""
-    inputs = list(exercise.inputs(np.random.default_rng(0)))
+
+    def inputs() -> list[tuple[Any, ...]]:  # new ones, for an answer may write into them or use a graph up
+        return list(exercise.inputs(np.random.default_rng(0)))
+
+    def all_equal(found: list[Any], other: Callable[..., Any]) -> bool:
+        return all(equal(f, other(*given), exercise.close) for f, given in zip(found, inputs(), strict=True))
+
+    names = exercise.name.partition("(")[2].rstrip(")").split(", ")
     with np.errstate(all="ignore"):
-        found = []
-        for given in inputs:
+        returned, found, changed = [], [], set()
+        for given, untouched in zip(inputs(), inputs(), strict=True):
             try:
-                found.append(answer(*given))
+                returned.append(answer(*given))
             except Exception as error:
                 return f"{exercise.name} raises {type(error).__name__}: {error}"
-        wrong = [i for i, given in enumerate(inputs) if not equal(found[i], exercise.right(*given))]
+            found.append(as_numbers(returned[-1]))
+            pairs = zip(names, given, untouched, strict=True)
+            changed |= {name for name, now, before in pairs if not _same(now, before)}
+        expected = [exercise.right(*given) for given in inputs()]
+        wrong = [i for i, e in enumerate(expected) if not equal(found[i], e, exercise.close)]
+        if changed and not wrong:
+            return (
+                f"{exercise.name} returns the right numbers, but writes into {', '.join(sorted(changed))}, "
+                f"which others still need: work on a copy"
+            )
         if not wrong:
-            return ""
+            also = exercise.also(answer)
+            return also and f"{exercise.name} returns the right numbers, but {also}"
         for what, mistake in exercise.mistakes.items():
-            if all(equal(found[i], mistake(*given)) for i, given in enumerate(inputs)):
+            if all_equal(found, mistake):
                 return f"{exercise.name} is wrong. It is just what comes of this mistake: {what}"
     i = wrong[0]
-    expected = exercise.right(*inputs[i])
-    shape = np.shape(found[i])
-    if shape != np.shape(expected):
-        return f"{exercise.name} is wrong: it returns the shape {shape}, expected {np.shape(expected)}"
+    if found[i] is None:
+        return f"{exercise.name} is wrong: it returns {returned[i]!r}, expected numbers"
+    if found[i].shape != np.shape(expected[i]):
+        return (
+            f"{exercise.name} is wrong: it returns the shape {found[i].shape}, expected {np.shape(expected[i])}"
+        )
+    given = "\n".join(f"  {name} = {value}" for name, value in zip(names, inputs()[i], strict=True))
     return (
-        f"{exercise.name} is wrong for {len(wrong)} of {len(inputs)} inputs. The first:\n"
-        f"  given     {', '.join(map(str, inputs[i]))}\n  returned  {found[i]}\n  expected  {expected}"
+        f"{exercise.name} is wrong for {len(wrong)} of {len(expected)} inputs. The first:\n{given}\n"
+        f"  returned {found[i]}\n  expected {expected[i]}"
     )
+
+
+def _same(now: Any, before: Any) -> bool:
+    """Whether an input is as it was: its numbers, if it has any."""
+    if isinstance(now, list):
+        return len(now) == len(before) and all(map(_same, now, before))
+    return not isinstance(now, np.ndarray) or bool(np.array_equal(now, before))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -23,7 +23,7 @@ def by_age(J: Any, x: Any) -> float:
     """The walk of chapter 3."""
     sums, waiting = {J: 1.0}, {J}
     while waiting:
-        t = max(waiting, key=lambda waiting: waiting.age)
+        t = max(waiting, key=lambda result: result.age)
         waiting.remove(t)
         for position, argument in enumerate(t.arguments):
             part = t.made_by.vjps[position](sums[t], t.data, *t.arrays)
@@ -33,8 +33,22 @@ def by_age(J: Any, x: Any) -> float:
     return float(sums.get(x, 0.0))
 
 
+def by_projection(x: Any, start: Any, gradient: Any, epsilon: float, step: float) -> Any:
+    there = x + step * np.sign(gradient)
+    return np.minimum(np.maximum(there, np.maximum(start - epsilon, 0.0)), np.minimum(start + epsilon, 1.0))
+
+
+def in_place(shares: Any) -> Any:
+    total = shares[0].copy()
+    for part in shares[1:]:
+        total += part
+    return total
+
+
 # Answers that are made in another way than the checker's own.
 ANSWERS: dict[int, Any] = {
+    1: lambda f, x, h: ((f(x + h) - f(x)) / h - (f(x) - f(x - h)) / h) / h,
+    2: lambda J: sum(node.kind == "leaf" for node in mg.graph(J).nodes),
     3: by_age,
     4: lambda g, p: share(mg.softmax, np.log(p), g),
     5: lambda g: share(
@@ -45,7 +59,11 @@ ANSWERS: dict[int, Any] = {
         W @ share(lambda z: mg.softmax_cross_entropy(z, np.array([label]), "sum"), np.log(p)[None], 1.0)[0]
     ),
     8: lambda w, epsilon: epsilon * steepest(w[None], INFINITY)[0],
+    9: lambda z, label: share(lambda z: mg.softmax_cross_entropy(z[None], np.array([label]), "sum"), z, 1.0),
+    10: by_projection,
     11: lambda g, y, x: share(lambda x: x / (1.0 + abs(x)), x, g),
+    12: lambda f, t: t - mg.grad(f(leaf := mg.Tensor(t, True)), leaf)[0].item() / mg.hessian(f)(t).item(),
+    13: in_place,
 }
 
 
@@ -65,9 +83,53 @@ def test_a_mistake_is_named(number: int, what: str) -> None:
 def test_another_mistake_is_shown_with_its_input() -> None:
     said = verdict(EXERCISES[6], lambda g, y, x: g * 2.9 * x * x)
     assert "is wrong for 3 of 3 inputs" in said
+    assert "\n  g = " in said
     assert "expected" in said
     assert "returns the shape (), expected (1,)" in verdict(EXERCISES[5], lambda g: 7.0)
     assert "raises ZeroDivisionError" in verdict(EXERCISES[5], lambda g: 1 / 0)
+    assert "it returns None, expected numbers" in verdict(EXERCISES[5], lambda g: None)
+
+
+def test_an_answer_may_be_what_the_engine_returns() -> None:
+    assert verdict(EXERCISES[3], mg.grad) == ""  # it uses the graph up
+
+
+def test_what_is_given_is_left_as_it_is() -> None:
+    def writes(p: Any, label: int, W: Any) -> Any:
+        p[label] -= 1.0
+        return W @ p
+
+    assert "the right numbers, but writes into p, which" in verdict(EXERCISES[7], writes)
+
+    def adds(shares: Any) -> Any:
+        for part in shares[1:]:
+            shares[0] += part
+        return shares[0]
+
+    assert "the right numbers, but writes into shares, which" in verdict(EXERCISES[13], adds)
+
+
+def test_what_else_a_sum_must_hold_to() -> None:
+    def anew(shares: Any) -> Any:
+        total = np.zeros_like(shares[0])
+        for part in shares:
+            total = total + part
+        return total
+
+    assert "it holds 2 new arrays at once" in verdict(EXERCISES[13], anew)
+    assert "it holds 6 new arrays" in verdict(EXERCISES[13], lambda shares: np.stack(shares).sum(0))
+
+    def hands_on(shares: Any) -> Any:
+        return shares[0] if len(shares) == 1 else in_place(shares)
+
+    assert "the memory of a share" in verdict(EXERCISES[13], hands_on)
+
+
+def test_every_chapter_has_an_exercise() -> None:
+    chapters = Path(__file__).parent.parent.glob("docs/tour/[0-9]*.md")
+    for number, text in ((int(c.name.partition("-")[0]), c.read_text(encoding="utf-8")) for c in chapters):
+        assert f"python -m docs.check {number} mine.py" in text
+        assert EXERCISES[number].name.partition("(")[0] in text
 
 
 @pytest.mark.parametrize(
