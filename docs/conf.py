@@ -1,6 +1,6 @@
 """The site: `python -m sphinx -W -b html docs build/site` (extra: docs). It asks no other host when opened.
 
-The pages are those of this directory. The reference is made here: a page for each package, with every public
+The pages are those of this directory, with the pictures that `docs/pictures.py` draws. The reference is made here: a page for each package, with every public
 name, because autodoc passes over primitives, which are objects and no functions.
 """
 
@@ -21,6 +21,7 @@ import attacks  # noqa: E402 (the clone's, found by the line above)
 import minigrad as mg  # noqa: E402
 import minigrad.testing  # noqa: E402
 import models  # noqa: E402
+from docs import pictures  # noqa: E402
 
 project = "minigrad"
 release = mg.__version__
@@ -146,6 +147,7 @@ def _plain(text: str) -> str:
 
 
 def setup(app: Any) -> None:
+    pictures.main()
     write_reference()
     write_atlas()
     app.connect("autodoc-process-docstring", as_rst)

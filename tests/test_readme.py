@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks.experiments import CORE
+from docs import pictures
 
 ROOT = Path(__file__).parent.parent
 README, BENCHMARKS = ROOT / "README.md", ROOT / "benchmarks" / "README.md"
@@ -68,11 +69,24 @@ def test_the_pictures_of_the_readmes() -> None:
     assert len(re.findall(r"!\[.*?\]\((.*?)\)", text)) >= 3
 
 
+def test_every_chapter_has_a_picture() -> None:
+    shown = set()
+    for page in pictures.TOUR.glob("[0-9]*.md"):
+        found = re.findall(r"!\[[^\]]*\]\((\S+)\)", page.read_text(encoding="utf-8"))
+        assert found, page.name
+        shown |= {name.removeprefix("pictures/").removesuffix(".svg") for name in found}
+    assert pictures.PICTURES.keys() <= shown
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_and_pictures_are_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for picture, target in re.findall(r"(!?)\[[^\]]*\]\(([^)\s]+)\)", text):
         if target.startswith("http"):
+            continue
+        if target.startswith("pictures/"):  # of the tour, which the site draws
+            assert page.parent == pictures.TOUR
+            assert target.removeprefix("pictures/").removesuffix(".svg") in pictures.PICTURES
             continue
         path, _, anchor = target.partition("#")
         there = (page.parent / path).resolve() if path else page

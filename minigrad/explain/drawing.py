@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 LETTER, PADDING = 6.6, 10.0  # pixels, at a font size of 11
 MOST_LETTERS = 34
+USES_APART = 16.0  # the arrows of one argument that is used several times
 # Okabe and Ito's colours, which the colour-blind tell apart, lightened.
 FILLS = {"leaf": "#CCE3F2", "constant": "#F0F0F0", "result": "#FFFFFF", "folded": "#FFF3D6"}
 GROUPS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A", "#000000")
@@ -64,7 +65,7 @@ def _groups(graph: Graph) -> list[str]:
 
 def _lines(node: Node) -> tuple[str, str]:
     title = node.title if node.title == node.made_by or not node.made_by else f"{node.title} = {node.made_by}"
-    return _cut(title), _cut("  ".join(node.facts))
+    return _cut(f"#{node.number} {title}"), _cut("  ".join(node.facts))
 
 
 def _cut(text: str) -> str:
@@ -103,11 +104,14 @@ def _rail(layout: Layout, start: int, carries: bool) -> str:
 
 
 def _edge(layout: Layout, edge: Edge) -> str:
-    """From the layer above the result to its box."""
+    """From the layer above the result to its box: an arrow for each use."""
     layer = layout.layers[edge.end]
-    way = f"M{_leaving(layout, edge.start, layer - 1)}" + _curve(
-        layout.x[edge.start, layer - 1], layout.x[edge.end, layer], layer
-    )
+    start, end, top = layout.x[edge.start, layer - 1], layout.x[edge.end, layer], layer * LAYER_HEIGHT
+    way = ""
+    for use in range(edge.uses):
+        x = end + USES_APART * (use - (edge.uses - 1) / 2)
+        way += f"M{_leaving(layout, edge.start, layer - 1)}" + _curve(start, x, layer)
+        way += f"M{x - 3:.1f} {top - 6:.0f}L{x:.1f} {top:.0f}L{x + 3:.1f} {top - 6:.0f}"
     return f'<path id="e{edge.start}-{edge.end}" class="{_kind(edge.carries)}" d="{way}"/>'
 
 

@@ -43,11 +43,13 @@ class Node:
 
 @dataclass(frozen=True)
 class Edge:
-    """From an argument to a result. carries: whether a gradient goes back along it."""
+    """From an argument to a result. carries: whether a gradient goes back along it; uses: how many times the
+    result has the argument."""
 
     start: int
     end: int
     carries: bool
+    uses: int = 1
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ class Graph:
             label = "\n".join([node.title, *node.facts])
             lines.append(f"  n{node.number} [label={_quoted(label)}, style={style}];")
         for edge in self.edges:
-            lines.append(f"  n{edge.start} -> n{edge.end}{'' if edge.carries else ' [style=dashed]'};")
+            arrow = f"  n{edge.start} -> n{edge.end}{'' if edge.carries else ' [style=dashed]'};"
+            lines += [arrow] * edge.uses
         return "\n".join([*lines, "}"])
 
     def svg(self) -> str:
@@ -98,11 +101,11 @@ class Graph:
 
 
 def graph(
-    output: Tensor, names: Module | Mapping[str, Tensor] | None = None, most: int | None = MOST_RESULTS
+    output: Tensor, names: Module | Mapping[str, Any] | None = None, most: int | None = MOST_RESULTS
 ) -> Graph:
-    """The recorded graph that `output` was computed by.
+    """The recorded graph that `output` was computed by: `.text()`, `.svg()` and `.dot()` show it.
 
-    names  what Tensors are called: a Module, for its Parameters, or a dict of names and Tensors
+    names  what Tensors are called: a Module, for its Parameters, or a dict of names, and of Tensors or Modules
     most   of results, how many nodes there may be: if there are more results, the middle ones are folded into
            one node, with the leaves that they alone use. None for all
 
@@ -133,12 +136,16 @@ def graph(
         elif member is hidden[-1]:  # what they were computed from stands before
             numbers |= dict.fromkeys(folded, len(nodes))
             nodes.append(_folded(len(nodes), hidden, len(folded) - len(hidden)))
-    edges = dict.fromkeys(
-        Edge(numbers[id(argument)], numbers[id(y)], carries)
+    uses = Counter(
+        (numbers[id(argument)], numbers[id(y)], carries)
         for y in results
         for argument, carries in _arguments(y)
         if id(argument) in numbers and numbers[id(argument)] != numbers[id(y)]
     )
+    edges = [
+        Edge(start, end, carries, 1 if "folded" in (nodes[start].kind, nodes[end].kind) else times)
+        for (start, end, carries), times in uses.items()
+    ]
     for y in results:
         if id(y) not in folded:
             node = nodes[numbers[id(y)]]
@@ -147,7 +154,7 @@ def graph(
     note = (
         f"{len(hidden)} of {len(results)} results are folded into one: most=None shows all" if hidden else ""
     )
-    return Graph(nodes, list(edges), note, hidden)
+    return Graph(nodes, edges, note, hidden)
 
 
 def numbers_of(drawn: Graph) -> dict[Tensor, int]:
@@ -172,9 +179,14 @@ def names_by_id(names: Any) -> dict[int, str]:
         names = names.named_parameters()
     if not isinstance(names, Mapping):
         raise ArgumentTypeError(f"names must be a Module or a dict of names and Tensors, got {shown(names)}")
-    for name, tensor in names.items():
-        check_tensor(f"names[{name!r}]", tensor)
-    return {id(tensor): printable(str(name)) for name, tensor in names.items()}
+    tensors: dict[str, Any] = {}
+    for name, member in names.items():
+        if isinstance(member, Module):
+            tensors |= {f"{name}.{own}": parameter for own, parameter in member.named_parameters().items()}
+        else:
+            check_tensor(f"names[{name!r}]", member)
+            tensors[name] = member
+    return {id(tensor): printable(str(name)) for name, tensor in tensors.items()}
 
 
 def _is_result(member: Any) -> bool:
@@ -240,10 +252,10 @@ def _facts(array: Any) -> list[str]:
 
 
 def shown_values(array: Any) -> str:
-    """The values with four digits, as nested lists; of many elements the shape, and the greatest size."""
+    """The values with four digits, as nested lists; of many elements the shape, and the greatest without sign."""
     if array.size > FEW_ELEMENTS:
         greatest = float(backend.of(array).xp.abs(array).max())
-        return f"{array.shape} {array.dtype}, at most {greatest:.4g}"
+        return f"{array.shape} {array.dtype}, between ±{greatest:.4g}"
     values = backend.to_numpy(array).tolist()
     return _listed(values) if isinstance(values, list) else _number(values)
 
@@ -282,7 +294,7 @@ def _short(value: Any) -> str:
 
 def _group_of(y: Tensor, called: dict[int, str]) -> str:
     """The Module whose Parameters a result was computed with, if it is one."""
-    groups = {called[id(a)].rpartition(".")[0] for a in y.arguments if id(a) in called}
+    groups = {called[id(a)].rpartition(".")[0] for a in y.arguments if id(a) in called} - {""}
     return groups.pop() if len(groups) == 1 else ""
 
 

@@ -68,10 +68,12 @@ show();
 def page_of(walk: Walkthrough) -> str:
     """The page: the picture, and below it the visit that is shown. Arrow keys step too."""
     names = titles(walk.graph)
-    first = "<p>No result was visited yet. The output’s cotangent is given; every other one is found.</p>"
+    first = "<p>No result was visited yet. The output’s cotangent is given; every other one is found. "
+    first += "Orange is the result that is visited, green what was visited before; along the thick edges go "
+    first += "the shares.</p>"
     steps: list[dict[str, Any]] = [{"box": "", "edges": [], "text": first}]
     for visit, (box, edges) in zip(walk.visits, walk.places(), strict=True):
-        steps.append({"box": box, "edges": edges, "text": _text(visit, names)})
+        steps.append({"box": box, "edges": edges, "text": _text(walk, visit, names)})
     return PAGE.format(
         picture=drawn(walk.graph),
         table=escape(walk.table()),
@@ -79,11 +81,12 @@ def page_of(walk: Walkthrough) -> str:
     )
 
 
-def _text(visit: Visit, names: dict[Any, str]) -> str:
+def _text(walk: Walkthrough, visit: Visit, names: dict[Any, str]) -> str:
     rows = "".join(
         f"<tr><td>{escape(names[share.argument])}</td><td>{escape(shown_values(share.share))}</td>"
         f"<td>{escape(shown_values(share.total))}</td>"
-        f"<td><pre>{escape(share.rule.text)}</pre><small>{escape(share.rule.place)}</small></td></tr>"
+        f"<td><pre>{escape(share.rule.text)}</pre>"
+        f"<small>{escape(share.rule.place)}; {escape(walk.meaning(share))}</small></td></tr>"
         for share in visit.shares
     )
     return (

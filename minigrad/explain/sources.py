@@ -15,6 +15,7 @@ from minigrad.checks import shown
 from minigrad.errors import ArgumentTypeError
 from minigrad.lanes import Replaceable
 from minigrad.primitives import EachPosition, Primitive
+from minigrad.tensor import Tensor
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,13 @@ class Source:
 
 @dataclass(frozen=True)
 class Rules:
-    """A primitive's forward, and for each array argument the rule of its derivative; None if it has none."""
+    """A primitive's forward, and for each array argument the rule of its derivative; None if it has none.
+    `helpers` are the private functions and primitives that these call, each with its own rules."""
 
     name: str
     forward: Source
     derivatives: tuple[tuple[str, Source | None], ...]
+    helpers: tuple[Rules, ...] = ()
 
     def __str__(self) -> str:
         parts = [f"{self.name}, {self.forward.place}", textwrap.indent(self.forward.text, "    ")]
@@ -46,24 +49,52 @@ class Rules:
                 parts.append(f"share of {argument}: it has no derivative")
             else:
                 parts += [f"share of {argument}, {source.place}", textwrap.indent(source.text, "    ")]
-        return "\n".join(parts)
+        return "\n".join([*parts, *map(str, self.helpers)])
 
     def __repr__(self) -> str:
         return str(self)
 
 
 def rules(operation: Any) -> Rules:
-    """The source of a primitive, such as `mg.tanh`: its plain forward, and its rules.
+    """The source of a primitive, such as `mg.tanh`: its plain forward, its rules, and the private functions and
+    primitives of the library that they call.
 
     A function that is made of primitives, such as `mg.softmax_cross_entropy`, has no rules of its own: its
-    source is shown, and there are no derivatives. ArgumentTypeError for anything else.
+    source is shown, and its private primitives have them. ArgumentTypeError for anything else.
     """
-    operation = getattr(operation, "plain", operation) if isinstance(operation, Replaceable) else operation
-    if isinstance(operation, Primitive):
-        return Rules(operation.__name__, source_of(operation.plain), _derivatives(operation))
-    if inspect.isfunction(operation):
-        return Rules(operation.__name__, source_of(operation), ())
+    if isinstance(operation, Tensor):
+        raise ArgumentTypeError(
+            "operation must be a primitive or a function, got a Tensor: the primitive that made it is its made_by"
+        )
+    if isinstance(operation, Primitive) or inspect.isfunction(_plain(operation)):
+        return _rules(operation, set())
     raise ArgumentTypeError(f"operation must be a primitive or a function, got {shown(operation)}")
+
+
+def _plain(operation: Any) -> Any:
+    return getattr(operation, "plain", operation) if isinstance(operation, (Replaceable, Primitive)) else operation
+
+
+def _rules(operation: Any, shown_before: set[int]) -> Rules:
+    """With the helpers that were not shown before."""
+    shown_before.add(id(operation))
+    plain, vjps = _plain(operation), getattr(operation, "vjps", ())
+    rules = [vjps.rule_at] if isinstance(vjps, EachPosition) else [rule for rule in vjps if rule is not None]
+    helpers = []
+    for helper in dict.fromkeys(called for function in (plain, *rules) for called in _private_calls(function)):
+        if id(helper) not in shown_before:
+            helpers.append(_rules(helper, shown_before))
+    derivatives = _derivatives(operation) if isinstance(operation, Primitive) else ()
+    return Rules(operation.__name__, source_of(plain), derivatives, tuple(helpers))
+
+
+def _private_calls(function: Any) -> list[Any]:
+    """What a function of this library calls by a name that begins with _ and is defined in its file: what is
+    public is found by its own name."""
+    function = inspect.unwrap(function)
+    code, names = getattr(function, "__code__", None), getattr(function, "__globals__", {})
+    found = [names[name] for name in (code.co_names if code else ()) if name.startswith("_") and name in names]
+    return [f for f in found if isinstance(f, (Primitive, Replaceable)) or inspect.isfunction(f)]
 
 
 def _derivatives(primitive: Primitive[Any]) -> tuple[tuple[str, Source | None], ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,11 +22,13 @@ from minigrad.tensor import Tensor
 
 @dataclass(frozen=True)
 class Share:
-    """What an argument of a result got: share = rule(g, …), and total, the sum of its shares so far."""
+    """What an argument of a result got: share = rule(g, …), and total, the sum of its shares so far. `given` has
+    what the rule's parameters after g stand for, by their names: the result, and its arguments."""
 
     argument: Tensor
     position: int  # among the result's arguments, from 0
     rule: Source
+    given: dict[str, Any]
     share: Any
     total: Any
 
@@ -54,13 +58,22 @@ class RecordedSums(Sums):
     def hand_on(self, g: Any, y: Tensor, position: int, rule: Rule, x: Tensor) -> None:
         share = share_of(y, position, rule, g)
         self.add(x, share)
-        self.visits[-1].shares.append(Share(x, position, source_of(rule), share, self.sums[x]))
+        given = dict(zip(names_of(rule), (y, *y.arguments), strict=False))
+        self.visits[-1].shares.append(Share(x, position, source_of(rule), given, share, self.sums[x]))
+
+
+def names_of(rule: Any) -> tuple[str, ...]:
+    """The names of a rule's parameters after g."""
+    try:
+        return tuple(inspect.signature(rule).parameters)[1:]
+    except (TypeError, ValueError):  # a function without a signature
+        return ()
 
 
 @dataclass(frozen=True, repr=False)
 class Walkthrough:
     """What `walkthrough` returns: the visits in their order, the leaves' gradients at the end, and the graph
-    that was walked through."""
+    that was walked through. `.table()`, `.svg(step)` and `.html()` show it."""
 
     visits: list[Visit]
     gradients: dict[Tensor, Any]
@@ -82,13 +95,25 @@ class Walkthrough:
             for share in visit.shares:
                 so_far = "" if share.total is share.share else f"; the sum so far {shown_values(share.total)}"
                 parts.append(f"   to {names[share.argument]}: {shown_values(share.share)}{so_far}")
-                parts.append(f"      {share.rule.text.splitlines()[0]}  ({share.rule.place})")
+                parts.append(textwrap.indent(share.rule.text, "      "))
+                parts.append(f"      ({share.rule.place}; {self.meaning(share)})")
         for leaf, gradient in self.gradients.items():
             parts.append(f"gradient in {names[leaf]}: {shown_values(gradient)}")
         return "\n".join(parts)
 
+    def meaning(self, share: Share) -> str:
+        """What the names in the text of a rule stand for, by the numbers of the graph."""
+        numbers = numbers_of(self.graph)
+        known = (
+            f"{name} = #{numbers[t]}"
+            for name, t in share.given.items()
+            if isinstance(t, Tensor) and t in numbers
+        )
+        return ", ".join(["g = the cotangent", *known])
+
     def svg(self, step: int) -> str:
-        """The graph after so many visits: visited results are filled, and the visit's edges drawn thick."""
+        """The graph after so many visits: green what was visited before, orange what is visited now, with the
+        edges thick along which it hands its shares on."""
         from minigrad.explain.drawing import drawn
 
         return drawn(self.graph, self.marks(step))
@@ -123,10 +148,11 @@ class Walkthrough:
 
 
 def walkthrough(
-    output: Tensor, names: Module | Mapping[str, Tensor] | None = None, gradient: Any = None
+    output: Tensor, names: Module | Mapping[str, Any] | None = None, gradient: Any = None
 ) -> Walkthrough:
-    """The backward pass from `output`, visit by visit, in the plain core. The graph stays as it is, and no
-    grad is read or written.
+    """The backward pass from `output`, visit by visit, in the plain core: `.table()` is it as text, `.svg(3)`
+    the picture of the third visit, `.html()` a page with buttons. The graph stays as it is, and no grad is
+    read or written.
 
     names     what Tensors are called, as for `graph`
     gradient  the cotangent of output; may be left out for a single element
