@@ -12,16 +12,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-
-import numpy as np  # noqa: E402
+DIRECTORY = Path(__file__).parent
+sys.path.insert(0, str(DIRECTORY.parent))
 
 import attacks  # noqa: E402 (the clone's, found by the line above)
 import minigrad as mg  # noqa: E402
 import minigrad.testing  # noqa: E402
 import models  # noqa: E402
-from docs import pictures  # noqa: E402
+from docs import atlas, pictures  # noqa: E402
 
 project = "minigrad"
 release = mg.__version__
@@ -44,7 +42,7 @@ PACKAGES = {
 
 def write_reference() -> None:
     """reference/NAME.md for each package."""
-    directory = Path(__file__).parent / "reference"
+    directory = DIRECTORY / "reference"
     directory.mkdir(exist_ok=True)
     for package, (module, names) in PACKAGES.items():
         lines = [f"# {package}", ""]
@@ -62,50 +60,6 @@ def write_reference() -> None:
                 "",
             ]
         (directory / f"{package}.md").write_text("\n".join(lines), encoding="utf-8")
-
-
-def write_atlas() -> None:
-    """reference/operations.md: every operation's forward and rules as they stand in the source, and for those
-    of one array the Jacobian at a small point."""
-    lines = ["# Operations, as they stand in the source", ""]
-    for name in sorted(mg.operations.__all__):
-        found = mg.rules(getattr(mg, name))
-        lines += [
-            f"## {name}",
-            "",
-            f"`{found.forward.place}`",
-            "",
-            "```python",
-            found.forward.text,
-            "```",
-            "",
-        ]
-        for argument, source in found.derivatives:
-            if source is None:
-                lines += [f"{argument} has no derivative.", ""]
-            else:
-                lines += [
-                    f"The share of {argument}, `{source.place}`:",
-                    "",
-                    "```python",
-                    source.text,
-                    "```",
-                    "",
-                ]
-        lines += jacobian_of(getattr(mg, name))
-    path = Path(__file__).parent / "reference" / "operations.md"
-    path.write_text("\n".join(lines), encoding="utf-8")
-
-
-def jacobian_of(operation: Any) -> list[str]:
-    """The Jacobian at (0.5, 1.5), of what takes one array and gives one of its shape."""
-    if len(getattr(operation, "vjps", ())) != 1 or len(operation.names) != 1 or not operation.real:
-        return []
-    x = np.array([0.5, 1.5])
-    y, J = operation(x).numpy(), mg.jacobian(operation)(x).numpy()
-    rows = "\n".join("  ".join(f"{value:8.4f}" for value in row) for row in J)
-    values = ", ".join(f"{value:.4f}" for value in y)
-    return [f"At (0.5, 1.5) it is ({values}), and its Jacobian", "", "```text", rows, "```", ""]
 
 
 # "name    text", the form of parameters in this project's docstrings; longer lines go on indented.
@@ -149,5 +103,5 @@ def _plain(text: str) -> str:
 def setup(app: Any) -> None:
     pictures.main()
     write_reference()
-    write_atlas()
+    atlas.write_atlas(DIRECTORY / "reference")
     app.connect("autodoc-process-docstring", as_rst)

@@ -67,6 +67,7 @@ def jacobian(its: Names) -> Figure:
         table(ax, values, "{:.1f}")
         ax.set_title(title, fontsize=9)
     axes[0].set(xlabel="elements of x, row by row", ylabel="elements of y, row by row")
+    axes[2].set_xlim(-1.2, 1.2)
     return figure
 
 
@@ -221,7 +222,7 @@ def picture(ax: Any, pixels: np.ndarray, title: str) -> None:
 def table(ax: Any, values: np.ndarray, form: str, colours: bool = True) -> None:
     """Numbers in cells, coloured by sign and size if asked for."""
     most = np.abs(values).max() or 1.0
-    ax.imshow(values if colours else np.zeros_like(values), TWO_SIGNS, vmin=-1.5 * most, vmax=1.5 * most)
+    ax.imshow(values if colours else np.zeros_like(values), TWO_SIGNS, vmin=-2 * most, vmax=2 * most)
     for (i, j), value in np.ndenumerate(values):
         ax.text(j, i, form.format(value), ha="center", va="center", fontsize=7)
     blank([ax])

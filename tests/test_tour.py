@@ -14,6 +14,7 @@ from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
 import minigrad as mg
 from attacks.fast_gradient import step_along
+from docs import atlas
 from minigrad import engine, primitives
 from minigrad.operations import costs, elementwise, products, reductions
 from minigrad.primitives import Primitive
@@ -91,3 +92,26 @@ def test_a_chapter_fails_where_what_it_explains_is_broken(name: str) -> None:
     apply, chapter = BROKEN[name]
     with apply(), pytest.raises((SybilFailure, AssertionError, ValueError, ArithmeticError)):
         run(chapter)
+
+
+def test_the_atlas_has_every_operation() -> None:
+    assert atlas.ENTRIES.keys() == set(mg.operations.__all__)
+
+
+@pytest.mark.parametrize("name", atlas.ENTRIES)
+def test_the_jacobians_of_the_atlas_are_those_of_differences(name: str) -> None:
+    atlas.check(name, atlas.ENTRIES[name])
+
+
+def test_the_atlas_refuses_a_wrong_rule() -> None:
+    with of_rule(reductions._cumsum, 0, wrong_sign)(), pytest.raises(ValueError, match="by differences"):
+        atlas.check("cumsum", atlas.ENTRIES["cumsum"])
+
+
+def test_the_atlas_shows_rules_of_functions_that_are_made_of_primitives(tmp_path: Path) -> None:
+    (tmp_path / "atlas").mkdir()
+    text = "\n".join(atlas.described("var", tmp_path) + atlas.described("maxout", tmp_path))
+    assert "It calls " in text
+    assert "[square](#square)" in text
+    assert "`_maxout`, `minigrad/operations/maxout_units.py:" in text
+    assert (tmp_path / "atlas" / "maxout.svg").read_text().startswith("<?xml")
