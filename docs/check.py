@@ -298,8 +298,8 @@ EXERCISES = {
          "ε is missing": lambda w, epsilon: np.sign(w)},
     ),
     9: Exercise(
-        "cost_slope(z, label)", "∂J/∂z of J = −ln softmax(z)[label] for float32 logits z of shape (classes,), "
-        "with its digits", sure_logits, exact_slope,
+        "cost_slope(z, label)", "∂J/∂z of J = −ln softmax(z)[label] for float32 logits z of shape "
+        "(classes,), with its digits", sure_logits, exact_slope,
         {"softmax(z) − [label] rounds to 0 where the network is sure": (
              lambda z, label: softmax(z) - one_hot(label, len(z)).astype(np.float32)),
          "exp of large logits overflows: subtract the greatest first": unshifted,
@@ -308,8 +308,8 @@ EXERCISES = {
         close=(1e-4, 1e-40),
     ),
     10: Exercise(
-        "pgd_step(x, start, gradient, epsilon, step)", "one step along the sign, back to within ε of start and "
-        "to within [0, 1]", pictures,
+        "pgd_step(x, start, gradient, epsilon, step)", "one step along the sign, back to within ε of start "
+        "and to within [0, 1]", pictures,
         lambda x, start, gradient, epsilon, step: np.clip(
             np.clip(moved(x, gradient, step), start - epsilon, start + epsilon), 0.0, 1.0),
         {"not brought back to within ε of start": (
@@ -347,7 +347,8 @@ EXERCISES = {
          "the step alone: subtract it from t": lambda f, t: t - newton(f, t)},
     ),
     13: Exercise(
-        "total(shares)", "the sum of a list of arrays, with one new array and no share written to", some_shares,
+        "total(shares)", "the sum of a list of arrays, with one new array and no share written to",
+        some_shares,
         lambda shares: np.sum(shares, axis=0),
         {"the first share is missing": lambda shares: np.sum(shares, axis=0) - shares[0],
          "the last share alone": lambda shares: shares[-1] + 0.0,
@@ -417,9 +418,8 @@ def verdict(exercise: Exercise, answer: Callable[..., Any]) -> str:
     if found[i] is None:
         return f"{exercise.name} is wrong: it returns {returned[i]!r}, expected numbers"
     if found[i].shape != np.shape(expected[i]):
-        return (
-            f"{exercise.name} is wrong: it returns the shape {found[i].shape}, expected {np.shape(expected[i])}"
-        )
+        shapes = f"it returns the shape {found[i].shape}, expected {np.shape(expected[i])}"
+        return f"{exercise.name} is wrong: {shapes}"
     given = "\n".join(f"  {name} = {value}" for name, value in zip(names, inputs()[i], strict=True))
     return (
         f"{exercise.name} is wrong for {len(wrong)} of {len(expected)} inputs. The first:\n{given}\n"

@@ -1,7 +1,8 @@
 """The site: `python -m sphinx -W -b html docs build/site` (extra: docs). It asks no other host when opened.
 
-The pages are those of this directory, with the pictures that `docs/pictures.py` draws. The reference is made here: a page for each package, with every public
-name, because autodoc passes over primitives, which are objects and no functions.
+The pages are those of this directory, with the pictures that `docs/pictures.py` draws and the operations'
+atlas of `docs/atlas.py`. The reference is made here: a page for each package, with every public name, because
+autodoc passes over primitives, which are objects and no functions.
 """
 
 from __future__ import annotations

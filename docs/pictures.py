@@ -1,7 +1,8 @@
 """The pictures of the tour: `python -m docs.pictures` (extras: benchmarks, test).
 
-A chapter is run up to the place of each picture, and the picture is drawn from what it has computed by then. So
-none can show anything else than the chapter says. They go to docs/tour/pictures, which is not in the repository.
+A chapter is run up to the place of each picture, and the picture is drawn from what it has computed by then.
+So none can show anything else than the chapter says. They go to docs/tour/pictures, which is not in the
+repository.
 """
 
 from __future__ import annotations
@@ -130,7 +131,14 @@ def growth(its: Names) -> Figure:
     along = [model.cost(fgsm(model, x, y, epsilon=e), y).item() for e in sizes]
     across = [model.cost(x + np.float32(e) * its["signs"], y).item() for e in sizes]
     left.plot(sizes, along, "o-", color=BLUE, ms=3, label="along the gradient's signs")
-    left.plot(sizes, before + sizes * its["slope"] / len(x), "--", color="black", lw=1, label="its tangent, ε ‖∇ₓJ‖₁")
+    left.plot(
+        sizes,
+        before + sizes * its["slope"] / len(x),
+        "--",
+        color="black",
+        lw=1,
+        label="its tangent, ε ‖∇ₓJ‖₁",
+    )
     left.plot(sizes, across, "s-", color=ORANGE, ms=3, label="along random signs")
     left.set(xlabel="ε", ylabel="mean cost J of 1,000 digits")
     left.legend(fontsize=8)
@@ -152,7 +160,9 @@ def rounding(its: Names) -> Figure:
         ax.axline((0, 0), slope=1, color="black", linewidth=0.8)
         ax.plot(true, its[name].ravel()[some], ".", ms=2, color=BLUE)
         ax.set(xlim=(-most, most), ylim=(-most, most), xlabel="∇ₓJ in float64")
-        ax.set_title(f"{title}: {100 * its['wrong_signs'](its[name]):.1f}% of the signs are wrong", fontsize=9)
+        ax.set_title(
+            f"{title}: {100 * its['wrong_signs'](its[name]):.1f}% of the signs are wrong", fontsize=9
+        )
     axes[0].set_ylabel("in float32")
     return figure
 
@@ -179,7 +189,9 @@ def errors(its: Names) -> Figure:
 def cumprod(its: Names) -> Figure:
     x = mg.Tensor(np.array([2.0, 0.5, 3.0, -1.0, 0.5]), requires_grad=True)
     partial = np.cumprod(x.numpy())
-    matrix = np.array([[y / v if j <= i else 0.0 for j, v in enumerate(x.numpy())] for i, y in enumerate(partial)])
+    matrix = np.array(
+        [[y / v if j <= i else 0.0 for j, v in enumerate(x.numpy())] for i, y in enumerate(partial)]
+    )
     figure, (ax,) = panels(1, width=4, height=3.4)
     table(ax, matrix, "{:g}")
     ax.set_xticks(range(5), [f"x{'₀₁₂₃₄'[i]} = {v:g}" for i, v in enumerate(x.numpy())], fontsize=7)

@@ -13,7 +13,7 @@ with their derivatives are in `minigrad.operations`.
 
 from typing import TYPE_CHECKING, Any
 
-from minigrad import backend, errors, generators, lanes, operations, optim
+from minigrad import backend, errors, generators, lanes, operations, optim, other_names
 from minigrad.checkpoint import load, save
 from minigrad.engine import grad
 from minigrad.functional import hessian, hvp, jacobian, jvp, value_and_grad
@@ -55,7 +55,8 @@ def __getattr__(name: str) -> Any:
         from minigrad import explain
 
         return getattr(explain, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    advice = other_names.advice(other_names.MODULE, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{advice}")
 
 
 def __dir__() -> list[str]:

@@ -64,6 +64,11 @@ def get(name: str, argument: str = "name") -> Backend:
 
     Raises ArgumentError for an unknown name, BackendError if CuPy or a GPU is missing.
     """
+    elsewhere = {"cuda": "cupy", "gpu": "cupy", "cpu": "numpy"}.get(name) if isinstance(name, str) else None
+    if elsewhere:
+        raise ArgumentError(
+            f"{argument} must be the name of an array library, got {name!r}: write {elsewhere!r}"
+        )
     check_choice(argument, name, tuple({**_by_name, "cupy": None}))
     if name not in _by_name:
         from minigrad.cupy_backend import CupyBackend

@@ -73,7 +73,8 @@ def _plain_array(name: str, value: Any) -> np.ndarray:
     except ValueError as error:  # lists of several lengths
         raise ArgumentTypeError(f"{name} must be an array of numbers: {error}") from error
     if array.dtype.kind not in "fiubcSU":
-        raise ArgumentTypeError(f"{name} must be an array of numbers, got {type(value).__name__}")
+        advice = ": give each of its arrays a name of its own" if isinstance(value, Mapping) else ""
+        raise ArgumentTypeError(f"{name} must be an array of numbers, got {type(value).__name__}{advice}")
     return array
 
 

@@ -58,7 +58,7 @@ def check_count(name: str, value: Any, *, low: int = 1) -> int:
 def check_names_known(state: Any, own: Any) -> None:
     """ArgumentError if `state` has a name that `own` has not."""
     if unknown := state.keys() - own.keys():
-        raise ArgumentError(f"state has {shown_names(unknown)}, which belong nowhere here")
+        raise ArgumentError(f"state has {shown_names(unknown)}, for which there is no place here")
 
 
 def shown_names(names: Any) -> str:
@@ -104,6 +104,16 @@ def shown(value: Any) -> str:
     if "\n" in text:
         return f"a {type(value).__name__}"
     return text if len(text) <= 100 else f"{text[:80]} … ({type(value).__name__})"
+
+
+def kind_of(value: Any) -> str:
+    """The class of a value, with the package that it is of: torch.Tensor is no Tensor of this library. What
+    another library's has for its array is named."""
+    kind = type(value)
+    package = kind.__module__.partition(".")[0]
+    if package in ("builtins", "minigrad", "__main__", "numpy"):
+        return kind.__name__
+    return f"{package}.{kind.__name__}{': give its .numpy()' if hasattr(value, 'numpy') else ''}"
 
 
 def count_nonfinite(array: Any) -> int:

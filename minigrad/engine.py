@@ -134,7 +134,7 @@ def order(output: Tensor) -> list[Tensor]:
             )
         results.append(y)
         for x in y.arguments:
-            if isinstance(x, Tensor) and x.requires_grad and x not in seen:
+            if isinstance(x, Tensor) and x._requires_grad and x not in seen:
                 seen.add(x)
                 stack.append(x)
     results.sort(key=attrgetter("age"))
@@ -216,7 +216,7 @@ def grad(
             total = copy(total)
         given.add(tensor)
         # A gradient that happens to be constant can be differentiated too: its derivative is zero.
-        total.requires_grad = create_graph
+        total._requires_grad = create_graph
         results.append(total)
     return tuple(results)
 
@@ -270,7 +270,8 @@ def cotangent_of(output: Tensor, gradient: Any) -> Tensor:
     if gradient is None:
         if output.data.size != 1:
             raise ArgumentError(
-                f"gradient must be given for an output of several elements, here of shape {output.shape}"
+                "gradient, the cotangent of output, must be given for an output of several elements, here "
+                f"of shape {output.shape}: give it, or make one number of output, as mg.sum(output) does"
             )
         return new_tensor(backend.of(output.data).xp.ones_like(output.data))
     return tensor_like(gradient, "gradient", output, "output")

@@ -52,7 +52,7 @@ def replace(target: Any, fast: Callable[..., Any], name: str = "forward") -> Non
 @contextmanager
 def plain_forms(but: Container[str] = ()) -> Iterator[None]:
     """The plain form of everything, in all threads, for a `with` block: to compare the two lanes. The forms
-    of the modules named in `but`, such as "sums" of `minigrad.fast`, stay fast: what each adds can be seen."""
+    of the modules named in `but`, such as "sums" of `minigrad.fast`, stay fast, to see what each adds."""
     before = [(target, name, getattr(target, name)) for target, name in _forms]
     for (target, name), (plain, fast) in _forms.items():
         if fast.__module__.rpartition(".")[2] not in but:

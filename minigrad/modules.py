@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from types import MemberDescriptorType
+from types import MemberDescriptorType, NoneType
 from typing import Any, TypeVar
 
 import numpy as np
 
 from minigrad import backend
-from minigrad.checks import check_dtype, check_fits, check_flag, check_names_known, shown_names
+from minigrad.checks import check_dtype, check_fits, check_flag, check_names_known, shown, shown_names
 from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.modes import Setting, in_force
 from minigrad.tensor import Tensor, raw
@@ -67,6 +67,16 @@ class Module:
     def _forward(self, *arguments: Any, **options: Any) -> Tensor:
         """What calling the Module computes. Every subclass has its own."""
         raise TypeError(f"{type(self).__name__} does not define forward(self, x)")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        held = getattr(self, "__dict__", {}).get(name)
+        if isinstance(held, Parameter) and not isinstance(value, (Parameter, NoneType)):
+            raise ArgumentTypeError(
+                f"{name} of {type(self).__name__} must stay a Parameter, or it would not be trained nor "
+                f"saved, got {shown(value)}: write to its data ({name}.data -= …, and "
+                f"{name}.changed_in_place()), or assign an mg.Parameter"
+            )
+        super().__setattr__(name, value)
 
     forward: Callable[..., Tensor] = _forward  # so typed, subclasses may take whatever arguments they like
 

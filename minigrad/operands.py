@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.checks import check_kind, check_real, check_unmasked, host_array
+from minigrad.checks import check_kind, check_real, check_unmasked, host_array, kind_of
 from minigrad.errors import ArgumentTypeError, BackendError
 from minigrad.tensor import Tensor, raw
 
@@ -83,7 +83,7 @@ def _number_or_list(name: str, position: int | None, operand: Any) -> Any:
         return list(operand)
     wrapped = " in place of the array in another's .data" if isinstance(operand, Tensor) else ""
     raise ArgumentTypeError(
-        f"{where} must be a Tensor, an array or a real number, got {type(operand).__name__}{wrapped}"
+        f"{where} must be a Tensor, an array or a real number, got {kind_of(operand)}{wrapped}"
     )
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 import minigrad.operations as operations  # still loading at this moment, complete when a method runs
-from minigrad import backend
+from minigrad import backend, other_names
 from minigrad.errors import BackendError, GraphError
 
 if TYPE_CHECKING:
@@ -37,6 +37,14 @@ class Operators:
         from minigrad.numpy_calls import call_ufunc
 
         return call_ufunc(ufunc, method, arguments, options)
+
+    if not TYPE_CHECKING:  # to a type checker, any name would be one
+
+        def __getattr__(self, name: str) -> Any:
+            if hasattr(type(self), name):
+                return object.__getattribute__(self, name)  # a property that raised: once more
+            advice = other_names.advice(other_names.TENSOR, name)
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute {name!r}{advice}")
 
     def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
         from minigrad.numpy_calls import call_function

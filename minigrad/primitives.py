@@ -144,7 +144,7 @@ class Primitive(Generic[P]):
         """The output as a Tensor that knows how it was made, if anybody may ask for a derivative."""
         if in_force.get().recording:
             for position, x in enumerate(given):
-                if isinstance(x, Tensor) and x.requires_grad and self.vjps[position] is not None:
+                if isinstance(x, Tensor) and x._requires_grad and self.vjps[position] is not None:
                     return new_tensor(output, self, given, arrays, settings)
         return new_tensor(output)
 
@@ -166,11 +166,13 @@ class Primitive(Generic[P]):
         unknown = any(name not in names[count:] for name in options)
         if unknown or count > len(names) or len(given) < len(names):
             missing = [name for name in names if name not in given]
-            problem = f"missing {missing[0]!r}" if missing else "too many or unknown arguments"
-            raise ArgumentTypeError(
-                f"{self.name}({', '.join(names)}): {problem}; got {count} by position "
-                f"and {sorted(options)} by name"
-            )
+            strange = [name for name in options if name not in names]
+            problem = (
+                f"it has no argument {strange[0]!r}" if strange
+                else f"missing {missing[0]!r}" if missing
+                else f"got {count} arguments by position, and {sorted(options)} by name"
+            )  # fmt: skip
+            raise ArgumentTypeError(f"{self.name} takes ({', '.join(names)}): {problem}")
         settings = {name: given[name] for name in names[arity:]}
         for name, value in settings.items():
             if isinstance(value, Tensor):

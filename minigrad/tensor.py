@@ -45,12 +45,12 @@ class Tensor(Operators):
     give a wrong gradient. What is promised, and what is not, is said in `minigrad.writes`.
     """
 
-    __slots__ = ("data", "_grad", "requires_grad", "made_by", "arguments", "options", "age", "arrays",
+    __slots__ = ("data", "_grad", "_requires_grad", "made_by", "arguments", "options", "age", "arrays",
                  "__weakref__")  # fmt: skip
 
     data: Any
     _grad: Any
-    requires_grad: bool
+    _requires_grad: bool
     made_by: Any  # Primitive | None
     arguments: Any
     options: Mapping[str, Any]
@@ -58,7 +58,7 @@ class Tensor(Operators):
     arrays: Any
 
     def __init__(self, data: Any, requires_grad: bool = False, *, dtype: Any = None) -> None:
-        self.requires_grad = check_flag("requires_grad", requires_grad)
+        requires_grad = self._requires_grad = check_flag("requires_grad", requires_grad)
         if isinstance(data, Tensor):
             if data.requires_grad:
                 raise GraphError(
@@ -70,16 +70,20 @@ class Tensor(Operators):
         array = data if type(data) is library.array_type else backend.to_numpy(data)
         check_kind("data", array)
         self.data = library.asarray(array, None if dtype is None else check_dtype("dtype", dtype))
-        if requires_grad and self.data.dtype.char not in "fd":
-            raise ArgumentTypeError(
-                f"data must be float32 or float64 to require a gradient (requires_grad=True), got "
-                f"{self.data.dtype}: convert it, as np.asarray(data, np.float32) does"
-            )
+        if requires_grad:
+            self._check_real()
         self._grad = None
         self.made_by = None
         self.arguments = self.arrays = ()
         self.options = NONE
         self.age = 0
+
+    def _check_real(self) -> None:
+        if self.data.dtype.char not in "fd":
+            raise ArgumentTypeError(
+                f"data must be float32 or float64 to require a gradient (requires_grad=True), got "
+                f"{self.data.dtype}: convert it, as np.asarray(data, np.float32) does"
+            )
 
     # ---- what it is
 
@@ -98,6 +102,24 @@ class Tensor(Operators):
     def is_leaf(self) -> bool:
         """Whether no recorded operation made this Tensor."""
         return self.made_by is None
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a gradient goes back to this Tensor. Of a leaf it can be set; a result requires one if
+        something that it was computed from does."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        value = check_flag("requires_grad", value)
+        if self.made_by is not None and value != self._requires_grad:
+            raise GraphError(
+                f"requires_grad of a result, here of {self.made_by.name}, is that of what it was computed "
+                "from: detach() gives a Tensor of its numbers alone"
+            )
+        if value:
+            self._check_real()
+        self._requires_grad = value
 
     @property
     def grad(self) -> Any:
@@ -159,7 +181,7 @@ def new_tensor(
     tensor = object.__new__(Tensor)
     tensor.data = data
     tensor._grad = None
-    tensor.requires_grad = made_by is not None
+    tensor._requires_grad = made_by is not None
     tensor.made_by = made_by
     tensor.arguments = arguments
     tensor.arrays = arrays

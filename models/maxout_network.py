@@ -79,5 +79,5 @@ class MaxoutNetwork(Classifier):
         if not self.dropout or not self.training:
             return values
         if layer == 0:
-            return mg.dropout(values, self.dropout[0], scale=1.0, generator=self.dropout_generator)
-        return mg.dropout(values, self.dropout[1], generator=self.dropout_generator)
+            return mg.dropout(values, keep=self.dropout[0], scale=1.0, generator=self.dropout_generator)
+        return mg.dropout(values, keep=self.dropout[1], generator=self.dropout_generator)

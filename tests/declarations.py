@@ -660,7 +660,9 @@ OPERATIONS = [
     Operation("maxout", mg.maxout, _maxout, pieces()),
     Operation(
         "dropout",
-        lambda x, keep, seed, scale: mg.dropout(x, keep, generator=np.random.default_rng(seed), scale=scale),
+        lambda x, keep, seed, scale: mg.dropout(
+            x, keep=keep, generator=np.random.default_rng(seed), scale=scale
+        ),
         _dropout,
         dropouts(),
     ),

@@ -105,7 +105,11 @@ def main() -> int:
         problems += opened(directory)
     print("\n".join(problems) or "the site asks no other host, and has every public name")
     pages = len([*directory.rglob("*.html")])
-    print(f"it was not opened in a browser: {reason}" if reason else f"its {pages} pages were opened in Chromium")
+    print(
+        f"it was not opened in a browser: {reason}"
+        if reason
+        else f"its {pages} pages were opened in Chromium"
+    )
     return int(bool(problems))
 
 

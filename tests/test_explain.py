@@ -111,7 +111,9 @@ class TestRules:
 
     def test_of_what_has_none(self) -> None:
         assert mg.rules(mg.softmax_cross_entropy).derivatives == ()
-        with pytest.raises(ArgumentTypeError, match="got a Tensor: the primitive that made it is its made_by"):
+        with pytest.raises(
+            ArgumentTypeError, match="got a Tensor: the primitive that made it is its made_by"
+        ):
             mg.rules(mg.exp(mg.Tensor(1.0)))
         with pytest.raises(ArgumentTypeError, match="operation must be a primitive or a function, got 3"):
             mg.rules(3)
@@ -176,7 +178,9 @@ class TestGraph:
         text = mg.graph(model.cost(x, np.array([0])), {"m": model, "x": x}).text()
         assert re.search(r"#\d+ +m\.hidden\.0\.W, leaf", text)
         assert re.search(r"#\d+ +x, leaf", text)
-        assert re.search(r"linear\(#0, #1, .*\[m\.hidden\.0\]", text)  # though x, its argument, is of no Module
+        assert re.search(
+            r"linear\(#0, #1, .*\[m\.hidden\.0\]", text
+        )  # though x, its argument, is of no Module
 
     def test_every_edge_leads_to_a_later_node(self) -> None:
         for J in (objective()[0], chain(100)):

@@ -161,7 +161,7 @@ class TestEachKernel:
             generator.integers(0, 2**64 - 1, 4 * drawn, np.uint64, endpoint=True)
         for _ in range(2):
             with backend.use("numpy"):
-                expected = mg.dropout(x, keep, generator=generators[0]).numpy()
+                expected = mg.dropout(x, keep=keep, generator=generators[0]).numpy()
             found = mg.dropout(backend.current().asarray(x), keep, generator=generators[1])
             np.testing.assert_array_equal(found.numpy(), expected)
         assert generators[0].random() == generators[1].random()
@@ -180,7 +180,7 @@ class TestEachKernel:
 
     def test_dropouts_derivatives_have_the_same_mask(self) -> None:
         x = rng.normal(size=(4, 9))
-        check_gradients(lambda t: mg.dropout(t * t, 0.5, generator=mask_generator(3)), x, order=2)
+        check_gradients(lambda t: mg.dropout(t * t, keep=0.5, generator=mask_generator(3)), x, order=2)
 
     @given(st.data(), FLOATS)
     def test_the_update(self, data: Any, dtype: Any) -> None:

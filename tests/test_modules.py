@@ -89,6 +89,17 @@ def test_every_parameter_is_found_under_its_name(attributes: Any) -> None:
     assert all(p.item() == 1.0 for _, p in expected)
 
 
+def test_a_parameter_is_not_replaced_by_what_would_be_lost() -> None:
+    model = mg.Linear(2, 3)
+    W = model.W
+    for value in (model.W * 0.5, np.ones((2, 3)), 1.0, mg.Tensor(np.ones((2, 3)))):
+        with pytest.raises(ArgumentTypeError, match="W of Linear must stay a Parameter.*changed_in_place"):
+            model.W = value  # type: ignore[assignment]
+    assert model.W is W
+    model.W = other = mg.Parameter(np.ones((2, 3)))
+    assert model.parameters()[0] is other
+
+
 def test_what_holds_parameters() -> None:
     class Slotted(mg.Module):
         __slots__ = ("W", "__hidden", "unset")

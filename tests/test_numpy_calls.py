@@ -7,6 +7,7 @@ import inspect
 import math
 import operator
 import pickle
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minigrad as mg
-from minigrad import numpy_calls
+from minigrad import numpy_calls, other_names
 from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, GraphError
 from minigrad.testing import check_gradients
 from tests.declarations import OPERATIONS
@@ -243,6 +244,50 @@ def test_a_tensor_on_a_device_is_not_converted(library: Any) -> None:
     else:
         with pytest.raises(BackendError, match=r"use .numpy\(\)"):
             np.asarray(t)
+
+
+class TestRequiresGradAttribute:
+    def test_of_a_leaf_it_can_be_set(self) -> None:
+        x = mg.Tensor(X)
+        x.requires_grad = True
+        assert (x * 2.0).requires_grad
+        x.requires_grad = False
+        assert not (x * 2.0).requires_grad
+
+    def test_of_a_result_it_follows_from_the_arguments(self) -> None:
+        y = leaf() * 2.0
+        y.requires_grad = True  # as it is
+        with pytest.raises(GraphError, match=r"of a result, here of multiply.*detach\(\)"):
+            y.requires_grad = False
+        assert y.requires_grad
+
+    def test_what_cannot_be_differentiated_cannot_require_it(self) -> None:
+        t = mg.Tensor([1, 2])
+        with pytest.raises(ArgumentTypeError, match="float32 or float64 to require a gradient"):
+            t.requires_grad = True
+        with pytest.raises(ArgumentTypeError, match="requires_grad must be True or False, got 'no'"):
+            t.requires_grad = "no"  # type: ignore[assignment]
+        assert t.requires_grad is False
+
+
+class TestNamesOfOtherLibraries:
+    def test_an_error_says_what_to_write(self) -> None:
+        with pytest.raises(AttributeError, match=r"no attribute 'clone': mg.copy\(t\)"):
+            leaf().clone()
+        with pytest.raises(AttributeError, match=r"no attribute 'cat': mg.concatenate"):
+            mg.cat  # noqa: B018
+        with pytest.raises(AttributeError, match="no attribute 'other'$"):
+            leaf().other  # noqa: B018
+        assert not hasattr(leaf(), "clone")
+
+    def test_only_names_that_are_not_ours_have_advice_and_it_is_right(self) -> None:
+        assert not any(hasattr(mg.Tensor, name) for name in other_names.TENSOR)
+        assert not any(name in vars(mg) for name in other_names.MODULE)
+        told = " ".join([*other_names.TENSOR.values(), *other_names.MODULE.values()])
+        for name in re.findall(r"\bmg\.(\w+)", told):
+            assert hasattr(mg, name), name
+        for name in re.findall(r"\bt\.(\w+)", told):
+            assert hasattr(mg.Tensor, name), name
 
 
 class TestGradAttribute:

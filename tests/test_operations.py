@@ -475,7 +475,7 @@ class TestMaxoutAndDropout:
     def test_dropout_keeps_the_share_and_the_mean(self, library: Any) -> None:
         x = library.asarray(np.ones((200, 200), np.float32))
         for keep, scale in ((0.5, None), (0.8, 1.0)):
-            y = mg.dropout(x, keep, generator=np.random.default_rng(0), scale=scale).numpy()
+            y = mg.dropout(x, keep=keep, generator=np.random.default_rng(0), scale=scale).numpy()
             assert y.dtype == np.float32
             assert set(np.unique(y)) == {0.0, np.float32(1 / keep if scale is None else scale)}
             assert np.mean(y > 0) == pytest.approx(keep, abs=0.01)
@@ -489,13 +489,13 @@ class TestMaxoutAndDropout:
 
     def test_dropouts_gradient_has_the_same_mask(self) -> None:
         x = mg.Tensor(np.ones(50), requires_grad=True)
-        y = mg.dropout(x, 0.3, generator=np.random.default_rng(0))
+        y = mg.dropout(x, keep=0.3, generator=np.random.default_rng(0))
         np.testing.assert_array_equal(mg.grad(mg.sum(y), x)[0].numpy(), y.numpy())
 
     @pytest.mark.parametrize("keep", [0.0, -0.1, 1.1, float("nan")])
     def test_impossible_probabilities(self, keep: float) -> None:
         with pytest.raises(ArgumentError, match="keep"):
-            mg.dropout(np.ones(3), keep, generator=np.random.default_rng(0))
+            mg.dropout(np.ones(3), keep=keep, generator=np.random.default_rng(0))
 
     def test_dropout_of_integers(self) -> None:
         with pytest.raises(ArgumentTypeError, match="x must be real"):

@@ -158,7 +158,7 @@ class TestFilesThatDoNotFit:
             ({"progress": np.array(["a"] * 5)}, "could not convert"),
             ({"model__w": np.zeros((2, 2), np.float32)}, "must have shape"),
             ({"model__w": np.full((784, 1), np.nan, np.float32)}, "nan"),
-            ({"model__other": np.zeros(2)}, "belong nowhere"),
+            ({"model__other": np.zeros(2)}, "there is no place"),
             ({"history__stage": np.array([1.0, 1.0])}, "history is not that"),
             ({"history__stage": np.array(1.0)}, "history is not that"),
             ({"history__training_cost": np.array(["a"])}, "history is not that"),

@@ -879,7 +879,7 @@ class TestCheckpoint:
         path = tmp_path / "model.npz"
         pair = Pair()
         for state, message in (
-            (Single(), "state has b, which belong nowhere"),
+            (Single(), "state has b, for which there is no place"),
             ({"W": pair.W.numpy()}, "state lacks child.b"),
             (
                 {"W": np.zeros((2, 2)), "child.b": pair.child.b.numpy()},

@@ -1,8 +1,8 @@
-"""From the plain core to the fast lane, rung by rung: what each module of `minigrad.fast` adds, in time and in
-memory.
+"""From the plain core to the fast lane, rung by rung: what each module of `minigrad.fast` adds, in time and
+in memory.
 
-Each rung has the forms of its module and of all below it, and runs in a process of its own. All of them do the
-same work in turn.
+Each rung has the forms of its module and of all below it, and runs in a process of its own. All of them do
+the same work in turn.
 """
 
 from __future__ import annotations
@@ -113,9 +113,9 @@ def plot(works: dict[str, Any]) -> Figure:
 def table(works: dict[str, Any]) -> Table:
     result = Table(
         title="From the plain core to the fast lane",
-        caption="Each rung has the forms of its module of minigrad.fast and of those above. Time as a share of "
-        "the plain core's: medians over the rounds of one run, in brackets the quartiles; then the most memory "
-        "that the work holds beside what it began with.",
+        caption="Each rung has the forms of its module of minigrad.fast and of those above. Time as a share "
+        "of the plain core's: medians over the rounds of one run, in brackets the quartiles; then the most "
+        "memory that the work holds beside what it began with.",
     )
     result.add_column("rung")
     for what in works:

@@ -105,7 +105,8 @@ def graph(
 ) -> Graph:
     """The recorded graph that `output` was computed by: `.text()`, `.svg()` and `.dot()` show it.
 
-    names  what Tensors are called: a Module, for its Parameters, or a dict of names, and of Tensors or Modules
+    names  what Tensors are called: a Module, for its Parameters, or a dict of names, and of Tensors or
+           Modules
     most   of results, how many nodes there may be: if there are more results, the middle ones are folded into
            one node, with the leaves that they alone use. None for all
 
@@ -252,7 +253,7 @@ def _facts(array: Any) -> list[str]:
 
 
 def shown_values(array: Any) -> str:
-    """The values with four digits, as nested lists; of many elements the shape, and the greatest without sign."""
+    """The values with four digits, as nested lists; of many elements the shape, and bounds."""
     if array.size > FEW_ELEMENTS:
         greatest = float(backend.of(array).xp.abs(array).max())
         return f"{array.shape} {array.dtype}, between ±{greatest:.4g}"

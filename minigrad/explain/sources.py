@@ -56,15 +56,16 @@ class Rules:
 
 
 def rules(operation: Any) -> Rules:
-    """The source of a primitive, such as `mg.tanh`: its plain forward, its rules, and the private functions and
-    primitives of the library that they call.
+    """The source of a primitive, such as `mg.tanh`: its plain forward, its rules, and the private functions
+    and primitives that they call.
 
     A function that is made of primitives, such as `mg.softmax_cross_entropy`, has no rules of its own: its
     source is shown, and its private primitives have them. ArgumentTypeError for anything else.
     """
     if isinstance(operation, Tensor):
         raise ArgumentTypeError(
-            "operation must be a primitive or a function, got a Tensor: the primitive that made it is its made_by"
+            "operation must be a primitive or a function, got a Tensor: the primitive that made it is its "
+            "made_by"
         )
     if isinstance(operation, Primitive) or inspect.isfunction(_plain(operation)):
         return _rules(operation, set())
@@ -72,7 +73,11 @@ def rules(operation: Any) -> Rules:
 
 
 def _plain(operation: Any) -> Any:
-    return getattr(operation, "plain", operation) if isinstance(operation, (Replaceable, Primitive)) else operation
+    return (
+        getattr(operation, "plain", operation)
+        if isinstance(operation, (Replaceable, Primitive))
+        else operation
+    )
 
 
 def _rules(operation: Any, shown_before: set[int]) -> Rules:
@@ -81,7 +86,9 @@ def _rules(operation: Any, shown_before: set[int]) -> Rules:
     plain, vjps = _plain(operation), getattr(operation, "vjps", ())
     rules = [vjps.rule_at] if isinstance(vjps, EachPosition) else [rule for rule in vjps if rule is not None]
     helpers = []
-    for helper in dict.fromkeys(called for function in (plain, *rules) for called in _private_calls(function)):
+    for helper in dict.fromkeys(
+        called for function in (plain, *rules) for called in _private_calls(function)
+    ):
         if id(helper) not in shown_before:
             helpers.append(_rules(helper, shown_before))
     derivatives = _derivatives(operation) if isinstance(operation, Primitive) else ()
@@ -93,7 +100,9 @@ def _private_calls(function: Any) -> list[Any]:
     public is found by its own name."""
     function = inspect.unwrap(function)
     code, names = getattr(function, "__code__", None), getattr(function, "__globals__", {})
-    found = [names[name] for name in (code.co_names if code else ()) if name.startswith("_") and name in names]
+    found = [
+        names[name] for name in (code.co_names if code else ()) if name.startswith("_") and name in names
+    ]
     return [f for f in found if isinstance(f, (Primitive, Replaceable)) or inspect.isfunction(f)]
 
 

@@ -22,8 +22,8 @@ from minigrad.tensor import Tensor
 
 @dataclass(frozen=True)
 class Share:
-    """What an argument of a result got: share = rule(g, …), and total, the sum of its shares so far. `given` has
-    what the rule's parameters after g stand for, by their names: the result, and its arguments."""
+    """What an argument of a result got: share = rule(g, …), and total, the sum of its shares so far. `given`
+    has what the rule's parameters after g stand for, by their names: the result, and its arguments."""
 
     argument: Tensor
     position: int  # among the result's arguments, from 0

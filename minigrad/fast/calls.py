@@ -23,12 +23,12 @@ def quick_call(primitive: Any, *arguments: Any, **options: Any) -> Tensor:
         differentiable = False
         if isinstance(x, Tensor):
             a = x.data
-            differentiable = x.requires_grad and vjps[0] is not None
+            differentiable = x._requires_grad and vjps[0] is not None
         else:
             a = x
         if isinstance(y, Tensor):
             b = y.data
-            differentiable = differentiable or (y.requires_grad and vjps[1] is not None)
+            differentiable = differentiable or (y._requires_grad and vjps[1] is not None)
         else:
             b = y
         if type(a) is ndarray and type(b) is ndarray and (d := a.dtype) is b.dtype and (d is F32 or d is F64):
@@ -61,7 +61,7 @@ def _any_number(primitive: Any, arguments: Any, options: Any) -> Tensor:
         array: Any = argument
         if isinstance(argument, Tensor):
             array = argument.data
-            if argument.requires_grad and vjps[position] is not None:
+            if argument._requires_grad and vjps[position] is not None:
                 differentiable = True
         arrays.append(array)
         kind = type(array)

@@ -20,11 +20,12 @@ __all__ = ["dropout"]
 RESOLUTION = 2**16  # a mask takes 16 random bits an element
 
 def dropout(
-    x: Any, keep: float = 0.5, *, generator: np.random.Generator, scale: float | None = None
+    x: Any, *, keep: float = 0.5, generator: np.random.Generator, scale: float | None = None
 ) -> Tensor:
     """x with each element kept with probability `keep` and times `scale`, and set to 0 otherwise.
 
-    keep       rounded to a multiple of 2⁻¹⁶, and 2⁻¹⁶ at least
+    keep       a share from 0 to 1, by name, for others give the share that is *dropped*: it is 1 − p of
+               PyTorch's. It is rounded to a multiple of 2⁻¹⁶, and 2⁻¹⁶ at least
     generator  of `minigrad.generators.mask_generator`, or any other of NumPy's: one seed, one sequence
                of masks on every backend. The masks are drawn on the host and uploaded; on a GPU the
                fast lane draws those of a mask_generator in the kernel that applies them.

@@ -549,7 +549,7 @@ def _logistic_cost(d: Drawing) -> tuple[Any, ...]:
 
 
 def _dropped(x: Any, keep: float, scale: float | None, seed: int) -> Any:
-    return mg.dropout(x, keep, scale=scale, generator=mask_generator(seed))
+    return mg.dropout(x, keep=keep, scale=scale, generator=mask_generator(seed))
 
 
 @dataclass(frozen=True)
