@@ -426,7 +426,7 @@ def write_atlas(directory: Path) -> None:
         "",
     ]
     for theme in themes():
-        lines += [f"## {theme.__doc__.split('.')[0].split(':')[0]}", ""]  # type: ignore[union-attr]
+        lines += [f"## {theme.__doc__.split('.')[0].split(':')[0]}", ""]
         for name in theme.__all__:
             lines += described(name, directory)
     (directory / "operations.md").write_text("\n".join(lines), encoding="utf-8")
@@ -435,8 +435,8 @@ def write_atlas(directory: Path) -> None:
 def themes() -> list[Any]:
     """The files of operations, with the plain ones first."""
     ops = mg.operations
-    return [ops.elementwise, ops.reductions, ops.products, ops.einsums, ops.shapes, ops.images, ops.maxout_units,
-            ops.dropout_masks, ops.costs]  # fmt: skip
+    return [ops.elementwise, ops.reductions, ops.products, ops.einsums, ops.shapes, ops.images,
+            ops.maxout_units, ops.dropout_masks, ops.costs]  # fmt: skip
 
 
 def described(name: str, directory: Path) -> list[str]:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad import other_names
 from minigrad.checks import check_choice, check_kind, check_unmasked, host_array
 from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.modes import Setting, Settings, in_force
@@ -64,12 +65,7 @@ def get(name: str, argument: str = "name") -> Backend:
 
     Raises ArgumentError for an unknown name, BackendError if CuPy or a GPU is missing.
     """
-    elsewhere = {"cuda": "cupy", "gpu": "cupy", "cpu": "numpy"}.get(name) if isinstance(name, str) else None
-    if elsewhere:
-        raise ArgumentError(
-            f"{argument} must be the name of an array library, got {name!r}: write {elsewhere!r}"
-        )
-    check_choice(argument, name, tuple({**_by_name, "cupy": None}))
+    check_choice(argument, name, tuple({**_by_name, "cupy": None}), other_names.LIBRARIES)
     if name not in _by_name:
         from minigrad.cupy_backend import CupyBackend
 

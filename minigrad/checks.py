@@ -267,8 +267,44 @@ def check_input(name: str, value: Any) -> None:
         )
 
 
-def check_rule(name: str, rule: Any, arrays: int, options: Sequence[str]) -> None:
-    """Raise unless a rule takes g, the result, so many arrays and the options by name. What is no plain
+def misfit(name: str, names: Sequence[str], count: int, options: Sequence[str]) -> Exception:
+    """What to raise for a call with `count` arguments by position, and these by name."""
+    strange = [option for option in options if option not in names]
+    twice = [option for option in options if option in names[:count]]
+    missing = [option for option in names[count:] if option not in options]
+    problem = (
+        f"it has no argument {strange[0]!r}" if strange
+        else f"got {twice[0]} twice" if twice
+        else f"got {count} by position" if count > len(names)
+        else f"missing {missing[0]!r}"
+    )  # fmt: skip
+    return ArgumentTypeError(f"{name} takes ({', '.join(names)}): {problem}")
+
+
+def check_differentiable(array: Any) -> None:
+    """Raise unless a Tensor of this array can require a gradient."""
+    if array.dtype.char not in "fd":
+        raise ArgumentTypeError(
+            f"data must be float32 or float64 to require a gradient (requires_grad=True), got {array.dtype}: "
+            "convert it, as np.asarray(data, np.float32) does"
+        )
+
+
+def check_may_require(tensor: Any, value: Any) -> bool:
+    """The flag `value` as the requires_grad of a Tensor, or an error."""
+    value = check_flag("requires_grad", value)
+    if tensor.made_by is not None and value != tensor.requires_grad:
+        raise GraphError(
+            f"requires_grad of a result, here of {tensor.made_by.name}, is that of what it was computed "
+            "from: detach() gives a Tensor of its numbers alone"
+        )
+    if value:
+        check_differentiable(tensor.data)
+    return value
+
+
+def check_rule(name: str, rule: Any, arrays: Sequence[str], options: Sequence[str]) -> None:
+    """Raise unless a rule takes g, the result, these arrays and the options by name. What is no plain
     function, or takes *arguments or **options, passes."""
     if rule is not None and not callable(rule):
         raise ArgumentTypeError(f"the rules of {name} must be functions or None, got {rule!r}")
@@ -276,11 +312,11 @@ def check_rule(name: str, rule: Any, arrays: int, options: Sequence[str]) -> Non
     if code is None or code.co_flags & (CO_VARARGS | CO_VARKEYWORDS) or hasattr(rule, "__self__"):
         return
     taken = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    given = 2 + arrays + len(options)
+    given = 2 + len(arrays) + len(options)
     required = len(taken) - len(rule.__defaults__ or ()) - len(rule.__kwdefaults__ or ())
     if not required <= given <= len(taken) or not set(options) <= set(taken):
-        wanted = ", ".join(["g", "result", *(f"array {i + 1}" for i in range(arrays)), *options])
-        raise ArgumentTypeError(f"the rules of {name} must take ({wanted}), got one of ({', '.join(taken)})")
+        wanted = ", ".join(["g", "result", *arrays, *options])
+        raise ArgumentTypeError(f"the rules of {name} must take ({wanted}), got ({', '.join(taken)})")
 
 
 def check_class_labels(name: str, labels: Any, shape: tuple[int, ...], n_classes: int) -> None:
@@ -313,8 +349,10 @@ def _check_label_shape(name: str, labels: Any, shape: tuple[int, ...]) -> None:
         raise ArgumentError(f"{name} must have shape {shape}, one label an example, got {labels.shape}")
 
 
-def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
-    """`value` if it is one of `choices`, or an error that lists them."""
+def check_choice(name: str, value: Any, choices: tuple[str, ...], elsewhere: Mapping[str, str] = {}) -> str:
+    """`value` if it is one of `choices`, or an error that lists them, and says which is meant by a value that
+    is called so elsewhere."""
     if not isinstance(value, str) or value not in choices:
-        raise ArgumentError(f"{name} must be one of {', '.join(choices)}, got {shown(value)}")
+        advice = f": write {elsewhere[value]!r}" if isinstance(value, str) and value in elsewhere else ""
+        raise ArgumentError(f"{name} must be one of {', '.join(choices)}, got {shown(value)}{advice}")
     return str(value)

@@ -270,8 +270,8 @@ def cotangent_of(output: Tensor, gradient: Any) -> Tensor:
     if gradient is None:
         if output.data.size != 1:
             raise ArgumentError(
-                "gradient, the cotangent of output, must be given for an output of several elements, here "
-                f"of shape {output.shape}: give it, or make one number of output, as mg.sum(output) does"
+                f"gradient must be given for an output of several elements, here of shape {output.shape}: it "
+                "is the cotangent. Or make one number of them, as mg.sum(output) does"
             )
         return new_tensor(backend.of(output.data).xp.ones_like(output.data))
     return tensor_like(gradient, "gradient", output, "output")

@@ -39,6 +39,7 @@ MODULE = {
     "vmap": "operations take whole batches; there is no vmap",
     "zeros": "mg.Tensor(np.zeros(shape))",
 }
+LIBRARIES = {"cuda": "cupy", "gpu": "cupy", "cpu": "numpy"}
 
 
 def advice(names: dict[str, str], name: str) -> str:

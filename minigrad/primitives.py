@@ -9,7 +9,7 @@ from typing import Any, Concatenate, Generic, ParamSpec
 import numpy as np
 
 from minigrad import backend
-from minigrad.checks import check_rule, refusal
+from minigrad.checks import check_rule, misfit, refusal
 from minigrad.errors import ArgumentError, ArgumentTypeError, NonFiniteError
 from minigrad.modes import in_force
 from minigrad.operands import is_real, reconcile
@@ -98,7 +98,7 @@ class Primitive(Generic[P]):
                 f"got {len(vjps)}"
             )
         for vjp in vjps:
-            check_rule(self.name, vjp, len(vjps), self.names[len(vjps) :])
+            check_rule(self.name, vjp, self.names[: len(vjps)], self.names[len(vjps) :])
         self.vjps = vjps
         return vjps[0]
 
@@ -165,14 +165,7 @@ class Primitive(Generic[P]):
         given = {**self._defaults, **dict(zip(names, arguments, strict=False)), **options}
         unknown = any(name not in names[count:] for name in options)
         if unknown or count > len(names) or len(given) < len(names):
-            missing = [name for name in names if name not in given]
-            strange = [name for name in options if name not in names]
-            problem = (
-                f"it has no argument {strange[0]!r}" if strange
-                else f"missing {missing[0]!r}" if missing
-                else f"got {count} arguments by position, and {sorted(options)} by name"
-            )  # fmt: skip
-            raise ArgumentTypeError(f"{self.name} takes ({', '.join(names)}): {problem}")
+            raise misfit(self.name, names, count, options)
         settings = {name: given[name] for name in names[arity:]}
         for name, value in settings.items():
             if isinstance(value, Tensor):
@@ -232,8 +225,8 @@ def fitted(share: Any, y: Tensor, position: int, kind: type) -> Any:
         share = np.asarray(share)  # what NumPy gives if there are no dimensions
     if not isinstance(share, Tensor) and (kind is Tensor or backend.find(share) is None):
         raise ArgumentTypeError(
-            f"the rule of {name} must return a Tensor, got {type(share).__name__}: write it in "
-            "minigrad's operations"
+            f"the rule of {name} must return {'a' if kind is Tensor else 'an array or a'} Tensor, got "
+            f"{type(share).__name__}: write it in minigrad's operations"
         )
     if share.shape != x.shape:
         if not _repeats(x.shape, share.shape):

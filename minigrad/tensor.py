@@ -8,8 +8,15 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.checks import check_dtype, check_flag, check_grad, check_kind
-from minigrad.errors import ArgumentError, ArgumentTypeError, GraphError, NoGradError
+from minigrad.checks import (
+    check_differentiable,
+    check_dtype,
+    check_flag,
+    check_grad,
+    check_kind,
+    check_may_require,
+)
+from minigrad.errors import ArgumentError, GraphError, NoGradError
 from minigrad.operators import Operators
 from minigrad.operators import raw as raw  # which users of Tensors import from here
 from minigrad.writes import next_age, writes
@@ -71,19 +78,12 @@ class Tensor(Operators):
         check_kind("data", array)
         self.data = library.asarray(array, None if dtype is None else check_dtype("dtype", dtype))
         if requires_grad:
-            self._check_real()
+            check_differentiable(self.data)
         self._grad = None
         self.made_by = None
         self.arguments = self.arrays = ()
         self.options = NONE
         self.age = 0
-
-    def _check_real(self) -> None:
-        if self.data.dtype.char not in "fd":
-            raise ArgumentTypeError(
-                f"data must be float32 or float64 to require a gradient (requires_grad=True), got "
-                f"{self.data.dtype}: convert it, as np.asarray(data, np.float32) does"
-            )
 
     # ---- what it is
 
@@ -111,15 +111,7 @@ class Tensor(Operators):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
-        value = check_flag("requires_grad", value)
-        if self.made_by is not None and value != self._requires_grad:
-            raise GraphError(
-                f"requires_grad of a result, here of {self.made_by.name}, is that of what it was computed "
-                "from: detach() gives a Tensor of its numbers alone"
-            )
-        if value:
-            self._check_real()
-        self._requires_grad = value
+        self._requires_grad = check_may_require(self, value)
 
     @property
     def grad(self) -> Any:

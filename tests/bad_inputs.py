@@ -1229,7 +1229,7 @@ def fault_of(case: Case) -> str | None:
     except Exception as error:
         fault = f"raises {type(error).__name__}"
     else:
-        return "is taken"
+        return "is taken, and must be refused, or declared in tests/bad_inputs.py as what may be given"
     if state_of(given) != before:
         return "changes what it was given"
     if surroundings() != around:

@@ -121,8 +121,8 @@ def reductions_with_ddof(draw: st.DrawFn) -> Case:
 
 
 @st.composite
-def along_one_axis(draw: st.DrawFn) -> Case:
-    x = draw(arrays(shapes(min_dims=1, min_side=1)))
+def along_one_axis(draw: st.DrawFn, min_side: int = 1) -> Case:
+    x = draw(arrays(shapes(min_dims=1, min_side=min_side)))
     return Case([x], {"axis": draw(axes(x.ndim, allow_none=False, single=True))})
 
 
@@ -605,7 +605,7 @@ OPERATIONS = [
     ),
     # Of which products may overflow depends on the order.
     Operation("prod", mg.prod, np.prod, reductions(min_side=0), like_numpy=False),
-    Operation("cumsum", mg.cumsum, np.cumsum, along_one_axis() | arrays().map(lambda x: Case([x]))),
+    Operation("cumsum", mg.cumsum, np.cumsum, along_one_axis(0) | arrays().map(lambda x: Case([x]))),
     Operation("logaddexp", mg.logaddexp, np.logaddexp, binary(low=-40.0, high=40.0)),
     Operation("_difference", elementwise._difference, np.subtract, binary(), like_numpy=False),
     Operation("logsumexp", mg.logsumexp, _logsumexp, reductions(), like_numpy=False),

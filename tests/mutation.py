@@ -320,6 +320,19 @@ def notices(mutant: Mutant) -> bool:
     return exact_tests_fail(mutant)
 
 
+def fails_unbroken(names: list[str]) -> str:
+    """Which of the operations fails a property as it is, and how; "" if none does."""
+    for operation in (operation for operation in OPERATIONS if operation.name in names):
+        for holds in OF_DERIVATIVES:
+            try:
+                with np.errstate(all="ignore"):
+                    try_examples(operation, holds)
+            except Exception as error:
+                said = str(error).splitlines()[0] if str(error) else ""
+                return f"{operation.name} fails without any mutation: {holds.__name__}: {said}"
+    return ""
+
+
 def try_examples(operation: Operation, holds: Property) -> None:
     """A property of an operation, on as many examples as a mutant is given."""
 
@@ -410,7 +423,12 @@ def main() -> int:
     options = parser.parse_args()
     jobs, names = options.jobs, options.names
     if unknown := [name for name in names if name not in known]:
-        parser.error(f"NAME must be one of {', '.join(known)}; got {unknown[0]}")
+        parser.error(
+            f"NAME must be declared in tests/declarations.py, got {unknown[0]}; there are {', '.join(known)}"
+        )
+    if wrong := fails_unbroken(names):
+        print(f"{wrong}\nno mutants were tried: what fails by itself catches all of them")
+        return 1
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
         shares = list(pool.map(_share, range(jobs), [jobs] * jobs, [names] * jobs))
     left = [name for alive, _ in shares for name in alive]

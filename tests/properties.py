@@ -95,6 +95,8 @@ def nothing_is_written_or_shared(operation: Operation, case: Case, library: Back
         np.testing.assert_array_equal(old, new.numpy())
     for leaf, gradient in zip(leaves, gradients, strict=True):
         np.testing.assert_array_equal(mg.Tensor(leaf.grad).numpy(), gradient.numpy())
+    if output.made_by is not None and output.made_by.real:  # what only moves elements may return them
+        assert all(output.data is not leaf.data for leaf in leaves), "the forward returns its argument"
     made = [g.data for g in gradients] + [leaf.grad for leaf in leaves]
     for position, array in enumerate(made):
         for other in [*made[:position], *(t.data for t in watched)]:

@@ -694,8 +694,23 @@ class TestOwnPrimitives:
             return x + 0
 
         same.set_vjps(lambda g, y, x: g.data)
-        with pytest.raises(ArgumentTypeError, match="rule of same for argument 1 must return a Tensor"):
+        with pytest.raises(
+            ArgumentTypeError, match="rule of same for argument 1 must return an array or a Tensor"
+        ):
             same(leaf(1.0)).backward()
+
+    def test_a_rule_that_writes_into_its_cotangent_is_named(self) -> None:
+        @mg.primitive
+        def double(xp: Any, x: Any) -> Any:
+            return 2.0 * x
+
+        def writes(g: Any, y: Any, x: Any) -> Any:
+            g *= 2.0
+            return g * 1.0
+
+        double.set_vjps(writes)
+        with pytest.raises(ArgumentError, match="a rule of function must not write into the cotangent"):
+            check_gradients(double, np.ones(3))
 
     def test_the_wrong_rule_of_two_for_one_tensor_is_named(self) -> None:
         @mg.primitive
@@ -704,7 +719,9 @@ class TestOwnPrimitives:
 
         both.set_vjps(lambda g, z, x, y: g, lambda g, z, x, y: 1.0)
         t = leaf(np.ones(2))
-        with pytest.raises(ArgumentTypeError, match="rule of both for argument 2 must return a Tensor"):
+        with pytest.raises(
+            ArgumentTypeError, match="rule of both for argument 2 must return an array or a Tensor"
+        ):
             mg.sum(both(t, t)).backward()
 
 

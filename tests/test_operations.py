@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis.extra import numpy as hnp
 import minigrad as mg
 from minigrad import backend
 from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError
+from minigrad.primitives import Primitive
 from minigrad.testing import broadcastable_arrays, check_gradients
 from tests.declarations import OPERATIONS, Operation
 from tests.properties import PROPERTIES, Property
@@ -32,9 +34,18 @@ def test_every_operation(operation: Operation, holds: Property, library: Any, da
     holds(operation, data.draw(operation.inputs), library)
 
 
-def test_every_operation_is_declared() -> None:
-    declared = {operation.public_name for operation in OPERATIONS}
-    assert {name for name in declared if name[0] != "_"} == set(mg.operations.__all__)
+def test_every_operation_is_listed_and_declared() -> None:
+    for module in {sys.modules[getattr(mg, name).__module__] for name in mg.operations.__all__}:
+        own = {
+            n for n, v in vars(module).items() if isinstance(v, Primitive) and v.__module__ == module.__name__
+        }
+        unlisted = {name for name in own if name[0] != "_"} - set(module.__all__)
+        assert not unlisted, f"add {unlisted} to the __all__ of {module.__name__}, or begin its name with _"
+    declared = {operation.public_name for operation in OPERATIONS if operation.public_name[0] != "_"}
+    undeclared = set(mg.operations.__all__) - declared
+    assert not undeclared, f"declare {undeclared} in tests/declarations.py"
+    unknown = declared - set(mg.operations.__all__)
+    assert not unknown, f"{unknown} of tests/declarations.py must stand in an __all__ of minigrad/operations"
     names = [operation.name for operation in OPERATIONS]
     assert len(names) == len(set(names))
     assert set(mg.operations.__all__) <= set(mg.__all__)

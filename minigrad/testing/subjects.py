@@ -213,7 +213,15 @@ class EngineFunction(Function):
             output, cotangent = self._output(leaves, cotangents)
             if not output.requires_grad:  # it depends on none of them
                 return [np.zeros(x.shape, x.dtype) for x in checked]
-            return [g.numpy() for g in mg.grad(output, checked, gradient=cotangent)]
+            try:
+                return [g.numpy() for g in mg.grad(output, checked, gradient=cotangent)]
+            except ValueError as error:
+                if "read-only" not in str(error):
+                    raise
+                raise ArgumentError(
+                    "a rule of function must not write into the cotangent that it is given, which others "
+                    f"still use, got: {error}"
+                ) from error
 
     def _leaves(self, arrays: Sequence[np.ndarray]) -> tuple[list[mg.Tensor], list[mg.Tensor]]:
         flags = [leaf.checked for leaf in self.arguments.leaves]
@@ -248,7 +256,10 @@ class EngineFunction(Function):
         """What to differentiate, and its cotangent: one output, or the sum of several times theirs."""
         outputs = self._call(leaves)
         if len(outputs) == 1:
-            return outputs[0], self.library.asarray(cotangents[0].astype(outputs[0].dtype))
+            cotangent = self.library.asarray(cotangents[0].astype(outputs[0].dtype))
+            if isinstance(cotangent, np.ndarray):
+                cotangent.flags.writeable = False  # a rule that writes into it is noticed
+            return outputs[0], cotangent
         if not any(y.dtype.kind == "f" for y in outputs):
             return mg.Tensor(0.0), None
         terms = [
