@@ -281,16 +281,7 @@ def misfit(name: str, names: Sequence[str], count: int, options: Sequence[str]) 
     return ArgumentTypeError(f"{name} takes ({', '.join(names)}): {problem}")
 
 
-def check_differentiable(array: Any) -> None:
-    """Raise unless a Tensor of this array can require a gradient."""
-    if array.dtype.char not in "fd":
-        raise ArgumentTypeError(
-            f"data must be float32 or float64 to require a gradient (requires_grad=True), got {array.dtype}: "
-            "convert it, as np.asarray(data, np.float32) does"
-        )
-
-
-def check_may_require(tensor: Any, value: Any) -> bool:
+def check_required(tensor: Any, value: Any) -> bool:
     """The flag `value` as the requires_grad of a Tensor, or an error."""
     value = check_flag("requires_grad", value)
     if tensor.made_by is not None and value != tensor.requires_grad:
@@ -298,8 +289,11 @@ def check_may_require(tensor: Any, value: Any) -> bool:
             f"requires_grad of a result, here of {tensor.made_by.name}, is that of what it was computed "
             "from: detach() gives a Tensor of its numbers alone"
         )
-    if value:
-        check_differentiable(tensor.data)
+    if value and tensor.data.dtype.char not in "fd":
+        raise ArgumentTypeError(
+            f"data must be float32 or float64 to require a gradient (requires_grad=True), got "
+            f"{tensor.data.dtype}: convert it, as np.asarray(data, np.float32) does"
+        )
     return value
 
 

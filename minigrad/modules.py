@@ -53,6 +53,7 @@ class Module:
     """
 
     _training = True
+    _replaced: frozenset[str] = frozenset()  # the names of attributes that were a Parameter once
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -69,13 +70,9 @@ class Module:
         raise TypeError(f"{type(self).__name__} does not define forward(self, x)")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        held = getattr(self, "__dict__", {}).get(name)
-        if isinstance(held, Parameter) and not isinstance(value, (Parameter, NoneType)):
-            raise ArgumentTypeError(
-                f"{name} of {type(self).__name__} must stay a Parameter, or it would not be trained nor "
-                f"saved, got {shown(value)}: write to its data ({name}.data -= …, and "
-                f"{name}.changed_in_place()), or assign an mg.Parameter"
-            )
+        """What replaces a Parameter may be anything, for as long as nobody asks for Parameters."""
+        if isinstance(getattr(self, "__dict__", {}).get(name), Parameter) and value is not None:
+            self._replaced = self._replaced | {name}
         super().__setattr__(name, value)
 
     forward: Callable[..., Tensor] = _forward  # so typed, subclasses may take whatever arguments they like
@@ -105,12 +102,23 @@ class Module:
         for name, found in _search(self, tensors=True):
             if isinstance(found, Parameter):
                 parameters[name] = found
+            elif isinstance(found, Module):
+                found._check_replaced()
             elif isinstance(found, Tensor) and found.requires_grad and found.is_leaf:
                 raise ArgumentError(
                     f"{name} must be a Parameter, or it would not be trained, got a Tensor that requires a "
                     "gradient: make it a Parameter, or detach() it"
                 )
         return parameters
+
+    def _check_replaced(self) -> None:
+        for name in self._replaced:
+            if not isinstance(value := getattr(self, name, None), (Parameter, NoneType)):
+                raise ArgumentError(
+                    f"{name} of {type(self).__name__} must be a Parameter, as it was, or it would not be "
+                    f"trained nor saved, got {shown(value)}: write to its data ({name}.data -= …, and "
+                    f"{name}.changed_in_place()), or assign an mg.Parameter"
+                )
 
     def parameters(self) -> list[Parameter]:
         return list(self.named_parameters().values())

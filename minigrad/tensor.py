@@ -8,14 +8,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import backend
-from minigrad.checks import (
-    check_differentiable,
-    check_dtype,
-    check_flag,
-    check_grad,
-    check_kind,
-    check_may_require,
-)
+from minigrad.checks import check_dtype, check_flag, check_grad, check_kind, check_required
 from minigrad.errors import ArgumentError, GraphError, NoGradError
 from minigrad.operators import Operators
 from minigrad.operators import raw as raw  # which users of Tensors import from here
@@ -65,7 +58,7 @@ class Tensor(Operators):
     arrays: Any
 
     def __init__(self, data: Any, requires_grad: bool = False, *, dtype: Any = None) -> None:
-        requires_grad = self._requires_grad = check_flag("requires_grad", requires_grad)
+        check_flag("requires_grad", requires_grad)
         if isinstance(data, Tensor):
             if data.requires_grad:
                 raise GraphError(
@@ -77,10 +70,8 @@ class Tensor(Operators):
         array = data if type(data) is library.array_type else backend.to_numpy(data)
         check_kind("data", array)
         self.data = library.asarray(array, None if dtype is None else check_dtype("dtype", dtype))
-        if requires_grad:
-            check_differentiable(self.data)
-        self._grad = None
-        self.made_by = None
+        self._grad = self.made_by = None
+        self.requires_grad = requires_grad
         self.arguments = self.arrays = ()
         self.options = NONE
         self.age = 0
@@ -111,7 +102,7 @@ class Tensor(Operators):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
-        self._requires_grad = check_may_require(self, value)
+        self._requires_grad = check_required(self, value)
 
     @property
     def grad(self) -> Any:

@@ -100,7 +100,9 @@ class TestArraysFromElsewhere:
     def test_many_names_that_belong_nowhere(self, tmp_path: Path) -> None:
         mg.save(tmp_path / "a.npz", {f"other{n:05}": np.zeros(1) for n in range(500)})
         refused(
-            lambda: mg.load(tmp_path / "a.npz", Weights()), ArgumentError, "other00009 and 490 more, which"
+            lambda: mg.load(tmp_path / "a.npz", Weights()),
+            ArgumentError,
+            "other00009 and 490 more, for which",
         )
 
     def test_what_is_no_file(self, tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ class TestEachKernel:
         for _ in range(2):
             with backend.use("numpy"):
                 expected = mg.dropout(x, keep=keep, generator=generators[0]).numpy()
-            found = mg.dropout(backend.current().asarray(x), keep, generator=generators[1])
+            found = mg.dropout(backend.current().asarray(x), keep=keep, generator=generators[1])
             np.testing.assert_array_equal(found.numpy(), expected)
         assert generators[0].random() == generators[1].random()
 

@@ -89,15 +89,23 @@ def test_every_parameter_is_found_under_its_name(attributes: Any) -> None:
     assert all(p.item() == 1.0 for _, p in expected)
 
 
-def test_a_parameter_is_not_replaced_by_what_would_be_lost() -> None:
-    model = mg.Linear(2, 3)
-    W = model.W
-    for value in (model.W * 0.5, np.ones((2, 3)), 1.0, mg.Tensor(np.ones((2, 3)))):
-        with pytest.raises(ArgumentTypeError, match="W of Linear must stay a Parameter.*changed_in_place"):
-            model.W = value  # type: ignore[assignment]
-    assert model.W is W
-    model.W = other = mg.Parameter(np.ones((2, 3)))
-    assert model.parameters()[0] is other
+def test_a_parameter_that_was_replaced_is_missed() -> None:
+    model = Holder(layer=mg.Linear(2, 3))
+    layer, W = model.layer, model.layer.W
+    for value in (W * 0.5, np.ones((2, 3)), 1.0, mg.Tensor(np.ones((2, 3)))):
+        layer.W = value  # a function of weights that are given, to be checked, does so
+        for ask in (model.parameters, model.state_dict, model.zero_grad, layer.named_parameters):
+            with pytest.raises(
+                ArgumentError, match="W of Linear must be a Parameter, as it was.*changed_in_p"
+            ):
+                ask()
+        assert "cannot be listed" in repr(model)
+    layer.W = W
+    assert model.parameters()[0] is W
+    layer.W = None
+    assert [*model.named_parameters()] == ["layer.b"]
+    del layer.W
+    assert [*copy.deepcopy(model).named_parameters()] == ["layer.b"]
 
 
 def test_what_holds_parameters() -> None:

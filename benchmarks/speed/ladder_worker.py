@@ -26,15 +26,17 @@ def four_photos() -> Callable[[], Any]:
 
 
 if __name__ == "__main__":
-    works = {"step": step(784, 240, 100), "small": repeated(20, step(8, 4, 2)), "fgsm": attack(),
-             "photos": four_photos()}  # fmt: skip
+    makers = {"step": lambda: step(784, 240, 100), "small": lambda: repeated(20, step(8, 4, 2)),
+              "fgsm": attack, "photos": four_photos}  # fmt: skip
+    works: dict[str, Callable[[], Any]] = {}
     with lanes.plain_forms(but=sys.argv[1:]):
         for line in sys.stdin:
             what, _, name = line.strip().rpartition(" ")
+            if name not in works:
+                works[name] = makers[name]()
+            works[name]()
             if what == "bytes":
-                works[name]()
                 forget_gradients()
                 print(peak_bytes(works[name]), flush=True)
             else:
-                works[name]()
                 print("done", flush=True)
