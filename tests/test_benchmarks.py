@@ -30,6 +30,7 @@ from benchmarks.experiments.ensemble_of_twelve import Ensemble
 from benchmarks.experiments.hidden_perturbation import perturbed_at
 from benchmarks.figures import FIGURES
 from benchmarks.mnist import Digits
+from benchmarks.photos import photos
 from benchmarks.recipe import Recipe, Stage, descent
 from benchmarks.report import Judged, judge, over_seeds
 from benchmarks.task import (
@@ -612,6 +613,8 @@ class TestPaperCommand:
         self, few_digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("benchmarks.training.WATCHED_BY_PGD", 10)  # in this process: --jobs 1
+        few_photos = dict(list(photos().items())[:2])
+        monkeypatch.setattr("benchmarks.experiments.photo_renamed.photos", lambda: few_photos)
         command = ["--data", str(few_digits), "--rows", "all", "--epochs", "1", "--jobs", "1"]
         command += ["--quiet", "--out"]
         self.run(*command, str(tmp_path / "quick"))

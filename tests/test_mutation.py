@@ -6,15 +6,15 @@ breaking one is tried on a few primitives, and each line around the rules is bro
 
 from __future__ import annotations
 
-from tests.mutation import EQUIVALENT, MUTATIONS, mutants, structural_mutants, survivors
+from tests.mutation import MUTATIONS, mutants, structural_mutants, survivors
 
-FEW = ("multiply,", "sum,", "getitem,", "concatenate:", "broadcast_to,")
+FEW = ("multiply,", "sum,", "concatenate:")
 
 
 def test_every_way_to_break_a_rule_is_noticed() -> None:
     few = [m for m in mutants() if m.name.startswith(FEW)]
     assert {m.name.split(": ")[1] for m in few} == {mutation.__name__ for mutation in MUTATIONS}
-    assert survivors(few)[0] == [*EQUIVALENT]  # what computes the same fails no test
+    assert survivors(few)[0] == []
 
 
 def test_every_broken_line_around_the_rules_is_noticed() -> None:
