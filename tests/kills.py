@@ -36,11 +36,15 @@ def hear_interrupts() -> None:
             signal.signal(sent, handler)
 
 
-def write_few_digits(folder: Path, train: int = 6000, test: int = 120) -> None:
-    """MNIST's first digits; of 6,000 some 1,200 are threes and sevens."""
+def write_few_digits(folder: Path, train: int = 6000, test: int = 120, others: int = 6000) -> None:
+    """MNIST's first digits; of 6,000 some 1,200 are threes and sevens, which are all kept. Of the other
+    training digits the first `others`."""
     for part, count in (("train", train), ("t10k", test)):
+        labels = mnist.read_idx(mnist.DIRECTORY / f"{part}-labels-idx1-ubyte.gz")[:count]
+        pairs = np.isin(labels, (3, 7))
+        kept = pairs | (np.cumsum(~pairs) <= others)
         for what in ("images-idx3", "labels-idx1"):
-            array = mnist.read_idx(mnist.DIRECTORY / f"{part}-{what}-ubyte.gz")[:count]
+            array = mnist.read_idx(mnist.DIRECTORY / f"{part}-{what}-ubyte.gz")[:count][kept]
             sizes = b"".join(n.to_bytes(4, "big") for n in array.shape)
             content = bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()
             (folder / f"{part}-{what}-ubyte").write_bytes(content)

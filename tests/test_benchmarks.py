@@ -550,9 +550,9 @@ def without_times(directory: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def few_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MNIST's first digits, enough for every experiment to take a few steps."""
+    """Some of MNIST's digits, enough for every experiment to take a few steps."""
     folder = tmp_path_factory.mktemp("few")
-    write_few_digits(folder)
+    write_few_digits(folder, others=1000)
     return folder
 
 
