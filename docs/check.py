@@ -42,15 +42,25 @@ class Exercise:
 # ---- chapter 1
 
 
+@dataclass(frozen=True)
+class Cubic:
+    """The function a + b x + c x² + d x³."""
+
+    a: float
+    b: float
+    c: float
+    d: float
+
+    def __call__(self, x: float) -> float:
+        return float(self.a + self.b * x + self.c * x**2 + self.d * x**3)
+
+
 def cubics(random: np.random.Generator) -> Iterator[tuple[Any, ...]]:
     """Of which central differences are exact, but for rounding."""
     for _ in range(4):
         a, b, c, d = random.normal(size=4)
 
-        def cubic(x: float, a: float = a, b: float = b, c: float = c, d: float = d) -> float:
-            return float(a + b * x + c * x**2 + d * x**3)
-
-        yield cubic, float(random.normal()), float(random.uniform(0.05, 0.2))
+        yield Cubic(a, b, c, d), float(random.normal()), float(random.uniform(0.05, 0.2))
 
 
 # ---- chapters 2 and 3
@@ -215,17 +225,19 @@ def some_shares(random: np.random.Generator) -> Iterator[tuple[Any, ...]]:
 def one_new_array(answer: Callable[..., Any]) -> str:
     """Whether `total` holds no more than one array beside the shares, and none of theirs."""
     alone = np.ones(3)
-    shares = [np.ones(100_000) for _ in range(5)]
+    shares = [np.ones(10_000) for _ in range(5)]  # so few that NumPy does not reuse their memory by itself
     tracemalloc.start()
     try:
         answer(shares)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    if np.shares_memory(answer([alone]), alone):
-        return "it returns the memory of a share, which others may see: who adds to it next would write there"
     most = peak / shares[0].nbytes
-    return "" if most < 1.5 else f"it holds {most:.0f} new arrays at once, where one is enough: add in place"
+    if most > 1.5:
+        return f"it holds {most:.0f} new arrays at once, where one is enough: add in place"
+    if np.shares_memory(answer([alone]), alone):
+        return "of a list of one it returns that share's memory: who adds to it next would write there"
+    return ""
 
 
 EXERCISES = {
@@ -293,6 +305,7 @@ EXERCISES = {
         "worst_step(w, epsilon)", "the step of elements at most ε along which wᵀx grows most", weights,
         lambda w, epsilon: epsilon * np.sign(w),
         {"along w itself: others could be larger": lambda w, epsilon: epsilon * w / np.abs(w).max(),
+         "w itself, where its sign is meant": lambda w, epsilon: epsilon * w,
          "of length ε in the Euclidean norm": lambda w, epsilon: epsilon * w / np.linalg.norm(w),
          "the wrong sign": lambda w, epsilon: -epsilon * np.sign(w),
          "ε is missing": lambda w, epsilon: np.sign(w)},
@@ -302,6 +315,8 @@ EXERCISES = {
         "(classes,), with its digits", sure_logits, exact_slope,
         {"softmax(z) − [label] rounds to 0 where the network is sure": (
              lambda z, label: softmax(z) - one_hot(label, len(z)).astype(np.float32)),
+         "softmax(z) − [label] in float64 rounds to 0 too, a little later": (
+             lambda z, label: softmax(np.float64(z)) - one_hot(label, len(z))),
          "exp of large logits overflows: subtract the greatest first": unshifted,
          "the wrong sign": lambda z, label: -exact_slope(z, label),
          "the label is missing": lambda z, label: softmax(z)},
@@ -416,15 +431,22 @@ def verdict(exercise: Exercise, answer: Callable[..., Any]) -> str:
                 return f"{exercise.name} is wrong. It is just what comes of this mistake: {what}"
     i = wrong[0]
     if found[i] is None:
-        return f"{exercise.name} is wrong: it returns {returned[i]!r}, expected numbers"
+        return f"{exercise.name} is wrong: it returns {returned[i]!r}, expected {expected[i]!r}"
     if found[i].shape != np.shape(expected[i]):
         shapes = f"it returns the shape {found[i].shape}, expected {np.shape(expected[i])}"
         return f"{exercise.name} is wrong: {shapes}"
-    given = "\n".join(f"  {name} = {value}" for name, value in zip(names, inputs()[i], strict=True))
+    given = "\n".join(f"  {name} = {_shown(value)}" for name, value in zip(names, inputs()[i], strict=True))
     return (
         f"{exercise.name} is wrong for {len(wrong)} of {len(expected)} inputs. The first:\n{given}\n"
         f"  returned {found[i]}\n  expected {expected[i]}"
     )
+
+
+def _shown(value: Any) -> str:
+    """An input, as it is printed: of a result, the program that made it."""
+    if isinstance(value, mg.Tensor) and value.made_by is not None:
+        return "the result of\n    " + mg.graph(value).text().replace("\n", "\n    ")
+    return str(value)
 
 
 def _same(now: Any, before: Any) -> bool:

@@ -41,8 +41,8 @@ def differences(its: Names) -> Figure:
     right.loglog(steps, [its["off_by"](h) for h in steps], ".-", color=ORANGE)
     right.set(xlabel="h", ylabel="greatest error / greatest slope")
     right.text(2e-10, 1e-5, "∝ 1/h: rounding", fontsize=8)
-    right.text(1e-4, 1e-8, "∝ h²: the cost is curved", fontsize=8)
-    right.set_xlim(None, 3e2)
+    right.text(5e-4, 1e-8, "∝ h²: no parabola", fontsize=8)
+    right.set_xlim(None, 1e3)
     return figure
 
 
@@ -55,20 +55,18 @@ def visit(its: Names) -> str:
 
 
 def jacobian(its: Names) -> Figure:
-    random = np.random.default_rng(0)
-    g = random.normal(size=its["matrix"].shape[0])
+    g = np.random.default_rng(0).normal(size=its["matrix"].shape[0])
     share = its["matrix"].T @ g
-    figure, axes = panels(3, width=5, height=3.2, width_ratios=(6, 1, 1))
+    figure, axes = panels(3, width=6, height=3.2, width_ratios=(6, 1.6, 1.6))
     for ax, values, title in zip(
         axes,
         (its["matrix"], g[:, None], share[:, None]),
-        (f"∂y/∂x, {its['matrix'].size} numbers", "g", "share\n= (∂y/∂x)ᵀ g"),
+        (f"∂y/∂x, {its['matrix'].size} numbers", "g", "the share"),
         strict=True,
     ):
-        table(ax, values, "{:.1f}")
+        table(ax, values, "{:.2f}")
         ax.set_title(title, fontsize=9)
     axes[0].set(xlabel="elements of x, row by row", ylabel="elements of y, row by row")
-    axes[2].set_xlim(-1.2, 1.2)
     return figure
 
 
@@ -106,7 +104,7 @@ def the_input_gradient(its: Names) -> Figure:
     picture(axes[0], digit, f"x, a {its['test'].y[0]}")
     most = np.abs(gradient).max()
     axes[1].imshow(gradient, TWO_SIGNS, vmin=-most, vmax=most)
-    axes[1].set_title("∇ₓJ: orange lowers J, violet raises it", fontsize=9)
+    axes[1].set_title("∇ₓJ: ink raises J (violet) or lowers it", fontsize=9)
     axes[2].imshow(np.sign(gradient), TWO_SIGNS, vmin=-1, vmax=1)
     axes[2].set_title("sign(∇ₓJ)", fontsize=9)
     blank(axes)
@@ -232,11 +230,12 @@ def picture(ax: Any, pixels: np.ndarray, title: str) -> None:
 
 
 def table(ax: Any, values: np.ndarray, form: str, colours: bool = True) -> None:
-    """Numbers in cells, coloured by sign and size if asked for."""
+    """Numbers in cells; coloured by sign and size, and zeros left out, if asked for."""
     most = np.abs(values).max() or 1.0
     ax.imshow(values if colours else np.zeros_like(values), TWO_SIGNS, vmin=-2 * most, vmax=2 * most)
     for (i, j), value in np.ndenumerate(values):
-        ax.text(j, i, form.format(value), ha="center", va="center", fontsize=7)
+        if value or not colours:
+            ax.text(j, i, form.format(value), ha="center", va="center", fontsize=7)
     blank([ax])
     for i in range(values.shape[0] + 1):
         ax.plot([-0.5, values.shape[1] - 0.5], [i - 0.5, i - 0.5], color="black", lw=0.4)
