@@ -56,7 +56,7 @@ def _as_it_was(model: Any) -> Iterator[None]:
             if module._training is not training:  # `training` itself says False inside evaluating()
                 module.training = training
         for parameter, grad, required in leaves:
-            parameter.grad, parameter.requires_grad = grad, required
+            parameter.grad, parameter._requires_grad = grad, required  # as it was: no change
 
 
 def predicted_labels(model: Any, x: Any) -> Any:

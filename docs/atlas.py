@@ -25,10 +25,13 @@ class Entry:
     call        an expression of NumPy's and minigrad's names, and of the inputs'
     derivation  how its rules are found
     inputs      the arrays that it is differentiated in
+    plotted     the ends of the x for which it is drawn as a curve; None if its Jacobian is the picture
     """
 
-    def __init__(self, call: str, derivation: str, **inputs: Any) -> None:
-        self.call, self.derivation = call, derivation
+    def __init__(
+        self, call: str, derivation: str, *, plotted: tuple[float, float] | None = None, **inputs: Any
+    ) -> None:
+        self.call, self.derivation, self.plotted = call, derivation, plotted
         self.inputs = {name: np.array(value, float) for name, value in inputs.items()}
 
     def at(self, **inputs: Any) -> Any:
@@ -59,15 +62,11 @@ class Entry:
 
 
 def unary(name: str, derivation: str, low: float = -3.0, high: float = 3.0) -> Entry:
-    entry = Entry(f"mg.{name}(x)", derivation, x=[0.5, 1.5])
-    entry.plotted = (low, high)  # type: ignore[attr-defined]
-    return entry
+    return Entry(f"mg.{name}(x)", derivation, plotted=(low, high), x=[0.5, 1.5])
 
 
 def binary(name: str, derivation: str, low: float = -3.0, high: float = 3.0) -> Entry:
-    entry = Entry(f"mg.{name}(x, y)", derivation, x=[0.5, 1.5], y=[2.0, 0.75])
-    entry.plotted = (low, high)  # type: ignore[attr-defined]
-    return entry
+    return Entry(f"mg.{name}(x, y)", derivation, plotted=(low, high), x=[0.5, 1.5], y=[2.0, 0.75])
 
 
 ROWS = [[1.0, 3.0, -2.0], [0.5, -1.0, 2.0]]
@@ -442,19 +441,19 @@ def themes() -> list[Any]:
 def described(name: str, directory: Path) -> list[str]:
     entry, operation = ENTRIES[name], getattr(mg, name)
     check(name, entry)
-    drawn = curves(entry) if hasattr(entry, "plotted") else maps(entry)
+    drawn = curves(entry) if entry.plotted else maps(entry)
     drawn.savefig(directory / "atlas" / f"{name}.svg", metadata={"Date": None})
     values = ", ".join(f"{x} = {written(value)}" for x, value in entry.inputs.items())
     jacobian = [f"The Jacobian of `{entry.call}` at {values}:", ""]
     picture = [f"![{alternative(name, entry)}](atlas/{name}.svg)", ""]
     lines = [f"### {name}", "", entry.derivation, ""]
-    if hasattr(entry, "plotted"):
+    if entry.plotted:
         return [*lines, *picture, *sources(mg.rules(operation), operation), *jacobian, *matrices(entry)]
     return [*lines, *jacobian, *picture, *sources(mg.rules(operation), operation)]
 
 
 def alternative(name: str, entry: Entry) -> str:
-    return f"{name} and its derivatives" if hasattr(entry, "plotted") else f"the Jacobian of {entry.call}"
+    return f"{name} and its derivatives" if entry.plotted else f"the Jacobian of {entry.call}"
 
 
 def check(name: str, entry: Entry) -> None:
@@ -508,7 +507,8 @@ def matrices(entry: Entry) -> list[str]:
 
 def curves(entry: Entry) -> Figure:
     """The function and its derivatives along x, the other argument being 1."""
-    low, high = entry.plotted  # type: ignore[attr-defined]
+    assert entry.plotted
+    low, high = entry.plotted
     x = np.linspace(low, high, 241)
     names = [*entry.inputs]
     others = {name: np.ones_like(x) for name in names[1:]}

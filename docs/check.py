@@ -10,6 +10,7 @@ what it is given as it is, as a rule must.
 from __future__ import annotations
 
 import argparse
+import os
 import runpy
 import sys
 import tracemalloc
@@ -70,7 +71,7 @@ def computations(random: np.random.Generator) -> Iterator[tuple[Any, ...]]:
     """Results of some of four leaves, and of numbers."""
     for length in (1, 2, 3, 5, 8, 12):
         for _ in range(3):
-            values = [mg.Tensor(float(random.uniform(0.5, 1.5)), requires_grad=True) for _ in range(4)]
+            values = [mg.Tensor(value, requires_grad=True) for value in (0.5, 0.5, 1.0, 1.5)]
             for _ in range(length):
                 a, b = (values[random.integers(len(values))] for _ in range(2))
                 kinds = (a * b, a + b, mg.tanh(a), 2.0 * a, a + 1.0)
@@ -175,6 +176,7 @@ def sure_logits(random: np.random.Generator) -> Iterator[tuple[Any, ...]]:
         z[label] += np.float32(margin)
         yield z, label
     yield np.float32([200.0, 199.0, 0.0]), 1
+    yield np.float32([1000.0, 0.0, 990.0]), 0
 
 
 def exact_slope(z: Any, label: int) -> Any:
@@ -190,10 +192,12 @@ def unshifted(z: Any, label: int) -> Any:
 
 
 def pictures(random: np.random.Generator) -> Iterator[tuple[Any, ...]]:
-    for shape, step in (((1,), 0.07), ((40,), 0.07), ((3, 20), 0.15)):
+    for shape, epsilon, step in (((1,), 0.1, 0.07), ((40,), 0.2, 0.14), ((3, 20), 0.1, 0.15)):
         start = random.random(shape)
-        x = np.clip(start + random.uniform(-0.1, 0.1, shape), 0.0, 1.0)
-        yield x, start, random.normal(size=shape), 0.1, step
+        x = np.clip(start + random.uniform(-epsilon, epsilon, shape), 0.0, 1.0)
+        gradient = random.normal(size=shape)
+        gradient[..., -1] = 0.0
+        yield x, start, gradient, epsilon, step
 
 
 def moved(x: Any, gradient: Any, step: float) -> Any:
@@ -203,6 +207,7 @@ def moved(x: Any, gradient: Any, step: float) -> Any:
 def curved(random: np.random.Generator) -> Iterator[tuple[Any, ...]]:
     for factor in (0.5, 1.0, 2.0):
         yield (lambda t, factor=factor: mg.exp(factor * t) + t * t - 2.0 * t), float(random.normal())
+    yield (lambda t: mg.cos(t) + 0.1 * t), 0.3  # where it bends downwards
 
 
 def derivatives(f: Any, t: float) -> tuple[float, float, float]:
@@ -235,6 +240,8 @@ def one_new_array(answer: Callable[..., Any]) -> str:
     most = peak / shares[0].nbytes
     if most > 1.5:
         return f"it holds {most:.0f} new arrays at once, where one is enough: add in place"
+    if np.shares_memory(answer(shares), answer(shares)):
+        return "two calls return the same memory: the second writes over the first one's sum"
     if np.shares_memory(answer([alone]), alone):
         return "of a list of one it returns that share's memory: who adds to it next would write there"
     return ""
@@ -378,12 +385,13 @@ def as_numbers(found: Any) -> Any:
     nothing of it."""
     if isinstance(found, tuple) and len(found) == 1:
         (found,) = found
-    if found is None:
+    if found is None or isinstance(found, np.ma.MaskedArray):
         return None
     try:
-        return np.asarray(found.numpy() if isinstance(found, mg.Tensor) else found, np.float64)
-    except (TypeError, ValueError):
+        array = np.asarray(found.numpy() if isinstance(found, mg.Tensor) else found)
+    except Exception:  # whatever an object does that is no array
         return None
+    return array.astype(np.float64) if array.dtype.kind in "fiub" else None
 
 
 def equal(found: Any, expected: Any, close: tuple[float, float]) -> bool:
@@ -411,7 +419,7 @@ def verdict(exercise: Exercise, answer: Callable[..., Any]) -> str:
         for given, untouched in zip(inputs(), inputs(), strict=True):
             try:
                 returned.append(answer(*given))
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 return f"{exercise.name} raises {type(error).__name__}: {error}"
             found.append(as_numbers(returned[-1]))
             pairs = zip(names, given, untouched, strict=True)
@@ -424,7 +432,10 @@ def verdict(exercise: Exercise, answer: Callable[..., Any]) -> str:
                 f"which others still need: work on a copy"
             )
         if not wrong:
-            also = exercise.also(answer)
+            try:
+                also = exercise.also(answer)
+            except (Exception, SystemExit) as error:
+                return f"{exercise.name} raises {type(error).__name__} for other inputs: {error}"
             return also and f"{exercise.name} returns the right numbers, but {also}"
         for what, mistake in exercise.mistakes.items():
             if all_equal(found, mistake):
@@ -467,11 +478,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     exercise = EXERCISES[options.chapter]
     name = exercise.name.partition("(")[0]
+    if not os.path.isfile(options.file):
+        parser.error(f"FILE must be a file, got {options.file}")
     try:
         answer = runpy.run_path(options.file).get(name)
-    except OSError as error:
-        parser.error(str(error))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         print(f"{options.file} does not run: {type(error).__name__}: {error}")
         return 1
     said = f"{options.file} must define {exercise.name}" if answer is None else verdict(exercise, answer)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -213,10 +213,11 @@ PICTURES: dict[str, Callable[[Names], Figure | str]] = {
 # ---- what they have in common
 
 
-def panels(count: int, width: float, height: float = 3.0, **options: Any) -> tuple[Figure, Any]:
+def panels(
+    count: int, width: float, height: float = 3.0, width_ratios: Sequence[float] | None = None, **options: Any
+) -> tuple[Figure, Any]:
     figure = Figure(figsize=(width, height), layout="constrained")
-    ratios = {"width_ratios": options.pop("width_ratios")} if "width_ratios" in options else {}
-    return figure, figure.subplots(1, count, squeeze=False, gridspec_kw=ratios, **options)[0]
+    return figure, figure.subplots(1, count, squeeze=False, width_ratios=width_ratios, **options)[0]
 
 
 def blank(axes: Any) -> None:

@@ -55,7 +55,7 @@ def __getattr__(name: str) -> Any:
         from minigrad import explain
 
         return getattr(explain, name)
-    advice = other_names.advice(other_names.MODULE, name)
+    advice = other_names.advice(other_names.PACKAGE, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}{advice}")
 
 

@@ -113,7 +113,7 @@ def kind_of(value: Any) -> str:
     package = kind.__module__.partition(".")[0]
     if package in ("builtins", "minigrad", "__main__", "numpy"):
         return kind.__name__
-    return f"{package}.{kind.__name__}{': give its .numpy()' if hasattr(value, 'numpy') else ''}"
+    return f"{package}.{kind.__name__}{': give its .numpy()' if hasattr(kind, 'numpy') else ''}"
 
 
 def count_nonfinite(array: Any) -> int:
@@ -271,13 +271,14 @@ def misfit(name: str, names: Sequence[str], count: int, options: Sequence[str]) 
     """What to raise for a call with `count` arguments by position, and these by name."""
     strange = [option for option in options if option not in names]
     twice = [option for option in options if option in names[:count]]
-    missing = [option for option in names[count:] if option not in options]
-    problem = (
-        f"it has no argument {strange[0]!r}" if strange
-        else f"got {twice[0]} twice" if twice
-        else f"got {count} by position" if count > len(names)
-        else f"missing {missing[0]!r}"
-    )  # fmt: skip
+    if strange:
+        problem = f"it has no argument {strange[0]!r}"
+    elif twice:
+        problem = f"got {twice[0]} twice"
+    elif count > len(names):
+        problem = f"got {count} by position"
+    else:
+        problem = f"missing {next(own for own in names[count:] if own not in options)!r}"
     return ArgumentTypeError(f"{name} takes ({', '.join(names)}): {problem}")
 
 

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Container, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar
+
+from minigrad.errors import ArgumentError
 
 PLAIN = os.environ.get("MINIGRAD_PLAIN", "") not in ("", "0")  # whether the fast lane is off
 
@@ -40,25 +43,38 @@ class Replaceable(Generic[P, R]):
 replaceable = Replaceable
 
 _forms: dict[tuple[Any, str], tuple[Any, Any]] = {}  # (plain, fast) of what has a fast form
+_blocks: list[tuple[str, ...]] = []  # what each block of `plain_forms` that is open keeps fast
+_lock = threading.Lock()
 
 
 def replace(target: Any, fast: Callable[..., Any], name: str = "forward") -> None:
     """From now on `target`, a primitive or a replaceable function, runs in the form `fast`. `name` is the
     attribute that holds what runs."""
     _forms[target, name] = getattr(target, name), fast
-    setattr(target, name, fast)
+    _choose()
+
+
+def _choose() -> None:
+    """Have everything run in its fast form, unless a block that is open says otherwise."""
+    for (target, name), (plain, fast) in _forms.items():
+        module = fast.__module__.rpartition(".")[2]
+        setattr(target, name, fast if all(module in kept for kept in _blocks) else plain)
 
 
 @contextmanager
-def plain_forms(but: Container[str] = ()) -> Iterator[None]:
+def plain_forms(but: Iterable[str] = ()) -> Iterator[None]:
     """The plain form of everything, in all threads, for a `with` block: to compare the two lanes. The forms
     of the modules named in `but`, such as "sums" of `minigrad.fast`, stay fast, to see what each adds."""
-    before = [(target, name, getattr(target, name)) for target, name in _forms]
-    for (target, name), (plain, fast) in _forms.items():
-        if fast.__module__.rpartition(".")[2] not in but:
-            setattr(target, name, plain)
+    kept = (but,) if isinstance(but, str) else tuple(but)
+    known = {fast.__module__.rpartition(".")[2] for _, fast in _forms.values()}
+    if _forms and not known.issuperset(kept):
+        raise ArgumentError(f"but must name modules with fast forms, {', '.join(sorted(known))}, got {kept}")
+    with _lock:
+        _blocks.append(kept)
+        _choose()
     try:
         yield
     finally:
-        for target, name, form in before:
-            setattr(target, name, form)
+        with _lock:
+            _blocks.remove(kept)
+            _choose()

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from minigrad import backend
-from minigrad.checks import check_dtype, check_fits, check_flag, check_names_known, shown, shown_names
+from minigrad.checks import check_dtype, check_fits, check_flag, check_names_known, shown_names
 from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.modes import Setting, in_force
 from minigrad.tensor import Tensor, raw
@@ -71,7 +71,8 @@ class Module:
 
     def __setattr__(self, name: str, value: Any) -> None:
         """What replaces a Parameter may be anything, for as long as nobody asks for Parameters."""
-        if isinstance(getattr(self, "__dict__", {}).get(name), Parameter) and value is not None:
+        held = getattr(self, name, None) if name in _slots(type(self)) else self.__dict__.get(name)
+        if isinstance(held, Parameter):
             self._replaced = self._replaced | {name}
         super().__setattr__(name, value)
 
@@ -113,11 +114,13 @@ class Module:
 
     def _check_replaced(self) -> None:
         for name in self._replaced:
-            if not isinstance(value := getattr(self, name, None), (Parameter, NoneType)):
+            value = getattr(self, name, None)
+            lost = isinstance(value, Tensor) or _kind(type(value)) is None
+            if lost and not isinstance(value, (Parameter, NoneType)):
                 raise ArgumentError(
                     f"{name} of {type(self).__name__} must be a Parameter, as it was, or it would not be "
-                    f"trained nor saved, got {shown(value)}: write to its data ({name}.data -= …, and "
-                    f"{name}.changed_in_place()), or assign an mg.Parameter"
+                    f"trained nor saved, got {type(value).__name__}: write to its data ({name}.data -= …, "
+                    f"and {name}.changed_in_place()), or assign an mg.Parameter"
                 )
 
     def parameters(self) -> list[Parameter]:

@@ -99,7 +99,7 @@ WRITING = {np.copyto, np.fill_diagonal, np.place, np.put, np.put_along_axis, np.
 
 INSTEAD = {
     "add.reduce": "mg.sum", "array_split": "mg.split at indices", "column_stack": "mg.concatenate",
-    "flip": "x[::-1]",
+    "flip": "x[::-1] for each axis",
     "hstack": "mg.concatenate", "inner": "mg.einsum('i,i->', x, y)", "maximum.reduce": "mg.max",
     "multiply.reduce": "mg.prod", "outer": "mg.einsum('i,j->ij', x, y)", "save": "mg.save",
     "swapaxes": "mg.transpose", "take": "x[indices]", "tensordot": "mg.einsum",

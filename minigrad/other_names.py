@@ -5,7 +5,7 @@ from __future__ import annotations
 TENSOR = {
     "argmax": "np.argmax(t, axis)",
     "clamp": "mg.clip(t, low, high)",
-    "clone": "mg.copy(t), or t.detach() without its history",
+    "clone": "mg.copy(t)",
     "cpu": 't.to("numpy")',
     "cuda": 't.to("cupy")',
     "device": "mg.backend.of(t.data).name",
@@ -25,7 +25,7 @@ TENSOR = {
     "unsqueeze": "mg.expand_dims(t, axis)",
     "view": "t.reshape(shape)",
 }
-MODULE = {
+PACKAGE = {
     "cat": "mg.concatenate",
     "clamp": "mg.clip",
     "cross_entropy": "mg.softmax_cross_entropy",

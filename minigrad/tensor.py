@@ -71,7 +71,7 @@ class Tensor(Operators):
         check_kind("data", array)
         self.data = library.asarray(array, None if dtype is None else check_dtype("dtype", dtype))
         self._grad = self.made_by = None
-        self.requires_grad = requires_grad
+        self._requires_grad = bool(requires_grad) and check_required(self, True)
         self.arguments = self.arrays = ()
         self.options = NONE
         self.age = 0
@@ -102,7 +102,9 @@ class Tensor(Operators):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
-        self._requires_grad = check_required(self, value)
+        if check_required(self, value) and not self._requires_grad:
+            self.changed_in_place()  # what was computed from it before does not lead back to it
+        self._requires_grad = bool(value)
 
     @property
     def grad(self) -> Any:

@@ -78,7 +78,8 @@ def refuse_written(results: list[Any]) -> None:
             if backend.find(array) is not None and writes.age_of(array) > y.age:
                 raise GraphError(
                     f"{what} of {y.made_by.name} was changed in place after it was used (by an optimiser "
-                    "step, say): compute the output anew before differentiating it"
+                    "step, say), or began to require a gradient: compute the output anew before "
+                    "differentiating it"
                 )
 
 

@@ -699,10 +699,7 @@ class TestOwnPrimitives:
         ):
             same(leaf(1.0)).backward()
 
-    def test_a_rule_that_writes_into_its_cotangent_is_named(self, library: Any) -> None:
-        if library.name != "numpy":
-            pytest.skip("only NumPy's arrays can be made read-only")
-
+    def test_a_rule_that_writes_into_its_cotangent_is_named(self) -> None:
         @mg.primitive
         def double(xp: Any, x: Any) -> Any:
             return 2.0 * x

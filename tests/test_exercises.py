@@ -123,6 +123,42 @@ def test_what_else_a_sum_must_hold_to() -> None:
         return shares[0] if len(shares) == 1 else in_place(shares)
 
     assert "of a list of one it returns that share's memory" in verdict(EXERCISES[13], hands_on)
+    memory: dict[Any, Any] = {}
+
+    def same_memory(shares: Any) -> Any:
+        kept = memory.setdefault(shares[0].shape, np.empty_like(shares[0]))
+        kept[...] = 0.0
+        for part in shares:
+            kept += part
+        return kept
+
+    assert "two calls return the same memory" in verdict(EXERCISES[13], same_memory)
+
+
+def unshifted_in_float64(z: Any, label: int) -> Any:
+    e = np.exp(np.float64(z))
+    return e / e.sum() - np.eye(len(z))[label]
+
+
+def with_an_epsilon_of_its_own(x: Any, start: Any, gradient: Any, epsilon: float, step: float) -> Any:
+    return np.clip(np.clip(x + step * np.sign(gradient), start - 0.1, start + 0.1), 0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("number", "answer", "said"),
+    [
+        (4, lambda g, p: exit(0), "raises SystemExit: 0"),
+        (4, lambda g, p: p * (g - np.sum(g * p)) + 5j, "it returns array"),
+        (5, lambda g: np.ma.masked_all(g.shape[1:]), "it returns masked_array"),
+        (2, lambda J: [J], "it returns [Tensor"),
+        (9, unshifted_in_float64, "is wrong"),
+        (10, with_an_epsilon_of_its_own, "is wrong"),
+        (12, lambda f, t: t - mg.jacobian(f)(t).item() / abs(mg.hessian(f)(t).item()), "is wrong"),
+    ],
+)  # fmt: skip
+def test_answers_that_look_right(number: int, answer: Any, said: str) -> None:
+    with np.errstate(all="ignore"):
+        assert said in verdict(EXERCISES[number], answer)
 
 
 def test_every_chapter_has_an_exercise() -> None:

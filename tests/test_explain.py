@@ -182,6 +182,11 @@ class TestGraph:
             r"linear\(#0, #1, .*\[m\.hidden\.0\]", text
         )  # though x, its argument, is of no Module
 
+    def test_one_name_twice_is_refused(self) -> None:
+        layer, x = mg.Linear(1, 1), mg.Tensor(np.ones((1, 1)), requires_grad=True)
+        with pytest.raises(ArgumentError, match="names must be different, got 'a.W' twice"):
+            mg.graph(layer(x), {"a": layer, "a.W": x})
+
     def test_every_edge_leads_to_a_later_node(self) -> None:
         for J in (objective()[0], chain(100)):
             for most in (None, 2, 5, 60):
@@ -244,6 +249,10 @@ class TestPicture:
         (way,) = re.findall(r'id="e0-1" .*? d="(.*?)"', picture)
         assert way.count("C") == 2
         assert re.search(">#1 y = multiply<", picture)
+        x = mg.Tensor(1.0, requires_grad=True)
+        picture = mg.graph(mg.stack([x] * 30)).svg()
+        (way,) = re.findall(r'id="e0-1" .*? d="(.*?)"', picture)
+        assert min(float(number) for number in re.findall(r"M(-?[\d.]+)", way)) >= 0.0
 
     def test_has_a_box_for_each_node_and_a_line_for_each_edge(self) -> None:
         found = mg.graph(*objective())
@@ -289,6 +298,26 @@ class TestWalkthrough:
             "   to #0 x: 9; the sum so far 27",
             "gradient in #0 x: 27",
         ]
+
+    def test_says_what_the_names_of_a_rule_stand_for(self) -> None:
+        x, y = (mg.Tensor([value], requires_grad=True) for value in (1.0, 2.0))
+        table = mg.walkthrough(mg.sum(mg.stack([x, y])), {"x": x, "y": y}).table()
+        assert re.search(r"g = the cotangent, y = #2, x = #0, axis = 0\)", table)
+        assert re.search(r"g = the cotangent, y = #2, x = #1, axis = 0\)", table)
+        table = mg.walkthrough(mg.sum(x * np.ones(1) * 3.0)).table()
+        assert "z = #2, x = #0, y = #1)" in table
+        assert "z = #3, x = #2, y = 3.0)" in table
+        table = mg.walkthrough(mg.einsum("i,i->", x, y)).table()
+        assert "arrays = (#0, #1)" in table
+
+    def test_of_leaves_that_are_folded(self) -> None:
+        x = mg.Tensor(1.0, requires_grad=True)
+        total = x
+        for _ in range(200):
+            total = total + mg.Tensor(1.0, requires_grad=True)
+        walk = mg.walkthrough(total)
+        assert "results" in walk.table()
+        assert walk.svg(150)
 
     @given(drawn=networks(), dtype=st.sampled_from([np.float32, np.float64]))
     def test_has_the_plain_cores_gradient_bit_for_bit(self, drawn: Any, dtype: Any) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import minigrad as mg
 from attacks import adversarial_objective, fgsm
 from minigrad import lanes, remainder
+from minigrad.errors import ArgumentError
 from minigrad.testing import networks
 from models import MaxoutNetwork
 from tests import size
@@ -199,6 +200,24 @@ def test_plain_forms_end_with_the_block_that_asked_for_them() -> None:
         assert mg.engine.new_sums.forward is mg.engine.Sums
         raise ZeroDivisionError
     assert (mg.Tensor.__add__, mg.engine.new_sums.forward) == fast
+
+
+@pytest.mark.fast_lane
+def test_blocks_that_overlap_end_in_any_order() -> None:
+    fast = mg.engine.new_sums.forward
+    first, second = lanes.plain_forms(), lanes.plain_forms(but=("sums",))
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert mg.engine.new_sums.forward is fast
+    assert remainder.grad_and_remainder.forward is remainder.grad_and_remainder.plain
+    second.__exit__(None, None, None)
+    assert remainder.grad_and_remainder.forward is not remainder.grad_and_remainder.plain
+    with (
+        pytest.raises(ArgumentError, match="but must name modules with fast forms, .*sums.*got"),
+        lanes.plain_forms(but=["sum"]),
+    ):
+        pass
 
 
 @pytest.mark.fast_lane

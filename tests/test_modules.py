@@ -100,12 +100,31 @@ def test_a_parameter_that_was_replaced_is_missed() -> None:
             ):
                 ask()
         assert "cannot be listed" in repr(model)
+    layer.W = {"low": mg.Parameter(np.ones((2, 1))), "rank": mg.Parameter(np.ones((1, 3)))}
+    assert [*layer.named_parameters()] == ["W.low", "W.rank", "b"]
     layer.W = W
     assert model.parameters()[0] is W
+    layer.W = None
+    layer.W = np.ones((2, 3))
+    with pytest.raises(ArgumentError, match="got ndarray"):
+        model.parameters()
     layer.W = None
     assert [*model.named_parameters()] == ["layer.b"]
     del layer.W
     assert [*copy.deepcopy(model).named_parameters()] == ["layer.b"]
+
+
+def test_a_parameter_in_a_slot_that_was_replaced_is_missed() -> None:
+    class Slotted(mg.Module):
+        __slots__ = ("W",)
+
+        def __init__(self) -> None:
+            self.W: Any = mg.Parameter(np.ones(2))
+
+    model = Slotted()
+    model.W = model.W - 0.1
+    with pytest.raises(ArgumentError, match="W of Slotted must be a Parameter, as it was"):
+        model.parameters()
 
 
 def test_what_holds_parameters() -> None:

@@ -8,6 +8,7 @@ the same work in turn.
 from __future__ import annotations
 
 import argparse
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,8 @@ def run(options: argparse.Namespace) -> None:
     check_count("--rounds", options.rounds)
     if lanes.PLAIN:
         raise ArgumentError("MINIGRAD_PLAIN must not be set for ladder: it climbs from the plain core itself")
+    if by_hand := {name for name in os.environ if name.startswith("MALLOC_") or name == "GLIBC_TUNABLES"}:
+        raise ArgumentError(f"{min(by_hand)} must not be set for ladder, which sets it itself")
     directory = check_writable_directory("--out", options.out)
     conditions = Conditions()
     root, script = Path(__file__).parents[2], Path(__file__).with_name("ladder_worker.py")

@@ -29,7 +29,8 @@ if __name__ == "__main__":
     makers = {"step": lambda: step(784, 240, 100), "small": lambda: repeated(20, step(8, 4, 2)),
               "fgsm": attack, "photos": four_photos}  # fmt: skip
     works: dict[str, Callable[[], Any]] = {}
-    with lanes.plain_forms(but=sys.argv[1:]):
+    kept = [name for name in sys.argv[1:] if name != "memory"]  # a setting of the process, and no form
+    with lanes.plain_forms(but=kept):
         for line in sys.stdin:
             what, _, name = line.strip().rpartition(" ")
             if name not in works:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 LETTER, PADDING = 6.6, 10.0  # pixels, at a font size of 11
 MOST_LETTERS = 34
 USES_APART = 16.0  # the arrows of one argument that is used several times
+LEAST_WIDTH = 60.0  # of a box
 # Okabe and Ito's colours, which the colour-blind tell apart, lightened.
 FILLS = {"leaf": "#CCE3F2", "constant": "#F0F0F0", "result": "#FFFFFF", "folded": "#FFF3D6"}
 GROUPS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A8A", "#000000")
@@ -73,7 +74,7 @@ def _cut(text: str) -> str:
 
 
 def _width(node: Node) -> float:
-    return 2 * PADDING + LETTER * max(map(len, _lines(node)))
+    return max(2 * PADDING + LETTER * max(map(len, _lines(node))), LEAST_WIDTH)
 
 
 def _box(layout: Layout, node: Node, colour: str) -> str:
@@ -107,9 +108,10 @@ def _edge(layout: Layout, edge: Edge) -> str:
     """From the layer above the result to its box: an arrow for each use."""
     layer = layout.layers[edge.end]
     start, end, top = layout.x[edge.start, layer - 1], layout.x[edge.end, layer], layer * LAYER_HEIGHT
+    apart = min(USES_APART, (LEAST_WIDTH - 2 * PADDING) / edge.uses)
     way = ""
     for use in range(edge.uses):
-        x = end + USES_APART * (use - (edge.uses - 1) / 2)
+        x = end + apart * (use - (edge.uses - 1) / 2)
         way += f"M{_leaving(layout, edge.start, layer - 1)}" + _curve(start, x, layer)
         way += f"M{x - 3:.1f} {top - 6:.0f}L{x:.1f} {top:.0f}L{x + 3:.1f} {top - 6:.0f}"
     return f'<path id="e{edge.start}-{edge.end}" class="{_kind(edge.carries)}" d="{way}"/>'

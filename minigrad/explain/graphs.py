@@ -10,7 +10,7 @@ from typing import Any
 
 from minigrad import backend
 from minigrad.checks import check_count, check_tensor, printable, shown
-from minigrad.errors import ArgumentTypeError, GraphError
+from minigrad.errors import ArgumentError, ArgumentTypeError, GraphError
 from minigrad.modes import Setting
 from minigrad.modules import Module
 from minigrad.tensor import Tensor
@@ -39,6 +39,7 @@ class Node:
     facts: list[str] = field(default_factory=list)
     group: str = ""
     tensor: Any = field(default=None, repr=False)
+    array: Any = field(default=None, repr=False)  # of a constant that is no Tensor
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Graph:
     nodes: list[Node]
     edges: list[Edge]
     note: str = ""  # what was folded
-    hidden: list[Any] = field(default_factory=list, repr=False)  # the results that were
+    hidden: list[Any] = field(default_factory=list, repr=False)  # the Tensors that were
 
     def __str__(self) -> str:
         return self.text()
@@ -137,15 +138,19 @@ def graph(
         elif member is hidden[-1]:  # what they were computed from stands before
             numbers |= dict.fromkeys(folded, len(nodes))
             nodes.append(_folded(len(nodes), hidden, len(folded) - len(hidden)))
-    uses = Counter(
-        (numbers[id(argument)], numbers[id(y)], carries)
-        for y in results
-        for argument, carries in _arguments(y)
-        if id(argument) in numbers and numbers[id(argument)] != numbers[id(y)]
-    )
+    uses: Counter[tuple[int, int]] = Counter()
+    carrying = set()
+    for y in results:
+        for argument, carries in _arguments(y):
+            ends = numbers.get(id(argument), -1), numbers[id(y)]
+            if ends[0] >= 0 and ends[0] != ends[1]:
+                uses[ends] += 1
+                carrying |= {ends} if carries else set()
     edges = [
-        Edge(start, end, carries, 1 if "folded" in (nodes[start].kind, nodes[end].kind) else times)
-        for (start, end, carries), times in uses.items()
+        Edge(
+            start, end, (start, end) in carrying, 1 if "folded" in (nodes[start].kind, nodes[end].kind) else n
+        )
+        for (start, end), n in uses.items()
     ]
     for y in results:
         if id(y) not in folded:
@@ -155,7 +160,8 @@ def graph(
     note = (
         f"{len(hidden)} of {len(results)} results are folded into one: most=None shows all" if hidden else ""
     )
-    return Graph(nodes, edges, note, hidden)
+    leaves = [m for m in members if id(m) in folded and isinstance(m, Tensor) and m.made_by is None]
+    return Graph(nodes, edges, note, hidden + leaves)
 
 
 def numbers_of(drawn: Graph) -> dict[Tensor, int]:
@@ -165,11 +171,17 @@ def numbers_of(drawn: Graph) -> dict[Tensor, int]:
     return numbers | dict.fromkeys(drawn.hidden, folded)
 
 
+def all_numbers_of(drawn: Graph) -> Iterator[tuple[Any, int]]:
+    """Each Tensor and array with the number of the node that stands for it."""
+    yield from numbers_of(drawn).items()
+    yield from ((node.array, node.number) for node in drawn.nodes if node.array is not None)
+
+
 def titles(drawn: Graph) -> dict[Tensor, str]:
     """What each Tensor is called in a sentence: its number in the graph, and its name or the call."""
     words = {node.number: f"#{node.number} {node.title}" for node in drawn.nodes}
     found = {tensor: words[number] for tensor, number in numbers_of(drawn).items()}
-    return found | {y: f"{found[y]} ({y.made_by.name})" for y in drawn.hidden}
+    return found | {y: f"{found[y]} ({y.made_by.name})" for y in drawn.hidden if y.made_by}
 
 
 def names_by_id(names: Any) -> dict[int, str]:
@@ -183,10 +195,13 @@ def names_by_id(names: Any) -> dict[int, str]:
     tensors: dict[str, Any] = {}
     for name, member in names.items():
         if isinstance(member, Module):
-            tensors |= {f"{name}.{own}": parameter for own, parameter in member.named_parameters().items()}
+            found = {f"{name}.{own}": parameter for own, parameter in member.named_parameters().items()}
         else:
             check_tensor(f"names[{name!r}]", member)
-            tensors[name] = member
+            found = {name: member}
+        if twice := found.keys() & tensors.keys():
+            raise ArgumentError(f"names must be different, got {min(twice)!r} twice")
+        tensors |= found
     return {id(tensor): printable(str(name)) for name, tensor in tensors.items()}
 
 
@@ -233,7 +248,7 @@ def _node(number: int, member: Any, called: dict[int, str]) -> Node:
     name = called.get(id(member), "")
     group = name.rpartition(".")[0]
     if not isinstance(member, Tensor):
-        return Node(number, "constant", name or "array", facts=_facts(member))
+        return Node(number, "constant", name or "array", facts=_facts(member), array=member)
     facts = _facts(member.data)
     if member.made_by is not None:
         options = [_literal(a) for a in member.arguments if _literal(a)] + _options(member)

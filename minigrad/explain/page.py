@@ -68,9 +68,10 @@ show();
 def page_of(walk: Walkthrough) -> str:
     """The page: the picture, and below it the visit that is shown. Arrow keys step too."""
     names = titles(walk.graph)
-    first = "<p>No result was visited yet. The output’s cotangent is given; every other one is found. "
-    first += "Orange is the result that is visited, green what was visited before; along the thick edges go "
-    first += "the shares.</p>"
+    first = (
+        "<p>No result was visited yet. The output’s cotangent is given; every other one is found. Orange is "
+        "the result that is visited, green what was visited before; along the thick edges go the shares.</p>"
+    )
     steps: list[dict[str, Any]] = [{"box": "", "edges": [], "text": first}]
     for visit, (box, edges) in zip(walk.visits, walk.places(), strict=True):
         steps.append({"box": box, "edges": edges, "text": _text(walk, visit, names)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dis
 import functools
 import inspect
 import linecache
@@ -73,37 +74,50 @@ def rules(operation: Any) -> Rules:
 
 
 def _plain(operation: Any) -> Any:
-    return (
-        getattr(operation, "plain", operation)
-        if isinstance(operation, (Replaceable, Primitive))
-        else operation
-    )
+    """The plain form of what may have a fast one."""
+    if isinstance(operation, (Replaceable, Primitive)):
+        return operation.plain
+    return operation
 
 
 def _rules(operation: Any, shown_before: set[int]) -> Rules:
     """With the helpers that were not shown before."""
     shown_before.add(id(operation))
-    plain, vjps = _plain(operation), getattr(operation, "vjps", ())
-    rules = [vjps.rule_at] if isinstance(vjps, EachPosition) else [rule for rule in vjps if rule is not None]
+    functions = [_plain(operation)]
+    if isinstance(operation, Primitive):
+        vjps = operation.vjps
+        functions += [vjps.rule_at] if isinstance(vjps, EachPosition) else [v for v in vjps if v is not None]
     helpers = []
-    for helper in dict.fromkeys(
-        called for function in (plain, *rules) for called in _private_calls(function)
-    ):
-        if id(helper) not in shown_before:
-            helpers.append(_rules(helper, shown_before))
+    for function in functions:
+        for helper in _private_calls(function):
+            if id(helper) not in shown_before:
+                helpers.append(_rules(helper, shown_before))
     derivatives = _derivatives(operation) if isinstance(operation, Primitive) else ()
-    return Rules(operation.__name__, source_of(plain), derivatives, tuple(helpers))
+    return Rules(operation.__name__, source_of(functions[0]), derivatives, tuple(helpers))
 
 
 def _private_calls(function: Any) -> list[Any]:
-    """What a function of this library calls by a name that begins with _ and is defined in its file: what is
-    public is found by its own name."""
-    function = inspect.unwrap(function)
+    """What a function calls of its own file by a name that begins with _: what is public is found by its own
+    name, and what comes from elsewhere is another theme."""
     code, names = getattr(function, "__code__", None), getattr(function, "__globals__", {})
-    found = [
-        names[name] for name in (code.co_names if code else ()) if name.startswith("_") and name in names
+    found = [names[name] for name in _globals_in(code) if name.startswith("_") and name in names]
+    return [
+        value
+        for value in dict.fromkeys(found)
+        if (isinstance(value, (Primitive, Replaceable)) or inspect.isfunction(value))
+        and value.__module__ == function.__module__
     ]
-    return [f for f in found if isinstance(f, (Primitive, Replaceable)) or inspect.isfunction(f)]
+
+
+def _globals_in(code: Any) -> list[str]:
+    """The global names that a code reads, and the functions within it."""
+    if code is None:
+        return []
+    found = [i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")]
+    for constant in code.co_consts:
+        if hasattr(constant, "co_code"):
+            found += _globals_in(constant)
+    return found
 
 
 def _derivatives(primitive: Primitive[Any]) -> tuple[tuple[str, Source | None], ...]:

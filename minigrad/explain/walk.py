@@ -6,12 +6,14 @@ import inspect
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from minigrad.checks import check_count
+from minigrad import backend
+from minigrad.checks import check_count, shown
 from minigrad.engine import Sums, cotangent_of, differentiate
 from minigrad.errors import ArgumentError
-from minigrad.explain.graphs import Graph, graph, numbers_of, shown_values, titles
+from minigrad.explain.graphs import Graph, all_numbers_of, graph, numbers_of, shown_values, titles
 from minigrad.explain.sources import Source, source_of
 from minigrad.modes import Setting
 from minigrad.modules import Module
@@ -58,16 +60,18 @@ class RecordedSums(Sums):
     def hand_on(self, g: Any, y: Tensor, position: int, rule: Rule, x: Tensor) -> None:
         share = share_of(y, position, rule, g)
         self.add(x, share)
-        given = dict(zip(names_of(rule), (y, *y.arguments), strict=False))
+        given = given_to(rule, y, x)
         self.visits[-1].shares.append(Share(x, position, source_of(rule), given, share, self.sums[x]))
 
 
-def names_of(rule: Any) -> tuple[str, ...]:
-    """The names of a rule's parameters after g."""
+def given_to(rule: Any, y: Tensor, x: Tensor) -> dict[str, Any]:
+    """What the names of a rule's parameters after g stand for, at the visit of y that hands x its share."""
+    arguments = y.arguments if y.made_by.sees_others else (x,)
     try:
-        return tuple(inspect.signature(rule).parameters)[1:]
+        bound = inspect.signature(rule).bind(None, y, *arguments, **y.options).arguments
     except (TypeError, ValueError):  # a function without a signature
-        return ()
+        return {}
+    return dict(list(bound.items())[1:])
 
 
 @dataclass(frozen=True, repr=False)
@@ -102,14 +106,23 @@ class Walkthrough:
         return "\n".join(parts)
 
     def meaning(self, share: Share) -> str:
-        """What the names in the text of a rule stand for, by the numbers of the graph."""
-        numbers = numbers_of(self.graph)
-        known = (
-            f"{name} = #{numbers[t]}"
-            for name, t in share.given.items()
-            if isinstance(t, Tensor) and t in numbers
-        )
+        """What the names in the text of a rule stand for: numbers of the graph, or numbers themselves."""
+        known = [f"{name} = {said}" for name, value in share.given.items() if (said := self._said(value))]
         return ", ".join(["g = the cotangent", *known])
+
+    def _said(self, value: Any) -> str:
+        """A Tensor or an array by its number in the graph, several in parentheses; "" for anything else."""
+        if isinstance(value, tuple) and value and all(isinstance(part, Tensor) for part in value):
+            return f"({', '.join(map(self._said, value))})"
+        number = self._numbers.get(id(value))
+        if number is not None:
+            return f"#{number}"
+        return "" if isinstance(value, Tensor) or backend.find(value) is not None else shown(value)
+
+    @cached_property
+    def _numbers(self) -> dict[int, int]:
+        """The numbers of Tensors and arrays in the graph, by id."""
+        return {id(array): number for array, number in all_numbers_of(self.graph)}
 
     def svg(self, step: int) -> str:
         """The graph after so many visits: green what was visited before, orange what is visited now, with the

@@ -77,10 +77,10 @@ class Optimiser:
             parameter.grad = None
 
     def step(self) -> None:
-        """Update every Parameter by its grad; one without is left as it is. Everything is checked before any
-        is changed."""
+        """Update every Parameter by its grad; one without, or that requires none, is left as it is.
+        Everything is checked before any is changed."""
         settings, weight_decay = self.settings(), self.setting("weight_decay", low=0.0)
-        trained = [position for position, p in enumerate(self.parameters) if p.grad is not None]
+        trained = [i for i, p in enumerate(self.parameters) if p.grad is not None and p.requires_grad]
         detecting_nonfinite = in_force.get().detecting_nonfinite
         memories = [self._remembered(position) for position in trained]
         for position, memory in zip(trained, memories, strict=True):
