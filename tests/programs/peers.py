@@ -68,7 +68,8 @@ def _pad(x: Any, widths: Any, _mode: str, value: float) -> Any:
 
 
 def _conv2d(x: Any, W: Any, b: Any, stride: int, padding: Any) -> Any:
-    x, W = x.permute(0, 3, 1, 2), W.permute(3, 2, 0, 1)
+    # Contiguous, because PyTorch refuses the gradient of a kernel that is a view.
+    x, W = x.permute(0, 3, 1, 2).contiguous(), W.permute(3, 2, 0, 1).contiguous()
     if padding == "same":
         missing = [
             max((-(-n // stride) - 1) * stride + k - n, 0)
