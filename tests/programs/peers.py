@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -46,9 +47,14 @@ def _prod(x: Any, axes: Any, keepdims: bool) -> Any:
 
 
 def _spread(function: Any) -> Any:
-    return lambda x, axis, keepdims, ddof: _reduced(
-        lambda x, axes, keepdims: function(x, axes, correction=ddof, keepdim=keepdims)
-    )(x, axis, keepdims)
+    def spread(x: Any, axis: Any, keepdims: bool, ddof: float) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of no degrees of freedom, where both give NaN
+            return _reduced(lambda x, axes, keep: function(x, axes, correction=ddof, keepdim=keep))(
+                x, axis, keepdims
+            )
+
+    return spread
 
 
 def _squeeze(x: Any, axis: Any) -> Any:
