@@ -55,7 +55,7 @@ def __getattr__(name: str) -> Any:
         from minigrad import explain
 
         return getattr(explain, name)
-    advice = other_names.advice(other_names.PACKAGE, name)
+    advice = f": {other_names.PACKAGE[name]}" if name in other_names.PACKAGE else ""
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}{advice}")
 
 

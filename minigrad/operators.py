@@ -38,14 +38,6 @@ class Operators:
 
         return call_ufunc(ufunc, method, arguments, options)
 
-    if not TYPE_CHECKING:  # to a type checker, any name would be one
-
-        def __getattr__(self, name: str) -> Any:
-            if hasattr(type(self), name):
-                return object.__getattribute__(self, name)  # a property that raised: once more
-            advice = other_names.advice(other_names.TENSOR, name)
-            raise AttributeError(f"'{type(self).__name__}' object has no attribute {name!r}{advice}")
-
     def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
         from minigrad.numpy_calls import call_function
 
@@ -220,6 +212,11 @@ class Operators:
 
     def __format__(self: Any, specification: str) -> str:
         return format(self.item() if specification else str(self), specification)
+
+
+# Not by __getattr__: with one, Python looks up every attribute of a Tensor the slow way.
+for _name, _advice in other_names.TENSOR.items():
+    setattr(Operators, _name, other_names.Elsewhere(_name, _advice))
 
 
 def raw(value: Any) -> Any:

@@ -42,6 +42,12 @@ PACKAGE = {
 LIBRARIES = {"cuda": "cupy", "gpu": "cupy", "cpu": "numpy"}
 
 
-def advice(names: dict[str, str], name: str) -> str:
-    """ ": write …" for a name that is known elsewhere, else ""."""
-    return f": {names[name]}" if name in names else ""
+class Elsewhere:
+    """An attribute that another library's arrays have: to ask for it is an AttributeError with advice, so
+    that it is not there for `hasattr` either."""
+
+    def __init__(self, name: str, advice: str) -> None:
+        self.name, self.advice = name, advice
+
+    def __get__(self, instance: object, owner: type) -> None:
+        raise AttributeError(f"'{owner.__name__}' object has no attribute {self.name!r}: {self.advice}")
