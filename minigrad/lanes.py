@@ -57,8 +57,12 @@ def replace(target: Any, fast: Callable[..., Any], name: str = "forward") -> Non
 def _choose() -> None:
     """Have everything run in its fast form, unless a block that is open says otherwise."""
     for (target, name), (plain, fast) in _forms.items():
-        module = fast.__module__.rpartition(".")[2]
-        setattr(target, name, fast if all(module in kept for kept in _blocks) else plain)
+        setattr(target, name, fast if all(_module(fast) in kept for kept in _blocks) else plain)
+
+
+def _module(fast: Any) -> str:
+    """The name of the module that a fast form is of, without its package."""
+    return str(fast.__module__).rpartition(".")[2]
 
 
 @contextmanager
@@ -66,7 +70,7 @@ def plain_forms(but: Iterable[str] = ()) -> Iterator[None]:
     """The plain form of everything, in all threads, for a `with` block: to compare the two lanes. The forms
     of the modules named in `but`, such as "sums" of `minigrad.fast`, stay fast, to see what each adds."""
     kept = (but,) if isinstance(but, str) else tuple(but)
-    known = {fast.__module__.rpartition(".")[2] for _, fast in _forms.values()}
+    known = {_module(fast) for _, fast in _forms.values()}
     if _forms and not known.issuperset(kept):
         raise ArgumentError(f"but must name modules with fast forms, {', '.join(sorted(known))}, got {kept}")
     with _lock:

@@ -136,7 +136,7 @@ class TestLadder:
     def test_every_rung_does_the_work(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(ladder, "RUNGS", dict.fromkeys(("remainder", "memory"), ""))
+        monkeypatch.setattr(ladder, "RUNGS", ("remainder", "memory"))
         main(["ladder", "--works", "small", "--rounds", "2", "--out", str(tmp_path)])
         assert "+ remainder" in capsys.readouterr().out
         found = json.loads((tmp_path / "ladder.json").read_text())["works"]

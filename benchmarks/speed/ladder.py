@@ -26,15 +26,7 @@ from minigrad import lanes
 from minigrad.checks import check_count
 from minigrad.errors import ArgumentError
 
-# Each module of minigrad.fast, and what it does in place of the plain form.
-RUNGS = {
-    "calls": "a short way for the usual call",
-    "sums": "shares added in place, products at once",
-    "remainder": "one backward pass, cut in two",
-    "forms": "operations and update in fewer passes",
-    "memory": "freed memory stays",
-    "images": "as many examples as fit the cache",
-}
+RUNGS = ("calls", "sums", "remainder", "forms", "memory", "images")  # modules of minigrad.fast, from below
 PLAIN = "plain core"
 WORKS = {
     "step": "adversarial step, 240 units, batch 100",
@@ -47,8 +39,7 @@ DEFAULT_MALLOC = {"GLIBC_TUNABLES": ""}  # set, so minigrad leaves malloc as it 
 
 def rungs() -> dict[str, list[str]]:
     """The name of each rung, and the modules whose forms it has."""
-    names = [*RUNGS]
-    return {PLAIN: []} | {f"+ {name}": names[: i + 1] for i, name in enumerate(names)}
+    return {PLAIN: []} | {f"+ {name}": [*RUNGS[: i + 1]] for i, name in enumerate(RUNGS)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
