@@ -10,9 +10,11 @@ import numpy as np
 from minigrad.errors import BackendError
 from minigrad.fast import capture
 from minigrad.fast.kernels import kernels_for
+from minigrad.fast.recording import Recorded
 from minigrad.lanes import replace
 from minigrad.operations import costs, dropout_masks, elementwise, maxout_units
 from minigrad.operations.dropout_masks import mask
+from minigrad.operations.elementwise import multiply
 from minigrad.optim import sgd
 from minigrad.primitives import primitive
 from minigrad.tensor import Tensor
@@ -123,6 +125,8 @@ replace(costs._cross_entropy_slope, cross_entropy_slope)
 def dropped(x: Tensor, generator: np.random.Generator, threshold: int, factor: float) -> Tensor:
     if capture.is_capturing():
         raise BackendError("dropout draws another mask at every step: it cannot be captured")
+    if isinstance(x.data, Recorded):
+        return multiply(x, x.data.tape.drawn(mask, generator, x.data, threshold, factor))
     if kernels_for(x.data) is not None:
         place = place_in_sequence(generator, x.size)
         if place is not None:
