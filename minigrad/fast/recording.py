@@ -115,8 +115,8 @@ def _copied(array: np.ndarray, function: Callable[..., Any], hosts: list[Any], o
     np.copyto(array, function(*hosts, **options))
 
 
-TAKE_OUT = {np.add.reduce, np.multiply.reduce, np.maximum.reduce, np.minimum.reduce, np.mean, np.concatenate,
-            np.stack, np.clip, np.cumsum, np.einsum, np.take}  # fmt: skip
+TAKE_OUT = {np.add.reduce, np.multiply.reduce, np.maximum.reduce, np.minimum.reduce, np.concatenate, np.stack,
+            np.clip, np.cumsum, np.einsum, np.take}  # fmt: skip
 
 
 def _name(function: Any) -> str:
@@ -229,7 +229,9 @@ class Recorded:
         return self._reduced(np.add.reduce, axis, dtype=dtype, keepdims=keepdims)
 
     def mean(self, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Recorded:
-        return self.tape.computed(np.mean, self, axis=axis, dtype=dtype, keepdims=keepdims)
+        total = self.sum(axis, dtype, keepdims)
+        total /= self.size // max(total.size, 1)
+        return total
 
     def max(self, axis: Any = None, keepdims: bool = False, **initial: Any) -> Recorded:
         return self._reduced(np.maximum.reduce, axis, keepdims=keepdims, **initial)
@@ -341,6 +343,17 @@ class Library(types.ModuleType):
 
     def transpose(self, x: Recorded, axes: Any = None) -> Recorded:
         return self._tape.view(x, np.transpose(x.host, axes))
+
+    def where(self, condition: Any, x: Any, y: Any) -> Recorded:
+        """In two calls: NumPy's takes no memory to write to."""
+        operands = (condition, x, y)
+        mask, if_true, if_false = map(host_of, operands)
+        result = np.asarray(np.where(mask, if_true, if_false))
+        varies = any(map(_varies, operands))
+        if varies:
+            self._tape.calls.append(partial(np.copyto, result, if_false))
+            self._tape.calls.append(partial(np.copyto, result, if_true, where=mask))
+        return Recorded(self._tape, result, Memory(varies))
 
     def copyto(self, target: Recorded, value: Any, where: Any = True) -> None:
         call = partial(np.copyto, target.host, host_of(value), where=host_of(where))
