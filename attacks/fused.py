@@ -34,6 +34,8 @@ def fused_step(
     library = backend.of(x)
     if norm != INFINITY or x.dtype.char not in "fd" or not hasattr(library.xp, "ElementwiseKernel"):
         return step_along.plain(x, gradient, step, norm, bounds)
+    if tape := getattr(x, "tape", None):  # of a step that is being recorded, in which this is one call
+        return tape.call(fused_step, x, gradient, step, norm, bounds)
     low, high = (-np.inf, np.inf) if bounds is None else bounds
     return _kernel(library)(x, gradient, step, low, high, library.xp.empty(x.shape, x.dtype))
 

@@ -4,6 +4,7 @@ so that a training killed at any moment goes on from its last epoch and ends wit
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from minigrad.checks import check_result
 from minigrad.errors import DataError, NonFiniteError
 from minigrad.generators import mask_generator, random_generator
 from minigrad.modules import check_state
+from minigrad.steps import CaptureWarning
 
 WATCHED_BY_FGSM = 1000
 WATCHED_BY_PGD = 250
@@ -87,6 +89,7 @@ class Training:
         self.most_epochs = epochs
         self.history: History = {}
         self.target_cost = float("inf")
+        self.generator = random_generator(0)  # an epoch starts it anew
         self.model = self._new_model()
         self._begin(0, epochs=0)
 
@@ -98,6 +101,7 @@ class Training:
         self.number, self.done = number, 0
         self.best_epoch, self.best_score = 0, float("inf")
         self.best: dict[str, np.ndarray] = {}
+        self._step: Any = None
         if self.finished:
             return
         stage = self.stage
@@ -131,23 +135,20 @@ class Training:
         x, y = self.training_digits.x, self.training_digits.y
         # Whatever the epoch draws, the order, masks, noise, follows from its number alone.
         seed = np.random.SeedSequence((self.seed, ORDER, self.number, self.done))
-        generator = random_generator(seed)
+        start_as(self.generator, random_generator(seed))
         if hasattr(self.model, "dropout_generator"):
-            self.model.dropout_generator = mask_generator(seed.spawn(1)[0])
-        order = generator.permutation(len(y))[: self.updates * BATCH].reshape(self.updates, BATCH)
+            start_as(self.model.dropout_generator, mask_generator(seed.spawn(1)[0]))
+        order = self.generator.permutation(len(y))[: self.updates * BATCH].reshape(self.updates, BATCH)
         order = backend.of(x).asarray(order)
         costs = backend.of(x).xp.empty(self.updates, np.float64)  # on the device until the epoch ends
         self.model.train()
+        self._step = self._step or self._captured(x[order[0]], y[order[0]])
         for step in range(self.updates):
             chosen = order[step]
-            self.optimiser.zero_grad()
             try:
-                J = self.recipe.cost(self.model, x[chosen], y[chosen], generator)
+                costs[step] = self._step(x[chosen], y[chosen]).data
             except NonFiniteError as error:
                 raise self._diverged(step, str(error)) from error
-            J.backward()
-            self.optimiser.step()
-            costs[step] = J.data
         self.model.eval()
         costs = backend.to_numpy(costs)
         if bad := np.flatnonzero(~np.isfinite(costs)).tolist():
@@ -161,6 +162,22 @@ class Training:
         for name, value in record.items():
             self.history.setdefault(name, []).append(float(value))
         self._judge(record)
+
+    def _update(self, x: Any, y: Any) -> mg.Tensor:
+        self.optimiser.zero_grad()
+        J = self.recipe.cost(self.model, x, y, self.generator)
+        J.backward()
+        self.optimiser.step()
+        return J
+
+    def _captured(self, x: Any, y: Any) -> Any:
+        """The update, recorded and replayed if that can be: its bits are the same either way. On a GPU, where
+        that was never measured, as it is."""
+        if backend.of(x) is not backend.NUMPY:
+            return self._update
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CaptureWarning)
+            return mg.capture(self._update, x, y, of=[self.model, self.optimiser, self.generator])
 
     def _diverged(self, step: int, how: str) -> NonFiniteError:
         return NonFiniteError(
@@ -258,6 +275,11 @@ class Training:
         self.model.load_state_dict(part("model."))
         if not self.finished:
             self.optimiser.load_state_dict(part("optimiser."))
+
+
+def start_as(generator: np.random.Generator, other: np.random.Generator) -> None:
+    """Have a generator draw what another will, from here on."""
+    generator.bit_generator.state = other.bit_generator.state
 
 
 def _loaded(path: Path, wanted: Callable[[str], bool]) -> dict[str, np.ndarray]:

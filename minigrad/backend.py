@@ -54,10 +54,11 @@ _by_name: dict[str, Backend] = {"numpy": NUMPY}
 _by_type: dict[type, Backend] = {np.ndarray: NUMPY}
 
 
-def register(backend: Backend) -> None:
-    """Make `backend` known by its name and by its array type."""
-    _by_name[backend.name] = backend
+def register(backend: Backend, hidden: bool = False) -> None:
+    """Make `backend` known by its array type and, unless it is hidden, by its name."""
     _by_type[backend.array_type] = backend
+    if not hidden:
+        _by_name[backend.name] = backend
 
 
 def get(name: str, argument: str = "name") -> Backend:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from inspect import CO_VARARGS, CO_VARKEYWORDS
 from typing import Any
 
@@ -132,6 +132,14 @@ def count_nonfinite(array: Any) -> int:
     return int(np.count_nonzero(~np.isfinite(flat)))
 
 
+def check_later(array: Any, check: Callable[..., None], *arguments: Any) -> None:
+    """Of an array that is no host array: its values are not looked at. One of a step that is being recorded
+    has check(*arguments) made at every replay; one on a GPU passes unseen."""
+    tape = getattr(array, "tape", None)
+    if tape is not None:
+        tape.later(array, check, *arguments)
+
+
 def check_real(name: str, dtype: Any) -> None:
     """Raise unless `dtype` is float32 or float64, which operations compute in."""
     if dtype.char not in "fd":
@@ -206,9 +214,12 @@ def check_finite(name: str, array: Any, bounds: tuple[float, float] | None = Non
 
     An array on a GPU passes unseen, as in `count_nonfinite`. Check the data before it is uploaded.
     """
+    if not isinstance(array, np.ndarray):
+        check_later(array, check_finite, name, array, bounds)
+        return
     if bad := count_nonfinite(array):
         raise ArgumentError(f"{name} must be finite, got {bad} NaN or infinite values of {array.size}")
-    if bounds is None or not isinstance(array, np.ndarray) or array.size == 0:
+    if bounds is None or array.size == 0:
         return
     least, greatest = array.min(), array.max()
     # In the array's own dtype: the bounds that a clipped array was clipped to.
@@ -218,6 +229,9 @@ def check_finite(name: str, array: Any, bounds: tuple[float, float] | None = Non
 
 def check_result(what: str, array: Any) -> None:
     """NonFiniteError if a *host* array that was computed holds NaN or Inf."""
+    if not isinstance(array, np.ndarray):
+        check_later(array, check_result, what, array)
+        return
     if bad := count_nonfinite(array):
         raise NonFiniteError(f"{what} must be finite, got {bad} NaN or infinite values of {array.size}")
 
@@ -322,7 +336,9 @@ def check_class_labels(name: str, labels: Any, shape: tuple[int, ...], n_classes
     if labels.dtype.kind not in "iu":
         raise ArgumentTypeError(f"{name} must be integers, got dtype {labels.dtype}")
     _check_label_shape(name, labels, shape)
-    if isinstance(labels, np.ndarray) and labels.size:
+    if not isinstance(labels, np.ndarray):
+        check_later(labels, check_class_labels, name, labels, shape, n_classes)
+    elif labels.size:
         least, greatest = int(labels.min()), int(labels.max())
         if least < 0 or greatest >= n_classes:
             raise ArgumentError(
@@ -335,7 +351,9 @@ def check_sign_labels(name: str, labels: Any, shape: tuple[int, ...]) -> None:
     if labels.dtype.kind not in "if":
         raise ArgumentTypeError(f"{name} must be real numbers -1 or +1, got dtype {labels.dtype}")
     _check_label_shape(name, labels, shape)
-    if isinstance(labels, np.ndarray) and not np.all(np.abs(labels) == 1):
+    if not isinstance(labels, np.ndarray):
+        check_later(labels, check_sign_labels, name, labels, shape)
+    elif not np.all(np.abs(labels) == 1):
         raise ArgumentError(f"{name} must be -1 or +1, got {np.unique(labels)[:10].tolist()}")
 
 

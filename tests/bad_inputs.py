@@ -352,6 +352,18 @@ KINDS: dict[str, Bad] = {
         "ragged": ragged,
     },
     "function": {"number": lambda: 3, "text": lambda: "f", "array": lambda: np.ones(2)},
+    "array or Tensor": {
+        "number": lambda: 3,
+        "text": lambda: "x",
+        "list": lambda: [1.0],
+        "set": lambda: {1.0},
+    },
+    "members": {
+        "number": lambda: 3,
+        "nothing": lambda: None,
+        "array": lambda: np.ones(2),
+        "in it": lambda: [3],
+    },
     "generator": {
         "nothing": lambda: None,
         "number": lambda: 3,
@@ -725,6 +737,12 @@ call(
     mg.grad_and_remainder,
     {"output": "output", "x": "tensors"},
     lambda: (lambda c: {"output": c["output"], "x": c["inputs"][0]})(cost()),
+)
+call(
+    "capture",
+    lambda function, example, of: mg.capture(function, example, of=of),
+    {"function": "function", "example": "array or Tensor", "of": "members"},
+    lambda: {"function": lambda x: mg.sum(x * x), "example": array(2, 3), "of": []},
 )
 call(
     "Tensor",

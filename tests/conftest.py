@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-import minigrad as mg
 from minigrad import backend, lanes, operands
 from minigrad.errors import BackendError
 from tests.strict import StrictBackend
@@ -40,8 +39,6 @@ if RUNGS:
     # Half of the fast lane: the forms of these of its modules, and everything else in its plain form.
     climbed = lanes.plain_forms(but=RUNGS)
     climbed.__enter__()
-if not lanes.PLAIN:
-    mg.fast.capture.CAPTURES["strict"] = lambda function: backend.get("strict").capture(function)
 
 
 @pytest.fixture(params=["numpy", "strict", pytest.param("cupy", marks=pytest.mark.gpu)])

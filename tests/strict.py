@@ -7,8 +7,7 @@ What runs on NumPy may still break on a GPU. So the suite runs over this library
 - returns arrays without dimensions where NumPy returns scalars;
 - refuses lists and tuples as operands;
 - counts transfers to and from the "device", whatever would make the host wait for it, and about what
-  would be a kernel launch: all but views and fresh memory;
-- captures what is launched, to be launched again on the same memory, as a CUDA graph does.
+  would be a kernel launch: all but views and fresh memory.
 
 `python -m tests.strict --write-names` writes the names anew from an installed CuPy.
 """
@@ -25,7 +24,6 @@ from typing import Any
 import numpy as np
 
 from minigrad.backend import Backend
-from minigrad.errors import BackendError
 
 NAMES_FILE = Path(__file__).with_name("cupy_names.txt")
 
@@ -53,28 +51,17 @@ class Counter:
         self.uploads: list[int] = []  # in bytes
         self.synchronisations: list[str] = []  # what the host waited for
         self.launches: list[str] = []  # about what CuPy would launch a kernel for
-        self.captured: list[Callable[[], Any]] | None = None  # the launches, while a graph is captured
 
 
 counter = Counter()
 
 
 def launch(name: str, compute: Callable[[], Any], counted: bool = True) -> Any:
-    """compute(), counted. In a graph it is computed again into the memory of its first result."""
+    """compute(), counted."""
     if counted and name not in VIEWS:
         counter.launches.append(name)
     result = compute()
-    if isinstance(result, np.generic):
-        result = np.asarray(result)
-    if counter.captured is not None and (not isinstance(result, np.ndarray) or result.flags.writeable):
-        again = (lambda: np.copyto(result, compute())) if isinstance(result, np.ndarray) else compute
-        counter.captured.append(again)
-    return result
-
-
-def _not_in_a_graph(what: str) -> None:
-    if counter.captured is not None:
-        raise RuntimeError(f"operation not permitted when stream is capturing: {what}")
+    return np.asarray(result) if isinstance(result, np.generic) else result
 
 
 class Array:
@@ -156,7 +143,6 @@ class Array:
 
 
 def _wait(what: str, value: Any) -> Any:
-    _not_in_a_graph(what)
     counter.synchronisations.append(what)
     return value
 
@@ -312,7 +298,6 @@ class Library(types.ModuleType):
     def asarray(self, data: Any, dtype: Any = None) -> Array:
         if isinstance(data, Array):
             return data if dtype is None or data.dtype == dtype else data.astype(dtype)
-        _not_in_a_graph("upload")
         host = np.array(data, dtype)
         counter.uploads.append(host.nbytes)
         return Array(host)
@@ -336,21 +321,6 @@ class StrictBackend(Backend):
 
     def to_numpy(self, array: Any) -> np.ndarray:
         return array.get() if isinstance(array, Array) else np.asarray(array)
-
-    def capture(self, function: Callable[[], Any]) -> Callable[[], None]:
-        counter.captured = captured = []
-        try:
-            function()
-        except Exception as error:
-            raise BackendError(f"the strict library does not capture it: {error}") from error
-        finally:
-            counter.captured = None
-
-        def replay() -> None:
-            for again in captured:
-                again()
-
-        return replay
 
 
 def write_names() -> None:

@@ -43,6 +43,7 @@ from benchmarks.task import (
     share,
 )
 from benchmarks.training import Training, epochs_done, history, trained
+from minigrad import lanes
 from minigrad.errors import DataError, NonFiniteError
 from minigrad.testing import check_gradients
 from models import MaxoutNetwork, SoftmaxRegression
@@ -227,6 +228,18 @@ class TestTraining:
             np.testing.assert_array_equal(model.state_dict()[name], array)
         assert (tmp_path / "killed.npz").read_bytes() == (tmp_path / "unbroken.npz").read_bytes()
 
+    @pytest.mark.skipif(lanes.PLAIN, reason="the fast lane is off")
+    def test_a_recorded_one_ends_with_the_bits_of_an_eager_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        training = Training(small_network(paper=TWO_STAGES), "paper", 1, small_digits(), None)
+        training.epoch()
+        assert training._step.captured
+        self.train(tmp_path / "recorded.npz")
+        monkeypatch.setattr(mg, "capture", eagerly)
+        self.train(tmp_path / "eager.npz")
+        assert (tmp_path / "recorded.npz").read_bytes() == (tmp_path / "eager.npz").read_bytes()
+
     def test_a_finished_one_is_read_not_trained(self, tmp_path: Path, monkeypatch: Any) -> None:
         first, history = self.train(tmp_path / "model.npz")
         monkeypatch.setattr(Training, "epoch", None)
@@ -288,7 +301,10 @@ class TestTraining:
         np.testing.assert_array_equal(weights[0], weights[1])
         assert (weights[0] != weights[2]).any()
 
-    def test_held_out_digits_are_not_trained_on(self, tmp_path: Path) -> None:
+    def test_held_out_digits_are_not_trained_on(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(mg, "capture", eagerly)
         seen = []
 
         def cost(model: Any, x: Any, y: Any, generator: Any) -> mg.Tensor:
@@ -303,9 +319,18 @@ class TestTraining:
         assert not np.isin(digits.x[-150:].sum(1), np.concatenate(seen)).any()
 
 
+def eagerly(function: Any, *example: Any, of: Any) -> Any:
+    return function
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::attacks.ZeroGradientWarning")
 class TestDivergence:
     """A training whose cost or weights are no numbers stops, and its checkpoint stays the last good one."""
+
+    @pytest.fixture(autouse=True)
+    def without_a_record(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """In which a count of updates would be frozen."""
+        monkeypatch.setattr(mg, "capture", eagerly)
 
     def recipe(self, cost: Any = None, lr: float = 0.1) -> Recipe:
         stages = {"quick": (Stage(descent(lr), 3, held_out=100),)}

@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,11 @@ from attacks import fgsm, input_gradient
 from benchmarks.output import check_writable_directory, terminal
 from benchmarks.speed.conditions import Conditions, publish
 from benchmarks.speed.timing import time_in_turn
-from minigrad import backend, lanes
+from minigrad import backend
 from minigrad.checks import check_count, check_number
 from minigrad.errors import ArgumentError, BackendError
 from minigrad.optim import SGD
+from minigrad.steps import CaptureWarning
 from models import MaxoutNetwork
 
 BATCHES = (1, 10, 100, 1_000, 10_000, 60_000)
@@ -99,7 +101,7 @@ def run(options: argparse.Namespace) -> None:
         found[library.name] = {"product_gflops": rate / 1e9, "entries": entries, **device(library)}
     refused = {e["not_captured"] for name in found for e in found[name]["entries"] if "not_captured" in e}
     for message in refused:
-        console.print(f"No CUDA graph: {message}")
+        console.print(f"No captured step: {message}")
     if absent:
         console.print(f"No rows of a GPU: {absent}")
     crossover = {operation: crossovers(found, operation) for operation in OPERATIONS}
@@ -125,7 +127,7 @@ def timed(
     conditions: Conditions | None = None,
 ) -> dict[str, Any]:
     """Median seconds of one operation with its data on the device, of bringing the batch there, and of the
-    training step as one CUDA graph, if it can be captured."""
+    training step captured, if it can be."""
     random = np.random.default_rng(0)
     x_host = random.random((size.batch, FEATURES), dtype=np.float32)
     y_host = random.integers(0, CLASSES, size.batch)
@@ -135,9 +137,9 @@ def timed(
         said = {}
         if library.name != "numpy":
             contenders["transfer"] = lambda: (library.asarray(x_host), library.asarray(y_host))
-            if operation == "training step":
-                graph, said = captured(library.asarray(x_host), library.asarray(y_host), size)
-                contenders |= graph
+        if operation == "training step":
+            replayed, said = captured(library.asarray(x_host), library.asarray(y_host), size)
+            contenders |= replayed
         seconds = {
             name: float(np.median(values))
             for name, values in time_in_turn(
@@ -160,16 +162,20 @@ def timed(
 
 
 def captured(x: Any, y: Any, size: Size) -> tuple[dict[str, Callable[[], Any]], dict[str, str]]:
-    """(the training step replayed from a graph, as a contender; or why there is none)."""
-    if lanes.PLAIN:
-        return {}, {"not_captured": "the fast lane is off (MINIGRAD_PLAIN)"}
+    """(the training step captured, as a contender; or why there is none)."""
     model, optimiser = network(size)
     with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always", mg.fast.capture.CaptureWarning)
-        step = mg.fast.capture.CapturedStep(optimiser, model.cost, x, y)
+        warnings.simplefilter("always", CaptureWarning)
+        step = mg.capture(partial(train, model, optimiser), x, y, of=[model, optimiser])
     if step.captured:
         return {"captured": lambda: step(x, y)}, {}
-    return {}, {"not_captured": str(said[-1].message)}
+    return {}, {"not_captured": str(said[-1].message) if said else "the fast lane is off (MINIGRAD_PLAIN)"}
+
+
+def train(model: Any, optimiser: Any, x: Any, y: Any) -> None:
+    optimiser.zero_grad()
+    model.cost(x, y).backward()
+    optimiser.step()
 
 
 def launches(library: backend.Backend, work: Callable[[], Any]) -> dict[str, int] | None:
@@ -206,13 +212,7 @@ def network(size: Size) -> tuple[MaxoutNetwork, SGD]:
 def workload(operation: str, x: Any, y: Any, size: Size) -> Callable[[], Any]:
     model, optimiser = network(size)
     if operation == "training step":
-
-        def step() -> None:
-            optimiser.zero_grad()
-            model.cost(x, y).backward()
-            optimiser.step()
-
-        return step
+        return partial(train, model, optimiser, x, y)
     if operation == "forward":
 
         def forward() -> None:

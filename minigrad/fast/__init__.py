@@ -11,12 +11,15 @@ nothing else in minigrad knows of it. MINIGRAD_PLAIN=1 leaves it out.
     images     convolution and pooling, so many examples at a time
     kernels    the fused CUDA kernels
     memory     memory of arrays that is used again
-    capture    a training step as one CUDA graph
+    recording  a computation written down as the array calls that it makes
+    replay     `capture`: a step recorded once, and replayed on each batch
+    members    what such a step works with
+    optimisers the step of an optimiser in a recording
 """
 
 from minigrad import engine
 from minigrad import remainder as plain_remainder
-from minigrad.fast import capture, forms, images, kernels, memory
+from minigrad.fast import forms, images, kernels, members, memory, optimisers, recording, replay
 from minigrad.fast.calls import quick_call
 from minigrad.fast.remainder import cut_pass
 from minigrad.fast.sums import ThriftySums
@@ -28,4 +31,4 @@ replace(engine.new_sums, ThriftySums)
 replace(plain_remainder.grad_and_remainder, cut_pass)
 memory.keep_freed_memory()
 
-__all__ = ["capture", "forms", "images", "kernels", "memory"]
+__all__ = ["forms", "images", "kernels", "members", "memory", "optimisers", "recording", "replay"]

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.errors import BackendError
-from minigrad.fast import capture
+from minigrad import backend
 from minigrad.fast.kernels import kernels_for
-from minigrad.fast.recording import Recorded
+from minigrad.fast.recording import Recorded, out_last
 from minigrad.lanes import replace
 from minigrad.operations import costs, dropout_masks, elementwise, maxout_units
 from minigrad.operations.dropout_masks import mask
@@ -29,11 +28,12 @@ BITS = {np.dtype(np.float32): np.int32, np.dtype(np.float64): np.int64}
 def selected(xp: Any, mask: Any, x: Any) -> Any:
     """The bits of x, read as integers, times the mask's 1 or 0. NumPy's where branches at every element,
     which is slower. (A product of the numbers themselves would make ∞ · 0 a NaN and −1 · 0 a −0.)"""
-    if type(x) is not np.ndarray or mask.size < FEW_ELEMENTS or mask.dtype != bool or x.dtype not in BITS:
+    fits = is_recorded_on_host(x) or (type(x) is np.ndarray and mask.size >= FEW_ELEMENTS)
+    if not fits or mask.dtype != bool or x.dtype not in BITS:
         return elementwise.selected.plain(xp, mask, x)
     bits = BITS[x.dtype]
     same = mask.shape == x.shape
-    result = np.empty_like(x) if same else np.empty(np.broadcast_shapes(mask.shape, x.shape), x.dtype)
+    result = xp.empty_like(x) if same else xp.empty(np.broadcast_shapes(mask.shape, x.shape), x.dtype)
     np.multiply(x.view(bits), mask, out=result.view(bits))
     return result
 
@@ -45,6 +45,11 @@ def where(xp: Any, condition: Any, x: Any, y: Any) -> Any:
         if is_zero(x):
             return elementwise.selected(xp, ~condition, y)
     return elementwise.where.plain(xp, condition, x, y)
+
+
+def is_recorded_on_host(x: Any) -> bool:
+    """Whether x is of a step that is being recorded on NumPy."""
+    return isinstance(x, Recorded) and x.tape.library is backend.NUMPY
 
 
 def is_zero(operand: Any) -> bool:
@@ -74,11 +79,22 @@ def winners(z: Any, y: Any, pieces: int) -> Any:
     if kernels := kernels_for(z):
         return kernels.wins(z, pieces)
     if type(z) is np.ndarray:
-        greatest = maxout_units.in_pieces(z, pieces) == y[..., None, :]
-        # No ties, as nearly always: to count and look for NaN costs least of all.
-        if np.count_nonzero(greatest) == y.size and not (y.size and np.isnan(y.max())):
-            return greatest
+        return first_greatest(maxout_units.in_pieces(z, pieces), y[..., None, :], y.reshape(-1))
+    if is_recorded_on_host(z):
+        arrays = maxout_units.in_pieces(z, pieces), y[..., None, :], y.reshape(-1)
+        return z.tape.call(first_greatest, *arrays)
     return maxout_units.winners.plain(z, y, pieces)
+
+
+@out_last
+def first_greatest(z: Any, y: Any, flat: Any, out: Any = None) -> Any:
+    """`winners` on NumPy, of z in pieces and of y for each piece, and flat. There are no ties, as nearly
+    always: to count costs least of all. A product of y with itself is finite if it holds no NaN."""
+    greatest = np.equal(z, y, out)
+    if np.count_nonzero(greatest) != flat.size or not flat.dot(flat) < math.inf:
+        pieces = z.shape[-2]
+        greatest[...] = maxout_units.winners.plain(z.reshape(*z.shape[:-2], -1), y[..., 0, :], pieces)
+    return greatest
 
 
 replace(maxout_units._maxout, maxout)
@@ -95,7 +111,20 @@ def is_finite(array: Any) -> bool:
 
 
 def difference(xp: Any, x: Any, y: Any) -> Any:
-    return x - y if xp is np and is_finite(y) else elementwise.difference.plain(xp, x, y)
+    if xp is np:
+        return finite_difference(x, y)
+    if is_recorded_on_host(x):
+        return x.tape.call(finite_difference, x, y)
+    return elementwise.difference.plain(xp, x, y)
+
+
+@out_last
+def finite_difference(x: Any, y: Any, out: Any = None) -> Any:
+    """`difference` on NumPy, where y is finite as nearly always."""
+    if is_finite(y):
+        return np.subtract(x, y, out)
+    result = elementwise.difference.plain(np, x, y)
+    return result if out is None else np.positive(result, out)
 
 
 replace(elementwise.difference, difference)
@@ -123,10 +152,8 @@ replace(costs._cross_entropy_slope, cross_entropy_slope)
 
 
 def dropped(x: Tensor, generator: np.random.Generator, threshold: int, factor: float) -> Tensor:
-    if capture.is_capturing():
-        raise BackendError("dropout draws another mask at every step: it cannot be captured")
     if isinstance(x.data, Recorded):
-        return multiply(x, x.data.tape.drawn(mask, generator, x.data, threshold, factor))
+        return multiply(x, x.data.tape.draw(mask, generator, x.data, threshold, factor))
     if kernels_for(x.data) is not None:
         place = place_in_sequence(generator, x.size)
         if place is not None:
@@ -172,8 +199,13 @@ BLOCK = 1 << 17
 def update(p: Any, v: Any, g: Any, lr: float, momentum: float) -> None:
     if kernels := kernels_for(p):
         kernels.update(p, v, g, lr, momentum)
-    elif isinstance(p, np.ndarray) and p.flags.c_contiguous and v.flags.c_contiguous and g.flags.c_contiguous:
-        scratch = np.empty(min(BLOCK, p.size), p.dtype)
+    elif (
+        isinstance(p, (np.ndarray, Recorded))
+        and p.flags.c_contiguous
+        and v.flags.c_contiguous
+        and g.flags.c_contiguous
+    ):
+        scratch = backend.of(p).xp.empty(min(BLOCK, p.size), p.dtype)
         p, v, g = p.reshape(-1), v.reshape(-1), g.reshape(-1)
         for start in range(0, p.size, BLOCK):
             p_block, v_block, g_block = (array[start : start + BLOCK] for array in (p, v, g))
@@ -191,7 +223,9 @@ ROWS, LEAST_NORM = 1 << 10, 1e-10
 
 
 def limit_columns(W: Any, max_norm: float) -> None:
-    if kernels := kernels_for(W):
+    if isinstance(W, Recorded):
+        W.tape.write(W, (sgd.limit_columns, (W.array, max_norm)), ())
+    elif kernels := kernels_for(W):
         kernels.limit_columns(W, max_norm)
     elif not isinstance(W, np.ndarray) or W.dtype.char not in "fd" or max_norm < LEAST_NORM:
         sgd.limit_columns.plain(W, max_norm)

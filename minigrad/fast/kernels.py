@@ -10,6 +10,7 @@ by i, after broadcasting, as CuPy does it. T is the arrays' float type.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -85,13 +86,26 @@ class Kernels:
         return self.xp.ascontiguousarray(array)
 
 
+class RecordedKernels:
+    """The kernels of a step that is being recorded: each call is written down as one."""
+
+    def __init__(self, tape: Any, kernels: Any) -> None:
+        self._tape, self._kernels = tape, kernels
+
+    def __getattr__(self, name: str) -> Any:
+        return partial(self._tape.call, getattr(self._kernels, name))
+
+
 made: dict[Backend, Kernels | None] = {}  # a library's kernels, from its first use on
 
 
-def kernels_for(array: Any) -> Kernels | None:
+def kernels_for(array: Any) -> Any:
     """The kernels for a float32 or float64 array; None if the plain form is to run."""
     if type(array) is np.ndarray or array.dtype.char not in "fd":
         return None
+    if tape := getattr(array, "tape", None):
+        kernels = kernels_for(array.array)
+        return kernels and RecordedKernels(tape, kernels)
     library = backend.of(array)
     if library not in made:
         made[library] = Kernels(library.xp) if hasattr(library.xp, "ElementwiseKernel") else None

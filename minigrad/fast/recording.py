@@ -1,379 +1,400 @@
 """A computation written down as the array calls that it makes, so that they can be made again.
 
-This is how a tracing compiler begins. While a function runs over `Recorded` arrays, each call on them is made,
-and written down with the memory that it reads and the memory of its result. To replay is to make the calls
-again, on that memory: no graph, no new arrays, no Python beside the loop.
+This is how a tracing compiler begins. A function runs once over `Recorded` arrays. Each call on them is made,
+and is written on a *tape*: the library's function, and the arrays that it reads and writes. To replay is
 
-What keeps it small: recorded arrays present themselves as a library of their own, as CuPy's are. So the engine
-runs the forms that never look at values, and there is no branch that could have gone another way. Three kinds
-of calls are not written down: views, which look at memory that stays; what is computed from constants alone,
-which is the same every time; and fresh memory. An array that was made outside, of which nobody knows what it
-will be next time, is refused.
+    for function, arguments in lines:
+        function(*arguments)
+
+in that same memory: no graph, no new arrays, no Python beside the loop. Not written down are views, which
+look at memory that stays; what is computed from constants alone, which is the same every time; and in the end
+what nobody reads (`Tape.needed`). Parts that are joined later are put side by side from the start
+(`Tape.homes`).
+
+Nothing may look at a value, for a branch would go the same way at every replay. The engine has forms that
+never do: those that it runs on a GPU. So recorded arrays present themselves as a library of their own, as
+CuPy's are, and those forms run. An array that was made outside, of which nobody knows what it will be next
+time, is refused.
 """
 
 from __future__ import annotations
 
 import operator
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.backend import Backend, register
+from minigrad import backend
+from minigrad.backend import Backend
 from minigrad.errors import BackendError
+from minigrad.tensor import Tensor
 
-Call = Callable[[], Any]
-_current: ContextVar[Tape] = ContextVar("tape")  # that is being recorded
+Line = tuple[Callable[..., Any], tuple[Any, ...]]  # a function and its arguments
 
 
 class Memory:
-    """What several views share: whether it holds something else at every replay."""
+    """What the views of one array share."""
 
-    __slots__ = ("fresh", "varies")
+    __slots__ = ("array", "fresh", "number", "varies")
 
-    def __init__(self, varies: bool = False, fresh: bool = False) -> None:
-        self.varies, self.fresh = varies, fresh
+    def __init__(self, array: Any, varies: bool = False, fresh: bool = False, number: int = -1) -> None:
+        self.array = array  # all of it
+        self.varies = varies  # whether it holds something else at every replay
+        self.fresh = fresh  # whether nothing was written to it yet
+        self.number = number  # of a result: it is the so-manieth of the tape
+
+
+class Call(NamedTuple):
+    """A line of the tape. `writes` is None for one that is made for something else than its result."""
+
+    line: Line
+    reads: set[Memory]
+    writes: Memory | None
 
 
 class Tape:
-    """The calls of one recording."""
+    """The calls of one recording, on arrays of one library.
 
-    def __init__(self) -> None:
+    homes  where results that are joined later lie side by side: by a result's number its place, by the
+           numbers of several the whole; found by an earlier recording
+    """
+
+    def __init__(self, library: Backend, homes: dict[Any, Any]) -> None:
+        self.library, self.xp, self.homes = library, library.xp, homes
         self.calls: list[Call] = []
+        self.restored: list[Call] = []  # constants that are written to: made anew before all calls
+        self.checks: dict[Any, Callable[[], Any]] = {}  # of what is given: made before anything
+        self.given: set[Memory] = set()  # what is written to between replays
+        self.said: list[str] = []  # each call's name, and its numbers of Python's
+        self.joined: dict[tuple[int, ...], list[Memory]] = {}  # results that were joined
+        self.results = 0
         self.generators: list[np.random.Generator] = []  # which it draws from
 
-    def replay(self) -> None:
-        for call in self.calls:
-            call()
-
     def __enter__(self) -> Tape:
-        """From here on, constants that this thread makes are of this tape."""
+        """From here on, this thread's recorded arrays are of this tape."""
         self._token = _current.set(self)
         return self
 
     def __exit__(self, *_: Any) -> None:
         _current.reset(self._token)
 
-    def variable(self, host: np.ndarray) -> Recorded:
-        """An array whose memory is written to between replays: a batch, a Parameter, a setting."""
-        return Recorded(self, host, Memory(varies=True))
+    def needed(self, kept: Iterable[Memory]) -> list[Line]:
+        """What to replay: without the calls whose results nobody reads. In the end, what is `kept` is read,
+        and what was given."""
+        live, lines = {*kept, *self.given}, []
+        for call in reversed(self.restored + self.calls):
+            if call.writes is None or call.writes in live:
+                live |= call.reads
+                lines.append(call.line)
+        return lines[::-1]
 
-    def constant(self, host: Any) -> Recorded:
-        return Recorded(self, np.asarray(host), Memory())
+    def found_homes(self) -> dict[Any, Any]:
+        """Places for results that are joined, so that joining them is no work."""
+        homes: dict[Any, Any] = {}
+        for numbers, parts in self.joined.items():
+            if homes.keys().isdisjoint(numbers):
+                whole = homes[numbers] = self.xp.concatenate([part.array for part in parts])
+                for part in parts:
+                    homes[part.number], whole = whole[: len(part.array)], whole[len(part.array) :]
+        return homes
 
-    def computed(self, function: Callable[..., Any], *operands: Any, **options: Any) -> Any:
-        """function(*operands, **options): made now, and at every replay into the memory of this result."""
-        hosts = [host_of(operand) for operand in operands]
-        result = function(*hosts, **options)
-        if isinstance(result, (tuple, list)):
-            raise BackendError(f"{_name(function)} returns several arrays, which is not recorded")
-        array = np.asarray(result)
-        varies = any(map(_varies, operands))
-        if varies:
-            self.calls.append(_into(array, function, hosts, options))
-        return Recorded(self, array, Memory(varies))
+    # ---- arrays
 
-    def drawn(self, draw: Callable[..., Any], generator: np.random.Generator, x: Recorded, *settings: Any) -> Any:
-        """draw(generator, x, *settings), which looks at x's shape and dtype alone: anew at every replay."""
-        if generator not in self.generators:
-            self.generators.append(generator)
-        array = draw(generator, x.host, *settings)
-        self.calls.append(partial(_copied, array, draw, [generator, x.host, *settings], {}))
-        return Recorded(self, array, Memory(varies=True))
+    def placed(self, array: Any, **of_memory: Any) -> Recorded:
+        """The next result, in its home if it has one."""
+        home = self.homes.get(self.results)
+        if home is not None:
+            home[...] = array
+            array = home
+        self.results += 1
+        return Recorded(self, array, Memory(array, number=self.results - 1, **of_memory))
 
-    def view(self, of: Recorded, host: np.ndarray) -> Recorded:
-        return Recorded(self, host, of.memory)
+    def variable(self, array: Any) -> Recorded:
+        """An array that is written to between replays, where it lies: a Parameter, say."""
+        memory = next((m for m in self.given if m.array is array), None) or Memory(array, varies=True)
+        self.given.add(memory)
+        return Recorded(self, array, memory)
 
-    def write(self, target: Recorded, call: Call, operands: Any, whole: bool = False) -> None:
-        """call(), which writes into target's memory; at every replay if something in it varies. `whole`: it
-        writes all of the target, and reads nothing of it."""
+    def constant(self, array: Any, fresh: bool = False) -> Recorded:
+        return Recorded(self, array, Memory(array, fresh=fresh))
+
+    # ---- what is written down
+
+    def call(self, function: Callable[..., Any], *operands: Any, **options: Any) -> Recorded:
+        """function(*operands, **options): made now, and at every replay, into the memory of this result."""
+        arguments, named = array_of(operands), array_of(options)
+        result = function(*arguments, **named)
+        if not isinstance(result, (np.generic, self.library.array_type)):
+            raise BackendError(f"{name_of(function)} looks at values, or returns several arrays")
+        array, read = self.xp.asarray(result), recorded_in((operands, options))
+        for x in read:
+            if self.xp.may_share_memory(array, x.array):
+                return Recorded(self, array, x.memory)
+        recorded = self.placed(array, varies=any(x.memory.varies for x in read))
+        if recorded.memory.varies:
+            line = written_into(recorded.array, function, arguments, named)
+            self.note(line, (operands, options), recorded.memory, name_of(function))
+        return recorded
+
+    def write(self, target: Recorded, line: Line, operands: Any) -> None:
+        """A call that writes into target's memory: made now; at every replay if something in it varies."""
         memory = target.memory
-        varies = any(map(_varies, operands)) or (memory.varies and not whole)
-        if varies and not memory.varies:
-            owner = target.host if target.host.base is None else target.host.base
-            if not memory.fresh and isinstance(owner, np.ndarray):
-                self.calls.append(partial(np.copyto, owner, owner.copy()))  # as it is before the first write
+        if not memory.varies and any(x.memory.varies for x in recorded_in(operands)):
+            if not memory.fresh:
+                before = (self.xp.copyto, (memory.array, memory.array.copy()))
+                self.restored.append(Call(before, set(), memory))
             memory.varies = True
-        call()
+        memory.fresh = False
+        for numbers in [numbers for numbers in self.joined if memory.number in numbers]:
+            del self.joined[numbers]  # they may differ now
+        line[0](*line[1])
         if memory.varies:
-            self.calls.append(call)
+            self.note(line, (target, operands), memory)
+
+    def note(self, line: Line, operands: Any = (), writes: Memory | None = None, name: str = "") -> None:
+        """A line for every replay."""
+        numbers = ["·" if isinstance(leaf, Recorded) else str(leaf) for leaf in leaves(operands)]
+        self.said.append(f"{name or name_of(line[0])}({', '.join(numbers)})")
+        self.calls.append(Call(line, {x.memory for x in recorded_in(operands)}, writes))
+
+    def draw(
+        self, draw: Callable[..., Any], generator: np.random.Generator, x: Recorded, *settings: Any
+    ) -> Any:
+        """draw(generator, x, *settings), a host array; it looks at x's shape and dtype alone. Drawn anew at
+        every replay."""
+        self.generators.append(generator)
+
+        def drawn() -> Any:
+            return self.library.asarray(draw(generator, x.array, *settings))
+
+        recorded = self.placed(drawn(), varies=True)
+        self.note((copied, (recorded.array, drawn, (), {})), settings)
+        return recorded
+
+    def later(self, x: Recorded, check: Callable[..., Any], *arguments: Any) -> None:
+        """check(*arguments), which raises if values of x are wrong: at every replay; before all else if x is
+        given. Not on a device, which it would stop."""
+        if self.library is backend.NUMPY and x.memory in self.given:
+            kind = tuple(a for a in arguments if not isinstance(a, (str, Recorded)))  # whatever x is called
+            self.checks.setdefault((check, x.memory, kind), partial(check, *array_of(arguments)))
+        elif self.library is backend.NUMPY and x.memory.varies:
+            self.note((check, array_of(arguments)), arguments)
 
 
-def _into(array: np.ndarray, function: Callable[..., Any], hosts: list[Any], options: dict[str, Any]) -> Call:
-    """The call that makes a result once more, in its memory."""
-    if function is np.matmul and all(getattr(h, "ndim", 0) == 2 for h in hosts):
-        return partial(np.dot, *hosts, out=array)  # the same product, by the shorter way
-    if isinstance(function, np.ufunc) or function in TAKE_OUT:
-        return partial(function, *hosts, out=array, **options)
-    return partial(_copied, array, function, hosts, options)
+_current: ContextVar[Tape | None] = ContextVar("the tape that is being recorded", default=None)
+recorded_now = _current.get
 
 
-def _copied(array: np.ndarray, function: Callable[..., Any], hosts: list[Any], options: dict[str, Any]) -> None:
-    np.copyto(array, function(*hosts, **options))
+def current_tape() -> Tape:
+    tape = recorded_now()
+    if tape is None:
+        raise BackendError("an array of a recording is used after it")
+    return tape
 
 
-TAKE_OUT = {np.add.reduce, np.multiply.reduce, np.maximum.reduce, np.minimum.reduce, np.concatenate, np.stack,
-            np.clip, np.cumsum, np.einsum, np.take}  # fmt: skip
+# ---- a call into memory that is there
+
+REDUCTIONS = {np.sum: np.add.reduce, np.max: np.maximum.reduce, np.min: np.minimum.reduce}
+OUT_LAST: set[Any] = {np.concatenate}
 
 
-def _name(function: Any) -> str:
-    return getattr(function, "__name__", type(function).__name__)
+def out_last(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Marks a function whose last argument, `out`, may be the array for the result."""
+    OUT_LAST.add(function)
+    return function
 
 
-def _varies(operand: Any) -> bool:
-    if isinstance(operand, (list, tuple)):
-        return any(map(_varies, operand))
-    return isinstance(operand, Recorded) and operand.memory.varies
+def written_into(array: Any, function: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Line:
+    """The call that writes function(*arguments, **named) into an array. NumPy takes that in less time by
+    position than by name; its np.dot is a product of matrices by the shorter way, and `take` one of
+    elements."""
+    if function is np.matmul and all(a.ndim == 2 for a in arguments):
+        return np.dot, (*arguments, array)
+    if function in REDUCTIONS and named.keys() <= {"axis", "dtype", "keepdims"}:
+        x, axis = (*arguments, named.get("axis"))[:2]
+        return REDUCTIONS[function], (x, axis, named.get("dtype"), array, named.get("keepdims", False))
+    if function is operator.getitem and arguments[0].ndim == getattr(arguments[1], "ndim", 0) == 1:
+        return arguments[0].take, (arguments[1], None, array)
+    if isinstance(function, np.ufunc) or function in OUT_LAST:
+        if named or function in (np.maximum, np.minimum):
+            return partial(function, **named, out=array), arguments
+        return function, (*arguments, array)
+    return copied, (array, function, arguments, named)
 
 
-def host_of(operand: Any) -> Any:
-    """What NumPy computes with. BackendError for an array that was made outside of the recording."""
+def copied(array: Any, function: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+    array[...] = function(*arguments, **named)
+
+
+# ---- what operands hold
+
+
+def name_of(function: Any) -> str:
+    function = getattr(function, "func", function)
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def array_of(operand: Any) -> Any:
+    """What the library computes with. BackendError for an array that was made outside of the recording."""
     if isinstance(operand, Recorded):
-        return operand.host
+        return operand.array
     if isinstance(operand, (list, tuple)):
-        return type(operand)(map(host_of, operand))
-    if isinstance(operand, np.ndarray) and operand.size > 1:
+        return type(operand)(map(array_of, operand))
+    if isinstance(operand, dict):
+        return {name: array_of(value) for name, value in operand.items()}
+    if backend.find(operand) is not None:
         raise BackendError(
-            f"an array of shape {operand.shape} was made outside of the step that is recorded: it would be the "
-            "same at every replay. Give it to the step as an argument"
+            f"an array of shape {operand.shape} was made outside of the step, and would be the same at every "
+            "replay: give it to the step, or name what has it in `of`"
         )
     return operand
 
 
-class Recorded:
-    """An array of a step that is being recorded. Nobody may look at its values: a branch on them would be
-    taken the same way at every replay."""
+def leaves(operands: Any) -> list[Any]:
+    """What lies in lists, tuples and dicts, the names in dicts among it."""
+    if isinstance(operands, (tuple, list)):
+        return [leaf for operand in operands for leaf in leaves(operand)]
+    return leaves(list(operands.items())) if isinstance(operands, dict) else [operands]
 
-    __slots__ = ("tape", "host", "memory", "__weakref__")
-    __array_priority__ = 100
+
+def recorded_in(operands: Any) -> list[Recorded]:
+    return [leaf for leaf in leaves(operands) if isinstance(leaf, Recorded)]
+
+
+# ---- the arrays, and their library
+
+
+def _look(*_: Any, **__: Any) -> Any:
+    raise BackendError("the step looks at the values of an array, and what it does may depend on them")
+
+
+class Recorded(np.lib.mixins.NDArrayOperatorsMixin):
+    """An array of a step that is being recorded. Nobody may look at its values."""
+
+    __slots__ = ("__weakref__", "array", "memory", "tape")
     __hash__ = None  # type: ignore[assignment]
+    item = tolist = __array__ = __bool__ = __int__ = __float__ = __index__ = _look
 
-    def __init__(self, tape: Tape, host: np.ndarray, memory: Memory) -> None:
-        self.tape, self.host, self.memory = tape, host, memory
+    def __init__(self, tape: Tape, array: Any, memory: Memory) -> None:
+        self.tape, self.array, self.memory = tape, array, memory
 
-    shape = property(lambda self: self.host.shape)
-    ndim = property(lambda self: self.host.ndim)
-    size = property(lambda self: self.host.size)
-    dtype = property(lambda self: self.host.dtype)
-    strides = property(lambda self: self.host.strides)
-    flags = property(lambda self: self.host.flags)
-    base = property(lambda self: self.host.base)
-    nbytes = property(lambda self: self.host.nbytes)
-    T = property(lambda self: self.tape.view(self, self.host.T))
-
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        if method != "__call__" or options.get("out") is not None:
-            return NotImplemented
-        return self.tape.computed(ufunc, *inputs, **options)
-
-    def __array__(self, *_: Any, **__: Any) -> Any:
-        raise BackendError("the step looks at the values of an array")
-
-    def _look(self, *_: Any) -> Any:
-        raise BackendError("the step looks at the values of an array, and what it does may depend on them")
-
-    item = tolist = __bool__ = __int__ = __float__ = __index__ = _look
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("shape", "ndim", "size", "dtype", "strides", "flags", "nbytes"):
+            raise AttributeError(f"a recorded array has no {name}")
+        return getattr(self.array, name)
 
     def __len__(self) -> int:
-        return len(self.host)
+        return len(self.array)
 
-    # ---- the same elements
+    @property
+    def base(self) -> Any:
+        return None if self.array is self.memory.array else self.memory.array
 
-    def _moved(self, host: np.ndarray, again: Callable[[Any], Any]) -> Recorded:
-        """A view; where NumPy had to copy, that copy, made again at every replay."""
-        if np.may_share_memory(host, self.host):
-            return self.tape.view(self, host)
-        return self.tape.computed(again, self)
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = (), **options: Any) -> Any:
+        """NumPy's function of recorded arrays, and every operator."""
+        if method != "__call__" or any(isinstance(x, Tensor) for x in inputs):
+            return NotImplemented
+        return getattr(RECORDING.xp, ufunc.__name__)(*inputs, **options, **({"out": out[0]} if out else {}))
+
+    def __array_function__(self, function: Any, _: Any, inputs: Any, options: Any) -> Any:
+        return getattr(RECORDING.xp, function.__name__)(*inputs, **options)
 
     def reshape(self, *shape: Any) -> Recorded:
-        return self._moved(self.host.reshape(*shape), lambda host: host.reshape(*shape))
-
-    def ravel(self) -> Recorded:
-        return self.reshape(-1)
+        return self.tape.call(self.tape.xp.reshape, self, shape[0] if len(shape) == 1 else shape)
 
     def transpose(self, *axes: Any) -> Recorded:
-        return self.tape.view(self, self.host.transpose(*axes))
+        return self.tape.call(self.tape.xp.transpose, self, axes[0] if len(axes) == 1 else axes or None)
 
-    def squeeze(self, axis: Any = None) -> Recorded:
-        return self.tape.view(self, self.host.squeeze(axis))
+    T = property(transpose)
 
     def view(self, dtype: Any) -> Recorded:
-        return self.tape.view(self, self.host.view(dtype))
+        return Recorded(self.tape, self.array.view(dtype), self.memory)
 
-    def copy(self, order: Any = "C") -> Recorded:
-        return self.tape.computed(partial(np.array, order=order), self)
+    def copy(self) -> Recorded:
+        return self.tape.call(operator.methodcaller("copy"), self)
 
     def astype(self, dtype: Any, copy: bool = True) -> Recorded:
-        if not copy and self.dtype == dtype:
-            return self
-        return self.tape.computed(lambda host: host.astype(dtype), self)
+        return (
+            self
+            if not copy and self.dtype == dtype
+            else self.tape.call(operator.methodcaller("astype", dtype), self)
+        )
 
     def __getitem__(self, index: Any) -> Recorded:
-        index = host_of(index) if not isinstance(index, tuple) else tuple(map(host_of, index))
-        host = np.asarray(self.host[index])
-        if np.may_share_memory(host, self.host):
-            return self.tape.view(self, host)
-        return self.tape.computed(lambda host: host[index], self)
+        return self.tape.call(operator.getitem, self, index)
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        hosts = tuple(map(host_of, index)) if isinstance(index, tuple) else host_of(index)
-        call = partial(operator.setitem, self.host, hosts, host_of(value))
-        self.tape.write(self, call, (index, value))
-
-    # ---- sums and their like
-
-    def sum(self, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Recorded:
-        return self._reduced(np.add.reduce, axis, dtype=dtype, keepdims=keepdims)
-
-    def mean(self, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Recorded:
-        total = self.sum(axis, dtype, keepdims)
-        total /= self.size // max(total.size, 1)
-        return total
-
-    def max(self, axis: Any = None, keepdims: bool = False, **initial: Any) -> Recorded:
-        return self._reduced(np.maximum.reduce, axis, keepdims=keepdims, **initial)
-
-    def min(self, axis: Any = None, keepdims: bool = False, **initial: Any) -> Recorded:
-        return self._reduced(np.minimum.reduce, axis, keepdims=keepdims, **initial)
-
-    def argmax(self, axis: Any = None) -> Recorded:
-        return self.tape.computed(np.argmax, self, axis=axis)
-
-    def any(self, axis: Any = None, keepdims: bool = False) -> Recorded:
-        return self.tape.computed(np.any, self, axis=axis, keepdims=keepdims)
-
-    def all(self, axis: Any = None, keepdims: bool = False) -> Recorded:
-        return self.tape.computed(np.all, self, axis=axis, keepdims=keepdims)
-
-    def cumsum(self, axis: Any = None, dtype: Any = None) -> Recorded:
-        return self.tape.computed(np.cumsum, self, axis=axis, dtype=dtype)
-
-    def _reduced(self, function: Any, axis: Any, **options: Any) -> Recorded:
-        return self.tape.computed(function, self, axis=axis, **options)
+        line = operator.setitem, (self.array, array_of(index), array_of(value))
+        self.tape.write(self, line, (index, value))
 
 
-OPERATORS = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide, "pow": np.power,
-             "matmul": np.matmul, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor}  # fmt: skip
-COMPARISONS = {"lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal,
-               "ne": np.not_equal}  # fmt: skip
+def _method(name: str) -> Callable[..., Any]:
+    return lambda self, *arguments, **options: getattr(RECORDING.xp, name)(self, *arguments, **options)
 
 
-def _define(name: str, ufunc: np.ufunc) -> None:
-    def forward(self: Recorded, other: Any) -> Any:
-        if not isinstance(other, (Recorded, np.ndarray, np.generic, int, float)):
-            return NotImplemented
-        return self.tape.computed(ufunc, self, other)
-
-    def reflected(self: Recorded, other: Any) -> Any:
-        return self.tape.computed(ufunc, other, self)
-
-    def in_place(self: Recorded, other: Any) -> Recorded:
-        self.tape.write(self, partial(ufunc, self.host, host_of(other), out=self.host), (self, other))
-        return self
-
-    setattr(Recorded, f"__{name}__", forward)
-    if name in OPERATORS:
-        setattr(Recorded, f"__r{name}__", reflected)
-        setattr(Recorded, f"__i{name}__", in_place)
-
-
-for _operator, _ufunc in {**OPERATORS, **COMPARISONS}.items():
-    _define(_operator, _ufunc)
-for _operator, _ufunc in {"neg": np.negative, "invert": np.invert, "abs": np.absolute}.items():
-    setattr(Recorded, f"__{_operator}__", lambda self, ufunc=_ufunc: self.tape.computed(ufunc, self))
+for _name in ("sum", "mean", "max", "min", "argmax", "any", "all", "cumsum", "ravel", "squeeze", "clip"):
+    setattr(Recorded, _name, _method(_name))
 
 
 class Library(types.ModuleType):
-    """NumPy's functions under their names, on recorded arrays."""
+    """The functions of the tape's library, under their names, on recorded arrays."""
 
     ndarray = Recorded
-    JOINS = ("concatenate", "stack")
-    MADE = ("zeros", "ones", "full", "arange")
-    LIKE = ("zeros_like", "ones_like")
-
-    @property
-    def _tape(self) -> Tape:
-        return _current.get()
+    CONSTANT = ("zeros", "ones", "full", "arange", "zeros_like", "ones_like", "full_like")
+    FRESH = ("empty", "empty_like")
 
     def __getattr__(self, name: str) -> Any:
-        function = getattr(np, name)
+        tape = current_tape()
+        function = getattr(tape.xp, name)
         if not callable(function) or isinstance(function, type):
             return function
-        if name in self.MADE:
-            return lambda *shape, **options: self._tape.constant(function(*shape, **options))
-        if name in self.LIKE:
-            return lambda x, *shape, **options: self._tape.constant(function(x.host, *shape, **options))
 
-        def call(*arguments: Any, **options: Any) -> Any:
-            out = options.pop("out", None)
+        def call(*operands: Any, out: Any = None, **options: Any) -> Any:
+            if name in ("shares_memory", "may_share_memory"):
+                return function(*array_of(operands))
+            if name in self.CONSTANT or name in self.FRESH:
+                return tape.constant(function(*array_of(operands), **options), fresh=name in self.FRESH)
             if out is None:
-                return self._tape.computed(function, *arguments, **options)
-            hosts = [host_of(argument) for argument in arguments]
-            written = partial(function, *hosts, out=out.host, **options)
-            self._tape.write(out, written, arguments, whole=all(a is not out for a in arguments))
+                return tape.call(function, *operands, **options)
+            line = written_into(out.array, function, array_of(operands), array_of(options))
+            tape.write(out, line, (operands, options))
             return out
 
         return call
 
-    def empty(self, shape: Any, dtype: Any = None) -> Recorded:
-        return Recorded(self._tape, np.empty(shape, dtype), Memory(fresh=True))
+    def concatenate(self, parts: Any, axis: int = 0) -> Recorded:
+        tape, operands = current_tape(), ((list(parts),), {"axis": axis})
+        numbers = tuple(part.memory.number if part.array is part.memory.array else -1 for part in parts)
+        if axis == 0 and numbers in tape.homes:  # nothing is left to do
+            memory = Memory(tape.homes[numbers], varies=True)
+            tape.note((bool, ()), operands, memory, "concatenate")
+            return Recorded(tape, memory.array, memory)
+        kinds = {(part.dtype, part.flags.c_contiguous) for part in parts}
+        if (
+            axis == 0
+            and -1 not in numbers
+            and len({*numbers}) == len(parts)
+            and kinds == {(parts[0].dtype, True)}
+        ):
+            tape.joined[numbers] = [part.memory for part in parts]
+        return tape.call(tape.xp.concatenate, *operands[0], **operands[1])
 
-    def empty_like(self, x: Recorded, dtype: Any = None) -> Recorded:
-        return Recorded(self._tape, np.empty_like(x.host, dtype), Memory(fresh=True))
+    def copyto(self, target: Recorded, value: Any, where: Any = True) -> None:
+        line = partial(current_tape().xp.copyto, where=array_of(where)), (target.array, array_of(value))
+        current_tape().write(target, line, (value, where))
 
     def asarray(self, data: Any, dtype: Any = None) -> Recorded:
         if isinstance(data, Recorded):
-            return data if dtype is None or data.dtype == dtype else data.astype(dtype)
-        return self._tape.constant(np.asarray(host_of(data), dtype))
+            return data if dtype is None else data.astype(dtype, copy=False)
+        return current_tape().constant(current_tape().xp.asarray(array_of(data), dtype))
 
     def array(self, data: Any, dtype: Any = None, order: Any = "K") -> Recorded:
-        return self._tape.computed(partial(np.array, dtype=dtype, order=order), self.asarray(data))
-
-    def broadcast_to(self, x: Recorded, shape: Any) -> Recorded:
-        return self._tape.view(x, np.broadcast_to(x.host, shape))
-
-    def expand_dims(self, x: Recorded, axis: Any) -> Recorded:
-        return self._tape.view(x, np.expand_dims(x.host, axis))
-
-    def reshape(self, x: Recorded, shape: Any) -> Recorded:
-        return x.reshape(shape)
-
-    def transpose(self, x: Recorded, axes: Any = None) -> Recorded:
-        return self._tape.view(x, np.transpose(x.host, axes))
-
-    def where(self, condition: Any, x: Any, y: Any) -> Recorded:
-        """In two calls: NumPy's takes no memory to write to."""
-        operands = (condition, x, y)
-        mask, if_true, if_false = map(host_of, operands)
-        result = np.asarray(np.where(mask, if_true, if_false))
-        varies = any(map(_varies, operands))
-        if varies:
-            self._tape.calls.append(partial(np.copyto, result, if_false))
-            self._tape.calls.append(partial(np.copyto, result, if_true, where=mask))
-        return Recorded(self._tape, result, Memory(varies))
-
-    def copyto(self, target: Recorded, value: Any, where: Any = True) -> None:
-        call = partial(np.copyto, target.host, host_of(value), where=host_of(where))
-        self._tape.write(target, call, (value, where), whole=where is True)
-
-    def shares_memory(self, a: Recorded, b: Recorded) -> bool:
-        return np.shares_memory(a.host, b.host)
+        return current_tape().call(partial(current_tape().xp.array, order=order), self.asarray(data, dtype))
 
 
-class RecordingBackend(Backend):
-    """The library of recorded arrays; its constants belong to the tape that this thread records."""
-
-    def __init__(self) -> None:
-        super().__init__("recording", Library("recording"), Recorded)
-
-    def to_numpy(self, array: Any) -> np.ndarray:
-        if isinstance(array, Recorded):
-            array._look()
-        return np.asarray(array)
-
-
-RECORDING = RecordingBackend()
-register(RECORDING)
+RECORDING = Backend("recording", Library("recording"), Recorded)
+backend.register(RECORDING, hidden=True)

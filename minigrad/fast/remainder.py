@@ -15,6 +15,7 @@ import numpy as np
 
 from minigrad.checks import check_input
 from minigrad.engine import differentiate
+from minigrad.fast.recording import Recorded
 from minigrad.fast.sums import ThriftySums
 from minigrad.modes import in_force
 from minigrad.remainder import grad_and_remainder, made_again, without
@@ -97,5 +98,8 @@ REMAINDER = Remainder()
 
 
 def is_one(g: Any) -> bool:
-    """Whether g is known to be 1: on the host alone, for looking at it would make a GPU wait."""
+    """Whether g is known to be 1: on the host alone, for looking at it would make a GPU wait. Of a step that
+    is being recorded, only a constant is known."""
+    if isinstance(g, Recorded) and not g.memory.varies:
+        g = g.array
     return type(g) is np.ndarray and bool(g == 1.0)
