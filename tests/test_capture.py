@@ -367,8 +367,8 @@ class TestAMutatedTape:
             if replays(step, *DIGITS[1]) == expected:
                 missed.append(recording.name_of(function))
             step._lines = lines
-        # Checks of values, parts that lie side by side, lr and momentum that stay; and the greatest logit, which
-        # is taken out of a sum and put back.
+        # Checks of values, parts that lie side by side, lr and momentum that stay; and the greatest
+        # logit, which is taken out of a sum and put back.
         assert set(missed) <= {"check_result", "bool", "set_numbers", "reduce"}
         assert missed.count("reduce") <= 2
 
