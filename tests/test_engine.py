@@ -778,6 +778,26 @@ def test_memory_of_freed_arrays_is_used_again_without_page_faults() -> None:
     assert page_faults(MALLOC_TRIM_THRESHOLD_="131072") > 200  # whoever sets it has it so
 
 
+@pytest.mark.fast_lane
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that keeps what was freed")
+def test_a_step_of_arrays_too_large_for_the_heap_has_no_page_faults_either() -> None:
+    """The limits follow what a backward pass needs; before the first, such arrays are handed back."""
+    script = (
+        "import resource, numpy as np, minigrad as mg\n"
+        "def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "x = mg.Tensor(np.ones(10_000_000, np.float32), requires_grad=True)\n"  # 40 MB
+        "def step(): mg.grad(mg.sum(mg.exp(x) * x), x)\n"
+        "def work(): [np.ones(10_000_000, np.float32) for _ in range(3)]\n"
+        "found = []\n"
+        "for f in (work, work, step, step, step): before = faults(); f(); found.append(faults() - before)\n"
+        "print(*found)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    found = [int(count) for count in done.stdout.split()]
+    assert found[1] > 100  # a fault a page, or a large one where the system has such
+    assert found[-1] < found[1] / 10
+
+
 class TestProductsOfStackedFactors:
     """A weight matrix that is used more than once: one product of the stacked factors (`Product`)."""
 

@@ -29,6 +29,5 @@ from minigrad.primitives import Primitive
 replace(Primitive, quick_call, "__call__")
 replace(engine.new_sums, ThriftySums)
 replace(plain_remainder.grad_and_remainder, cut_pass)
-memory.keep_freed_memory()
 
 __all__ = ["forms", "images", "kernels", "members", "memory", "optimisers", "recording", "replay"]

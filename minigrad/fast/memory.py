@@ -3,7 +3,7 @@ of the time of an attack and a tenth of a training step.
 
 Three means: the walk adds in place to arrays that nobody else refers to (`ALONE`), a Parameter's next
 gradient goes where its last one was (`Spare`), and what was freed stays with the process
-(`keep_freed_memory`).
+(`FreedMemory`).
 """
 
 from __future__ import annotations
@@ -68,25 +68,47 @@ class Spare:
 spare = Spare()
 
 
-def keep_freed_memory(most: int = 512 << 20) -> bool:
-    """Have glibc keep freed memory for the next arrays; it would hand it back to the system, and fetch it
-    again page by page, at every batch. It trims its heap when more than `most` bytes are free at the
-    heap's end. Arrays above 32 MB are not on the heap.
+class FreedMemory:
+    """Has glibc keep freed memory for the next arrays; it would hand it back to the system, and fetch it
+    again page by page, at every batch. Nothing is done if the environment sets glibc's thresholds itself, nor
+    under another C library.
 
-    Returns whether it was done. It is not if the environment sets these thresholds itself, nor under
-    another C library.
+    What is free at the end of the heap is handed back above a limit: `LEAST`, or so many times the `largest`
+    array of a backward pass. Arrays above `ON_HEAP`, the most that glibc takes, are not on the heap, but
+    mapped and unmapped one by one, until a pass has one.
     """
+
+    LEAST, TIMES_LARGEST, ON_HEAP = 512 << 20, 16, 32 << 20
+    M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # of mallopt(3)
+
+    def __init__(self) -> None:
+        self.largest = self.ON_HEAP
+        self._mallopt = _mallopt()
+        self._set(self.M_TRIM_THRESHOLD, self.LEAST)
+        self._set(self.M_MMAP_THRESHOLD, self.ON_HEAP)
+
+    def follow(self, size: int) -> None:
+        """A backward pass has an array of so many bytes, more than any before."""
+        self.largest = size
+        self._set(self.M_MMAP_MAX, 0)
+        self._set(self.M_TRIM_THRESHOLD, min(max(self.LEAST, self.TIMES_LARGEST * size), 2**31 - 1))
+
+    def _set(self, what: int, value: int) -> None:
+        if self._mallopt is not None:
+            self._mallopt(what, value)
+
+
+def _mallopt() -> Any:
+    """glibc's function of this name, or None."""
     set_by_hand = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"} & os.environ.keys()
     if set_by_hand or sys.platform != "linux":
-        return False
+        return None
     try:
         import ctypes
 
-        mallopt = ctypes.CDLL(None).mallopt
+        return ctypes.CDLL(None).mallopt
     except (ImportError, OSError, AttributeError):  # no ctypes, a static Python, another C library
-        return False
-    # mallopt(3). Arrays above the second threshold, 32 MB at most, are mapped and unmapped one by one.
-    return bool(mallopt(M_TRIM_THRESHOLD, most) and mallopt(M_MMAP_THRESHOLD, 32 << 20))
+        return None
 
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+freed = FreedMemory()

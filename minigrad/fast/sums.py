@@ -8,7 +8,7 @@ import numpy as np
 
 from minigrad import backend, engine
 from minigrad.engine import Sums
-from minigrad.fast.memory import ALONE, getrefcount, spare
+from minigrad.fast.memory import ALONE, freed, getrefcount, spare
 from minigrad.modules import Parameter
 from minigrad.operations.products import _linear, _matmul, as_rows
 from minigrad.primitives import Rule, fitted
@@ -40,6 +40,8 @@ class ThriftySums(Sums):
         data = x.data
         if type(share) is not type(data) or share.shape != data.shape or share.dtype is not data.dtype:
             share = fitted(share, y, position, type(g))
+        if share.nbytes > freed.largest:
+            freed.follow(share.nbytes)
         if x in self.sums:
             self._add_to(x, share)
         else:
