@@ -247,7 +247,7 @@ def differentiate(
     seed = cotangent_of(output, gradient)
     results = order(output)
     # For backward all that requires a gradient; for grad the inputs and what was computed from them.
-    wanted = attrgetter("requires_grad") if inputs is None else computed_from(inputs, results).__contains__
+    wanted = attrgetter("_requires_grad") if inputs is None else computed_from(inputs, results).__contains__
     on_tensors = create_graph or in_force.get().detecting_nonfinite
     if on_tensors:
         refuse_replaced(results)

@@ -76,7 +76,7 @@ def _number_or_list(name: str, position: int | None, operand: Any) -> Any:
         # A longdouble's item() is a longdouble.
         operand = float(operand) if isinstance(operand, np.floating) else operand.item()
     if isinstance(operand, (int, float)):
-        return operand + 0  # True is 1
+        return int(operand) if isinstance(operand, bool) else operand
     where = f"{name}: argument {position + 1}" if position is not None else name
     if isinstance(operand, (list, tuple)):
         host_array(where, operand)

@@ -43,7 +43,7 @@ class Step:
         self.function = function
 
     def __call__(self, *batch: Any) -> Any:
-        return self.function(*batch)
+        return self.function(*map(raw, batch))
 
 
 @replaceable
@@ -62,25 +62,29 @@ def capture(function: Callable[..., Any], *example: Any, of: Any) -> Step:
         for x, y in batches:
             J = step(x, y)
 
-    function  computes what a training step or an attack computes, and returns an array, a Tensor, several in
-              a tuple, or None. It may call `zero_grad`, `backward` and the step of optimisers
+    function  computes what a training step or an attack computes of the arrays of a batch, and returns an
+              array, a Tensor, several in a tuple, or None. It may call `zero_grad`, `backward` and the step
+              of optimisers
     example   a batch, of arrays or Tensors; every other has their shapes and dtypes
-    of        the Modules, Tensors, optimisers and random generators that it works with, one or a list
+    of        all Modules, Tensors, optimisers and random generators that it works with, one or a list
 
     A replay makes the array calls that the step made, in the same memory, and nothing else. It reads the
-    batch, the Tensors, what optimisers remember, and their settings, schedules too; it draws from the
-    generators, and makes the checks of values. *Any other number is what it was at the capture*: ε, α, an
-    attribute of yours. What is returned is new at each call. A `grad` is an array that the next call
-    overwrites. Warnings of NumPy's and of zero gradients are not given. Within `detect_nonfinite` the
-    function itself runs.
+    batch, the Tensors, what optimisers remember, and their settings, schedules too; it draws dropout's masks
+    from the generators, and makes the checks of values. *Any other number is what it was at the capture*: ε,
+    α, a count, an attribute of yours; and what the function keeps elsewhere is not kept. What is returned is
+    new at each call. A `grad` is an array that the next call overwrites. Warnings of NumPy's and of zero
+    gradients are not given. Within `detect_nonfinite` the function itself runs. The bits are those of a batch
+    that lies in memory as the example does.
 
     Capturing runs the step a few times, on the example and on other numbers like it, and leaves everything as
-    it was. If it cannot be recorded, because it looks at a value, brings arrays from elsewhere, or has
-    another number at each run, or if the record does not give the bits of the eager step, a CaptureWarning
-    says why, `captured` is False, and calls run the function itself. So they do where the fast lane is off.
+    it was; meanwhile no other thread must use what it works with. If it cannot be recorded, because it looks
+    at a value, brings arrays from elsewhere, or has another number at each run, or if the record does not
+    give the bits of the eager step, a CaptureWarning says why, `captured` is False, and calls run the
+    function itself. So they do where the fast lane is off.
 
-    A replay raises GraphError if an array was replaced (`load_state_dict`, `Module.to`), or a Module's mode,
-    a requires_grad, an SGD's weight_decay or max_norm was changed; and if it is called while it runs, for its
-    memory is one: threads need steps of their own. ArgumentError for a batch of other shapes or dtypes.
+    A replay raises GraphError if an array, a Parameter or a Module was replaced (`load_state_dict`,
+    `Module.to`), or a Module's mode, a requires_grad, an SGD's weight_decay or max_norm was changed; and if
+    it is called while it runs, for its memory is one: threads need steps of their own. ArgumentError for a
+    batch of other shapes or dtypes.
     """
     return Step(function, example, of)

@@ -293,6 +293,7 @@ class Library(types.ModuleType):
                 else _device(result, next((a for a in arguments if isinstance(a, Array)), None))
             )
 
+        call.__name__ = name
         return call
 
     def asarray(self, data: Any, dtype: Any = None) -> Array:

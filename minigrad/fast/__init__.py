@@ -17,16 +17,21 @@ nothing else in minigrad knows of it. MINIGRAD_PLAIN=1 leaves it out.
     optimisers the step of an optimiser in a recording
 """
 
-from minigrad import engine
+from minigrad import engine, operations
 from minigrad import remainder as plain_remainder
 from minigrad.fast import forms, images, kernels, members, memory, optimisers, recording, replay
-from minigrad.fast.calls import quick_call
+from minigrad.fast.calls import operator, quick_call
 from minigrad.fast.remainder import cut_pass
-from minigrad.fast.sums import ThriftySums
+from minigrad.fast.sums import ThriftySums, walk
 from minigrad.lanes import replace
 from minigrad.primitives import Primitive
+from minigrad.tensor import Tensor
 
 replace(Primitive, quick_call, "__call__")
+for name in ("add", "subtract", "multiply", "divide"):
+    symbol = {"subtract": "sub", "multiply": "mul", "divide": "truediv"}.get(name, name)
+    replace(Tensor, operator(getattr(operations, name)), f"__{symbol}__")
+replace(engine, walk, "walk")
 replace(engine.new_sums, ThriftySums)
 replace(plain_remainder.grad_and_remainder, cut_pass)
 

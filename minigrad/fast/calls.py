@@ -17,18 +17,23 @@ F32, F64 = np.dtype(np.float32), np.dtype(np.float64)  # NumPy has one object of
 
 def quick_call(primitive: Any, *arguments: Any, **options: Any) -> Tensor:
     """What `Primitive.__call__` returns. Two arrays, which most operators have, go the shortest way."""
-    vjps = primitive.vjps
-    if len(arguments) == 2 and not options and type(vjps) is tuple and len(vjps) == 2:
-        x, y = arguments
-        differentiable = False
+    if len(arguments) == 2 and not options:
+        return call_of_two(primitive, *arguments)
+    return _any_number(primitive, arguments, options)
+
+
+def call_of_two(primitive: Any, x: Any, y: Any) -> Tensor:
+    differentiable = False
+    rules = primitive.vjps
+    if type(rules) is tuple and len(rules) == 2:
         if isinstance(x, Tensor):
             a = x.data
-            differentiable = x._requires_grad and vjps[0] is not None
+            differentiable = x._requires_grad and rules[0] is not None
         else:
             a = x
         if isinstance(y, Tensor):
             b = y.data
-            differentiable = differentiable or (y._requires_grad and vjps[1] is not None)
+            differentiable = differentiable or (y._requires_grad and rules[1] is not None)
         else:
             b = y
         if type(a) is ndarray and type(b) is ndarray and (d := a.dtype) is b.dtype and (d is F32 or d is F64):
@@ -41,9 +46,14 @@ def quick_call(primitive: Any, *arguments: Any, **options: Any) -> Tensor:
                 if type(output) is not ndarray and backend.find(output) is None:
                     output = np.asarray(output)  # NumPy gives a scalar if there are no dimensions
                 if differentiable and now.recording:
-                    return new_tensor(output, primitive, arguments, (a, b))
+                    return new_tensor(output, primitive, (x, y), (a, b))
                 return new_tensor(output)
-    return _any_number(primitive, arguments, options)
+    return _any_number(primitive, (x, y), NONE)
+
+
+def operator(primitive: Any) -> Any:
+    """The operator of a primitive of two arrays, without a call of the primitive in between."""
+    return lambda x, y: call_of_two(primitive, x, y)
 
 
 def _any_number(primitive: Any, arguments: Any, options: Any) -> Tensor:

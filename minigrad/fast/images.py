@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.fast.forms import is_recorded_on_host
 from minigrad.lanes import replace
 from minigrad.operations import images
 from minigrad.operations.images import Size, places, window_counts
@@ -97,7 +98,11 @@ def on_numpy(primitive: Primitive[Any], form: Callable[..., Any]) -> None:
     plain = primitive.plain
 
     def forward(xp: Any, *arguments: Any, **options: Any) -> Any:
-        return form(*arguments, **options) if xp is np else plain(xp, *arguments, **options)
+        if xp is np:
+            return form(*arguments, **options)
+        if is_recorded_on_host(arguments[0]):  # as one call
+            return arguments[0].tape.call(form, *arguments, **options)
+        return plain(xp, *arguments, **options)
 
     replace(primitive, forward)
 

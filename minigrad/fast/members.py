@@ -26,19 +26,22 @@ class Members:
         members = list(of) if isinstance(of, (list, tuple)) else [of]
         tops = [member for member in members if isinstance(member, Module)]
         self.modules = [module for top in tops for _, module in top.named_modules()]
+        self._ids = frozenset(map(id, self.modules))
         self.optimisers = [member for member in members if isinstance(member, Optimiser)]
         tensors = [member for member in members if isinstance(member, Tensor)]
         tensors += [parameter for top in tops for parameter in top.parameters()]
         tensors += [parameter for optimiser in self.optimisers for parameter in optimiser.parameters]
         self.tensors = list(dict.fromkeys(tensors))
         attributes = [(vars(m), name, value) for m in self.modules for name, value in vars(m).items()]
-        self._own = [own for own in attributes if isinstance(own[2], np.random.Generator)]
         self.generators = [member for member in members if isinstance(member, np.random.Generator)]
-        self.generators += [generator for *_, generator in self._own]
+        self.generators += [value for *_, value in attributes if isinstance(value, np.random.Generator)]
+        held = (Module, Tensor, np.random.Generator, list, tuple, dict)
+        self._held = [own for own in attributes if isinstance(own[2], held)]
+        self._lists = [(own, list(own)) for *_, own in attributes if isinstance(own, list)]
         self.arrays()  # what optimisers remember is made at its first use
         self._data = [tensor.data for tensor in self.tensors]
         self._required = [tensor._requires_grad for tensor in self.tensors]
-        self._modes = [module._training for module in self.modules], in_force.get().evaluated
+        self._modes = self._now()
         self._memory = [(o._memory, name, [*own]) for o in self.optimisers for name, own in o._memory.items()]
 
     def arrays(self) -> list[Any]:
@@ -51,36 +54,55 @@ class Members:
         kept = all(map(is_, map(attrgetter("data"), self.tensors), self._data))
         if not kept or not all(all(map(is_, memory[name], own)) for memory, name, own in self._memory):
             raise GraphError("an array of a Tensor or an optimiser was replaced: capture the step anew")
-        if any(values[name] is not generator for values, name, generator in self._own):
-            raise GraphError("a generator of a Module was replaced: capture the step anew")
+        same = all(values.get(name) is value for values, name, value in self._held)
+        if not same or not all(len(now) == len(own) and all(map(is_, now, own)) for now, own in self._lists):
+            raise GraphError("an attribute of a Module was replaced: capture the step anew")
         if list(map(attrgetter("_requires_grad"), self.tensors)) != self._required:
             raise GraphError("the requires_grad of a Tensor was changed: capture the step anew")
-        if (list(map(attrgetter("_training"), self.modules)), in_force.get().evaluated) != self._modes:
-            raise GraphError("a Module is in another mode, training or evaluation: capture the step anew")
+        if self._now() != self._modes:
+            raise GraphError(
+                "a Module is in another mode, training or evaluation, or no_grad holds as it did not at the "
+                "capture: capture the step anew"
+            )
+
+    def _now(self) -> tuple[Any, ...]:
+        now = in_force.get()
+        return list(map(attrgetter("_training"), self.modules)), now.evaluated & self._ids, now.recording
 
     def snapshot(self) -> tuple[list[Any], ...]:
-        """All that a step may change."""
+        """All that a step may change: arrays, and copies of them; grads, attributes, generators' states."""
         states = [generator.bit_generator.state for generator in self.generators]
-        grads, counts = [t._grad for t in self.tensors], [o._counts() for o in self.optimisers]
-        return [array.copy() for array in self.arrays()], grads, counts, states
+        attributes = [dict(vars(owner)) for owner in (*self.modules, *self.optimisers)]
+        counts = [optimiser._counts() for optimiser in self.optimisers]
+        memory = [[*arrays] for o in self.optimisers for arrays in o._memory.values()]
+        data, grads = [t.data for t in self.tensors], [t._grad for t in self.tensors]
+        return data, [array.copy() for array in self.arrays()], grads, attributes, counts, memory, states
 
     def put_back(self, snapshot: tuple[list[Any], ...]) -> None:
-        arrays, grads, counts, states = snapshot
-        for array, before in zip(self.arrays(), arrays, strict=True):
-            array[...] = before
-        for tensor, grad in zip(self.tensors, grads, strict=True):
-            tensor._grad = grad
+        data, copies, grads, attributes, counts, memory, states = snapshot
+        for owner, values in zip((*self.modules, *self.optimisers), attributes, strict=True):
+            vars(owner).clear()
+            vars(owner).update(values)
         for optimiser, numbers in zip(self.optimisers, counts, strict=True):
             optimiser._set_counts(numbers)
+        places = [(o._memory, name) for o in self.optimisers for name in o._memory]
+        for (owner, name), arrays in zip(places, memory, strict=True):
+            owner[name][:] = arrays
+        for tensor, array, grad in zip(self.tensors, data, grads, strict=True):
+            tensor.data, tensor._grad = array, grad
+        for array, before in zip(self.arrays(), copies, strict=True):
+            if getattr(array.flags, "writeable", True):
+                array[...] = before
         for generator, state in zip(self.generators, states, strict=True):
             generator.bit_generator.state = state
 
     def bits(self, returned: list[Any]) -> list[Any]:
         """All that a step has changed, and what it returned, to be compared."""
-        arrays, grads, counts, _ = self.snapshot()
-        found = [None if a is None else backend.to_numpy(a) for a in (*map(raw, returned), *arrays, *grads)]
+        grads, counts = [t._grad for t in self.tensors], [o._counts() for o in self.optimisers]
+        found = [*map(raw, returned), *self.arrays(), *grads]
+        arrays = [None if array is None else backend.to_numpy(array) for array in found]
         drawn_next = [deepcopy(generator).random() for generator in self.generators]
-        return [*(None if a is None else a.tobytes() for a in found), counts, drawn_next]
+        return [*(a if a is None else (a.shape, a.dtype, a.tobytes()) for a in arrays), counts, drawn_next]
 
     @contextmanager
     def recorded(self, tape: Tape) -> Iterator[dict[Tensor, Recorded]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from minigrad import backend
@@ -24,18 +25,19 @@ def step(optimiser: Any) -> None:
         raise BackendError("it uses an optimiser that is not named in `of`")
     trained = [p for p in optimiser.parameters if p.grad is not None and p.requires_grad]
     fixed = optimiser.weight_decay, getattr(optimiser, "max_norm", None)
-    plain = type(optimiser) is SGD and not any(map(callable, fixed)) and len({p.dtype for p in trained}) == 1
-    if not plain or tape.library is not backend.NUMPY:
+    own = type(optimiser) is not SGD or "settings" in vars(optimiser) or any(map(callable, fixed))
+    if own or len({p.dtype for p in trained}) != 1 or tape.library is not backend.NUMPY:
         gradients = [(p, p.grad.array) for p in trained]
         return tape.note((step_with, (optimiser, gradients)), [p.grad for p in trained])
     lr, momentum = (tape.variable(tape.xp.array(0, trained[0].dtype)) for _ in range(2))
-    tape.note((set_numbers, (optimiser, fixed, lr.array, momentum.array)))
+    tape.checks[optimiser] = partial(check_fixed, optimiser, fixed)
+    tape.note((set_numbers, (optimiser, lr.array, momentum.array)))
     optimiser.settings = lambda: (lr, momentum, fixed[1])
     try:
         eager_step(optimiser)
     finally:
         del optimiser.settings
-    return tape.note((count, (optimiser, trained)))
+    return tape.note((count, (optimiser,)))
 
 
 def step_with(optimiser: Any, gradients: Any) -> None:
@@ -44,16 +46,17 @@ def step_with(optimiser: Any, gradients: Any) -> None:
     eager_step(optimiser)
 
 
-def set_numbers(optimiser: SGD, fixed: Any, lr: Any, momentum: Any) -> None:
+def check_fixed(optimiser: SGD, fixed: Any) -> None:
     if (optimiser.weight_decay, optimiser.max_norm) != fixed:
         raise GraphError("weight_decay and max_norm must be what they were: capture the step anew")
+
+
+def set_numbers(optimiser: SGD, lr: Any, momentum: Any) -> None:
     lr[...], momentum[...], _ = optimiser.settings()
 
 
-def count(optimiser: SGD, changed: Any) -> None:
+def count(optimiser: SGD) -> None:
     optimiser.updates += 1
-    for parameter in changed:
-        parameter.changed_in_place()
 
 
 replace(Optimiser, step, "step")

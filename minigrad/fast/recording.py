@@ -30,7 +30,7 @@ import numpy as np
 
 from minigrad import backend
 from minigrad.backend import Backend
-from minigrad.errors import BackendError
+from minigrad.errors import BackendError, GraphError
 from minigrad.tensor import Tensor
 
 Line = tuple[Callable[..., Any], tuple[Any, ...]]  # a function and its arguments
@@ -45,7 +45,7 @@ class Memory:
         self.array = array  # all of it
         self.varies = varies  # whether it holds something else at every replay
         self.fresh = fresh  # whether nothing was written to it yet
-        self.number = number  # of a result: it is the so-manieth of the tape
+        self.number = number  # its place among the results of the tape; -1 if it is none
 
 
 class Call(NamedTuple):
@@ -69,9 +69,10 @@ class Tape:
         self.restored: list[Call] = []  # constants that are written to: made anew before all calls
         self.checks: dict[Any, Callable[[], Any]] = {}  # of what is given: made before anything
         self.given: set[Memory] = set()  # what is written to between replays
-        self.said: list[str] = []  # each call's name, and its numbers of Python's
-        self.joined: dict[tuple[int, ...], list[Memory]] = {}  # results that were joined
+        self.said: list[str] = []  # each call as text, with its numbers: to compare two recordings
+        self.joined: dict[tuple[int, ...], list[Memory]] = {}  # results that were joined, and what of them
         self.results = 0
+        self.acted = False  # whether anything was drawn, or written to what is given
         self.generators: list[np.random.Generator] = []  # which it draws from
 
     def __enter__(self) -> Tape:
@@ -97,8 +98,8 @@ class Tape:
         homes: dict[Any, Any] = {}
         for numbers, parts in self.joined.items():
             if homes.keys().isdisjoint(numbers):
-                whole = homes[numbers] = self.xp.concatenate([part.array for part in parts])
-                for part in parts:
+                whole = homes[numbers] = parts[-1].array.copy()
+                for part in parts[:-1]:
                     homes[part.number], whole = whole[: len(part.array)], whole[len(part.array) :]
         return homes
 
@@ -107,7 +108,7 @@ class Tape:
     def placed(self, array: Any, **of_memory: Any) -> Recorded:
         """The next result, in its home if it has one."""
         home = self.homes.get(self.results)
-        if home is not None:
+        if home is not None and home.shape == array.shape and home.dtype == array.dtype:
             home[...] = array
             array = home
         self.results += 1
@@ -133,6 +134,8 @@ class Tape:
         array, read = self.xp.asarray(result), recorded_in((operands, options))
         for x in read:
             if self.xp.may_share_memory(array, x.array):
+                if name_of(function) not in VIEWS:
+                    raise BackendError(f"{name_of(function)} writes into what it is given")
                 return Recorded(self, array, x.memory)
         recorded = self.placed(array, varies=any(x.memory.varies for x in read))
         if recorded.memory.varies:
@@ -143,13 +146,14 @@ class Tape:
     def write(self, target: Recorded, line: Line, operands: Any) -> None:
         """A call that writes into target's memory: made now; at every replay if something in it varies."""
         memory = target.memory
-        if not memory.varies and any(x.memory.varies for x in recorded_in(operands)):
+        read = any(memory in call.reads for call in self.calls)  # before it changes here
+        if not memory.varies and (read or any(x.memory.varies for x in recorded_in(operands))):
             if not memory.fresh:
                 before = (self.xp.copyto, (memory.array, memory.array.copy()))
                 self.restored.append(Call(before, set(), memory))
             memory.varies = True
         memory.fresh = False
-        for numbers in [numbers for numbers in self.joined if memory.number in numbers]:
+        for numbers in [numbers for numbers, joined in self.joined.items() if memory in joined]:
             del self.joined[numbers]  # they may differ now
         line[0](*line[1])
         if memory.varies:
@@ -160,6 +164,7 @@ class Tape:
         numbers = ["·" if isinstance(leaf, Recorded) else str(leaf) for leaf in leaves(operands)]
         self.said.append(f"{name or name_of(line[0])}({', '.join(numbers)})")
         self.calls.append(Call(line, {x.memory for x in recorded_in(operands)}, writes))
+        self.acted = self.acted or writes in self.given
 
     def draw(
         self, draw: Callable[..., Any], generator: np.random.Generator, x: Recorded, *settings: Any
@@ -167,6 +172,7 @@ class Tape:
         """draw(generator, x, *settings), a host array; it looks at x's shape and dtype alone. Drawn anew at
         every replay."""
         self.generators.append(generator)
+        self.acted = True
 
         def drawn() -> Any:
             return self.library.asarray(draw(generator, x.array, *settings))
@@ -176,9 +182,10 @@ class Tape:
         return recorded
 
     def later(self, x: Recorded, check: Callable[..., Any], *arguments: Any) -> None:
-        """check(*arguments), which raises if values of x are wrong: at every replay; before all else if x is
-        given. Not on a device, which it would stop."""
-        if self.library is backend.NUMPY and x.memory in self.given:
+        """check(*arguments), which raises if values of x are wrong: at every replay; once, and before all
+        else, if x is all of what is given, as it was. Not on a device, which it would stop."""
+        whole = x.memory in self.given and x.size == x.memory.array.size and not self.acted
+        if self.library is backend.NUMPY and whole:
             kind = tuple(a for a in arguments if not isinstance(a, (str, Recorded)))  # whatever x is called
             self.checks.setdefault((check, x.memory, kind), partial(check, *array_of(arguments)))
         elif self.library is backend.NUMPY and x.memory.varies:
@@ -200,6 +207,8 @@ def current_tape() -> Tape:
 
 REDUCTIONS = {np.sum: np.add.reduce, np.max: np.maximum.reduce, np.min: np.minimum.reduce}
 OUT_LAST: set[Any] = {np.concatenate}
+VIEWS = {"reshape", "transpose", "getitem", "ravel", "squeeze", "expand_dims", "broadcast_to", "swapaxes",
+         "moveaxis", "ascontiguousarray", "sliding_window_view", "diagonal"}  # fmt: skip
 
 
 def out_last(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -212,7 +221,7 @@ def written_into(array: Any, function: Any, arguments: tuple[Any, ...], named: d
     """The call that writes function(*arguments, **named) into an array. NumPy takes that in less time by
     position than by name; its np.dot is a product of matrices by the shorter way, and `take` one of
     elements."""
-    if function is np.matmul and all(a.ndim == 2 for a in arguments):
+    if function is np.matmul and all(map(is_plain_matrix, arguments)):
         return np.dot, (*arguments, array)
     if function in REDUCTIONS and named.keys() <= {"axis", "dtype", "keepdims"}:
         x, axis = (*arguments, named.get("axis"))[:2]
@@ -226,8 +235,18 @@ def written_into(array: Any, function: Any, arguments: tuple[Any, ...], named: d
     return copied, (array, function, arguments, named)
 
 
+def is_plain_matrix(x: Any) -> bool:
+    """Whether np.dot multiplies it as np.matmul does, bit for bit."""
+    return x.ndim == 2 and min(x.shape) > 1 and (x.flags.c_contiguous or x.flags.f_contiguous)
+
+
 def copied(array: Any, function: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
-    array[...] = function(*arguments, **named)
+    result = function(*arguments, **named)
+    if result.shape != array.shape or result.dtype != array.dtype:
+        raise GraphError(
+            f"{name_of(function)} gives another shape or dtype than at the capture: it cannot be replayed"
+        )
+    array[...] = result
 
 
 # ---- what operands hold
@@ -298,10 +317,10 @@ class Recorded(np.lib.mixins.NDArrayOperatorsMixin):
         """NumPy's function of recorded arrays, and every operator."""
         if method != "__call__" or any(isinstance(x, Tensor) for x in inputs):
             return NotImplemented
-        return getattr(RECORDING.xp, ufunc.__name__)(*inputs, **options, **({"out": out[0]} if out else {}))
+        return of_numpy(ufunc)(*inputs, **options, **({"out": out[0]} if out else {}))
 
     def __array_function__(self, function: Any, _: Any, inputs: Any, options: Any) -> Any:
-        return getattr(RECORDING.xp, function.__name__)(*inputs, **options)
+        return of_numpy(function)(*inputs, **options)
 
     def reshape(self, *shape: Any) -> Recorded:
         return self.tape.call(self.tape.xp.reshape, self, shape[0] if len(shape) == 1 else shape)
@@ -325,11 +344,21 @@ class Recorded(np.lib.mixins.NDArrayOperatorsMixin):
         )
 
     def __getitem__(self, index: Any) -> Recorded:
+        if any(x.dtype == bool for x in recorded_in(index)):
+            _look()
         return self.tape.call(operator.getitem, self, index)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         line = operator.setitem, (self.array, array_of(index), array_of(value))
         self.tape.write(self, line, (index, value))
+
+
+def of_numpy(function: Any) -> Callable[..., Any]:
+    """The recorded function that is NumPy's; others may have its name."""
+    name = function.__name__
+    if getattr(np, name, None) is not function:
+        raise BackendError(f"{name} of {function.__module__} is not recorded")
+    return getattr(RECORDING.xp, name)
 
 
 def _method(name: str) -> Callable[..., Any]:
@@ -340,11 +369,15 @@ for _name in ("sum", "mean", "max", "min", "argmax", "any", "all", "cumsum", "ra
     setattr(Recorded, _name, _method(_name))
 
 
+def nothing() -> None:
+    """What is left of joining parts that lie side by side."""
+
+
 class Library(types.ModuleType):
     """The functions of the tape's library, under their names, on recorded arrays."""
 
     ndarray = Recorded
-    CONSTANT = ("zeros", "ones", "full", "arange", "zeros_like", "ones_like", "full_like")
+    CONSTANT = ("zeros", "ones", "full", "arange", "zeros_like", "ones_like")
     FRESH = ("empty", "empty_like")
 
     def __getattr__(self, name: str) -> Any:
@@ -356,7 +389,8 @@ class Library(types.ModuleType):
         def call(*operands: Any, out: Any = None, **options: Any) -> Any:
             if name in ("shares_memory", "may_share_memory"):
                 return function(*array_of(operands))
-            if name in self.CONSTANT or name in self.FRESH:
+            of_values = name in ("full", "arange") and recorded_in(operands)
+            if name in self.FRESH or (name in self.CONSTANT and not of_values):
                 return tape.constant(function(*array_of(operands), **options), fresh=name in self.FRESH)
             if out is None:
                 return tape.call(function, *operands, **options)
@@ -371,17 +405,19 @@ class Library(types.ModuleType):
         numbers = tuple(part.memory.number if part.array is part.memory.array else -1 for part in parts)
         if axis == 0 and numbers in tape.homes:  # nothing is left to do
             memory = Memory(tape.homes[numbers], varies=True)
-            tape.note((bool, ()), operands, memory, "concatenate")
+            tape.note((nothing, ()), operands, memory, "concatenate")
+            tape.results += 1
             return Recorded(tape, memory.array, memory)
+        result = tape.call(tape.xp.concatenate, *operands[0], **operands[1])
         kinds = {(part.dtype, part.flags.c_contiguous) for part in parts}
         if (
             axis == 0
             and -1 not in numbers
             and len({*numbers}) == len(parts)
-            and kinds == {(parts[0].dtype, True)}
+            and kinds == {(result.dtype, True)}
         ):
-            tape.joined[numbers] = [part.memory for part in parts]
-        return tape.call(tape.xp.concatenate, *operands[0], **operands[1])
+            tape.joined[numbers] = [*(part.memory for part in parts), result.memory]
+        return result
 
     def copyto(self, target: Recorded, value: Any, where: Any = True) -> None:
         line = partial(current_tape().xp.copyto, where=array_of(where)), (target.array, array_of(value))

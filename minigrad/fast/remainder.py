@@ -8,7 +8,6 @@ is known. ∇ₓJ now and the weights' gradients later then cost no more than on
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -22,35 +21,23 @@ from minigrad.remainder import grad_and_remainder, made_again, without
 from minigrad.tensor import Tensor, new_tensor
 
 
-class SumsOnTheWay(ThriftySums):
-    """Keeps the cotangent of every result that was visited, the youngest first."""
-
-    def __init__(self, asked: Iterable[Tensor] = ()) -> None:
-        super().__init__(asked)
-        self.way: dict[Tensor, Any] = {}
-
-    def take(self, y: Tensor) -> Any:
-        g = super().take(y)
-        if g is not None:
-            self.way[y] = g
-        return g
-
-
 def cut_pass(output: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """The fast form of `minigrad.remainder.grad_and_remainder`."""
     check_input("x", x)
     if in_force.get().detecting_nonfinite:  # on Tensors, which keep no cotangents
         return grad_and_remainder.plain(output, x)
-    sums = SumsOnTheWay((x,))
+    sums = ThriftySums((x,))
+    way: dict[Tensor, Any] = {}
+    sums.way = way  # the cotangent of every result that is visited, the youngest first
     gradient = differentiate(output, None, (x,), True, sums_of_arrays=lambda asked: sums).get(x)
     if gradient is None:
         return grad_and_remainder.plain(output, x)
-    sums.way.pop(x, None)
-    if any(isinstance(y.made_by, Remainder) for y in sums.way):  # its known cotangents may depend on x
+    way.pop(x, None)
+    if any(isinstance(y.made_by, Remainder) for y in way):  # its known cotangents may depend on x
         return gradient, without(output, x)
     again = {x: x.detach()}  # the way, recorded anew with x cut off: see `minigrad.remainder.without`
     stops, cotangents = [], []
-    for y, g in reversed(sums.way.items()):
+    for y, g in reversed(way.items()):
         beside = [a.detach() if isinstance(a, Tensor) and a in again else a for a in y.arguments]
         stop = made_again(y, beside)
         if stop.requires_grad:

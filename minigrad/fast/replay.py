@@ -19,6 +19,8 @@ from minigrad.lanes import replace
 from minigrad.modes import Setting, in_force
 from minigrad.tensor import Tensor, new_tensor, raw
 
+capturing = threading.Lock()  # Tensors, which threads may share, hold recorded arrays meanwhile
+
 
 class CapturedStep(steps.Step):
     """A step that is recorded and replayed: see `minigrad.steps.capture`."""
@@ -29,11 +31,12 @@ class CapturedStep(steps.Step):
         self._members = Members(of)
         self._busy = threading.Lock()
         batches = [list(map(other, self._inputs)), [x.copy() for x in self._inputs]]
-        before = self._members.snapshot()
-        try:
-            problem = self._capture(before, batches)
-        finally:
-            self._members.put_back(before)
+        with capturing:
+            before = self._members.snapshot()
+            try:
+                problem = self._capture(before, batches)
+            finally:
+                self._members.put_back(before)
         self.captured = not problem
         if problem:
             text = f"the step is not captured, and runs eagerly: {problem}"
@@ -41,7 +44,7 @@ class CapturedStep(steps.Step):
 
     def __call__(self, *batch: Any) -> Any:
         if not self.captured or in_force.get().detecting_nonfinite:
-            return self.function(*batch)
+            return super().__call__(*batch)
         arrays = self._checked(batch)
         if not self._busy.acquire(blocking=False):
             raise GraphError("a captured step must not be called while it runs: each thread needs its own")
@@ -69,10 +72,14 @@ class CapturedStep(steps.Step):
         with np.errstate(all="ignore"):
             for check in self._checks:
                 check()
-            for function, arguments in self._lines:
-                function(*arguments)
-        for tensor, gradient in self._grads:
-            tensor._grad = gradient
+            try:
+                for function, arguments in self._lines:
+                    function(*arguments)
+            finally:
+                for tensor in self._written:
+                    tensor.changed_in_place()
+        for tensor, grad, varies in self._grads:
+            tensor._grad = grad if varies or grad is None else grad.copy()  # the caller may write to it
         return mapped(self._outputs, copied)
 
     def _capture(self, before: Any, batches: list[list[Any]]) -> str:
@@ -87,14 +94,19 @@ class CapturedStep(steps.Step):
             return str(error)
         except Exception as error:
             members.put_back(before)
-            self.function(*self._inputs)  # raises it too if it is the function's own
+            self.function(*batches[-1])  # raises it too if it is the function's own
             return f"{type(error).__name__}: {error}"
         for then, now in zip_longest(first.said, tape.said):
             if then != now:
                 return f"two runs of it differ: {then}, and then {now}"
         self._lines, self._checks = tape.needed(self._kept), list(tape.checks.values())
         members.put_back(before)
-        eager = [members.bits(flat(self.function(*(x.copy() for x in batch)))) for batch in batches]
+        try:
+            eager = [members.bits(flat(self.function(*(x.copy() for x in batch)))) for batch in batches]
+        except Exception:  # of numbers that nobody gave; if it is of the example too, it is the function's
+            members.put_back(before)
+            batches = batches[1:]
+            eager = [members.bits(flat(self.function(*(x.copy() for x in batch)))) for batch in batches]
         members.put_back(before)
         try:
             replayed = [members.bits(flat(self._replay(batch))) for batch in batches]
@@ -103,7 +115,8 @@ class CapturedStep(steps.Step):
         return "" if replayed == eager else "the record does not give the bits of the eager step"
 
     def _record(self, homes: dict[Any, Any]) -> Tape:
-        """The tape of the function over recorded arrays."""
+        """The tape of the function over recorded arrays. What the step works with, inputs, outputs and grads,
+        is this tape's from here on."""
         members = self._members
         tape = Tape(backend.for_new(*self._inputs, *members.arrays()), homes)
         inputs = [tape.placed(x, varies=True) for x in self._inputs]
@@ -115,7 +128,11 @@ class CapturedStep(steps.Step):
             raise BackendError("it adds to a grad that was there before: call zero_grad() in it")
         if not {*tape.generators} <= {*members.generators}:
             raise BackendError("it draws from a generator that is not named in `of`")
-        self._grads = [(tensor, getattr(grad, "array", None)) for tensor, grad in grads.items()]
+        written = {call.writes for call in tape.calls}
+        if any(x.memory in written for x in inputs):
+            raise BackendError("it writes into its batch")
+        self._written = [t for t in members.tensors if tape.variable(t.data).memory in written]
+        self._grads = [(t, getattr(g, "array", None), g is None or g.memory.varies) for t, g in grads.items()]
         results = [*flat(self._outputs), *(grad for grad in grads.values() if grad is not None)]
         self._kept = [raw(result).memory for result in results]
         return tape
@@ -125,7 +142,7 @@ def other(x: Any) -> Any:
     """An input of other numbers: half of each; of what may be labels, backwards."""
     if x.dtype.kind == "f" and x.ndim > 1:
         return x * x.dtype.type(0.5)
-    return x[::-1].copy() if x.ndim else x.copy()
+    return x[::-1].copy() if x.ndim else x * x.dtype.type(0.5) if x.dtype.kind == "f" else x.copy()
 
 
 def mapped(outputs: Any, function: Callable[[Any], Any]) -> Any:
@@ -141,7 +158,8 @@ def flat(outputs: Any) -> list[Any]:
 def without_graph(output: Any) -> Any:
     array = raw(output)
     if not isinstance(array, Recorded):
-        raise BackendError(f"it returns {shown(output)}, which is no array that it computed")
+        kind = type(output).__name__ if isinstance(output, (dict, list, tuple)) else shown(output)
+        raise BackendError(f"it returns {kind}, which is no array that it computed")
     return new_tensor(array) if isinstance(output, Tensor) else array
 
 
