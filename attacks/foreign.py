@@ -25,8 +25,13 @@ def examples_of(attack: Attack, model: Any, x: Any, y: Any) -> Any:
     The attack gets copies of the arrays x and y, and may write into them. Modes and grads of the model are
     afterwards as they were.
     """
-    with _as_it_was(model):
-        made = raw(attack(model, x.copy(), y.copy()))
+    with as_it_was(model):
+        return checked_examples(attack, model, x, y)
+
+
+def checked_examples(attack: Attack, model: Any, x: Any, y: Any) -> Any:
+    """`examples_of`, without putting anything back: several threads are not to do that to one model."""
+    made = raw(attack(model, x.copy(), None if y is None else y.copy()))
     check_unmasked("what the attack returns", made)
     library = backend.of(x)
     if backend.find(made) is not library:
@@ -41,7 +46,7 @@ def examples_of(attack: Attack, model: Any, x: Any, y: Any) -> Any:
 
 
 @contextmanager
-def _as_it_was(model: Any) -> Iterator[None]:
+def as_it_was(model: Any) -> Iterator[None]:
     """Puts back the modes, the grads and what requires one in a Module, for those who call train, eval,
     backward or requires_grad_."""
     own = isinstance(model, mg.Module)
@@ -57,6 +62,11 @@ def _as_it_was(model: Any) -> Iterator[None]:
                 module.training = training
         for parameter, grad, required in leaves:
             parameter.grad, parameter._requires_grad = grad, required  # as it was: no change
+
+
+def modes_of(model: Any) -> list[bool]:
+    """Whether each of the Modules in a model is in training; none if it is no Module."""
+    return [module._training for _, module in model.named_modules()] if isinstance(model, mg.Module) else []
 
 
 def predicted_labels(model: Any, x: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import multiprocessing
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,6 @@ from threading import Barrier
 from typing import Any
 
 import numpy as np
-import pytest
 
 import attacks
 import minigrad as mg
@@ -23,15 +22,6 @@ from models import MaxoutNetwork, SoftmaxRegression
 WORKERS = 8
 random = np.random.default_rng(5)
 X, Y = random.standard_normal((60, 12), dtype=np.float32), random.integers(0, 4, 60)
-
-
-@pytest.fixture
-def impatient() -> Iterator[None]:
-    """Threads change places as often as they can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
 
 
 def at_once(work: Callable[[int], Any]) -> list[Any]:
