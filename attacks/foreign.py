@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -48,20 +49,53 @@ def checked_examples(attack: Attack, model: Any, x: Any, y: Any) -> Any:
 @contextmanager
 def as_it_was(model: Any) -> Iterator[None]:
     """Puts back the modes, the grads and what requires one in a Module, for those who call train, eval,
-    backward or requires_grad_."""
-    own = isinstance(model, mg.Module)
-    modes = [(module, module._training) for _, module in model.named_modules()] if own else []
-    leaves = [(p, p.grad, p.requires_grad) for p in model.parameters()] if own else []
-    for parameter, _, _ in leaves:
-        parameter.grad = None  # so that none is written into
+    backward or requires_grad_.
+
+    Blocks of several threads may overlap. The one that began later found what the other had made of the
+    model: if it goes on, what is to be put back is left to it.
+    """
+    if not isinstance(model, mg.Module):
+        yield
+        return
+    with _lock:
+        found = _Found(model)
+        blocks = _open.setdefault(id(model), [])
+        blocks.append(found)
+        for parameter, _, _ in found.leaves:
+            parameter.grad = None  # so that none is written into
     try:
         yield
     finally:
-        for module, training in modes:
+        with _lock:
+            place = blocks.index(found)
+            del blocks[place]
+            if not blocks:
+                del _open[id(model)]
+            if place < len(blocks):
+                blocks[place].modes, blocks[place].leaves = found.modes, found.leaves
+            else:
+                found.put_back()
+
+
+class _Found:
+    """What a block found in a Module."""
+
+    def __init__(self, model: mg.Module) -> None:
+        self.modes = [(module, module._training) for _, module in model.named_modules()]
+        self.leaves = [(p, p.grad, p.requires_grad) for p in model.parameters()]
+
+    def put_back(self) -> None:
+        for module, training in self.modes:
             if module._training is not training:  # `training` itself says False inside evaluating()
                 module.training = training
-        for parameter, grad, required in leaves:
+        for parameter, grad, required in self.leaves:
             parameter.grad, parameter._requires_grad = grad, required  # as it was: no change
+
+
+_lock = Lock()
+_open: dict[
+    int, list[_Found]
+] = {}  # the open blocks of each Module, by its id, in the order in which they began
 
 
 def modes_of(model: Any) -> list[bool]:
