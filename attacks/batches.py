@@ -6,6 +6,7 @@ library and NumPy's errstate hold in it as they do for the caller.
 
 from __future__ import annotations
 
+import dis
 import inspect
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -124,7 +125,10 @@ def carried(attack: Any) -> Iterator[tuple[str, Any]]:
         yield from carried(attack.func)
     elif inspect.isfunction(attack):
         named, defaults = inspect.getclosurevars(attack), inspect.signature(attack).parameters
-        held = [*named.globals.items(), *named.nonlocals.items(),
+        # Its globals have those too that an attribute is called like.
+        used = {step.argval for step in dis.get_instructions(attack) if step.opname == "LOAD_GLOBAL"}
+        held = [*((name, value) for name, value in named.globals.items() if name in used),
+                *named.nonlocals.items(),
                 *((name, parameter.default) for name, parameter in defaults.items())]  # fmt: skip
     else:
         held = [*getattr(getattr(attack, "__self__", attack), "__dict__", {}).items()]

@@ -56,7 +56,8 @@ for made, _ in MODELS.values():
     for parameter in made.parameters():
         parameter.data = np.asarray(rng.normal(0, 0.2, parameter.shape), np.float32)
         parameter.grad = np.ones(parameter.shape, np.float32)
-FGSM = partial(fgsm, epsilon=0.1)
+FGSM: Any = partial(fgsm, epsilon=0.1)
+FGSM.rng = 0.5
 ATTACKS = {
     "fgsm": FGSM,
     "pgd": partial(pgd, epsilon=0.1, steps=2, restarts=2, seed=5),
@@ -369,6 +370,7 @@ class TestThreads:
                     use(model, X, Y, refused, threads=2)  # type: ignore[operator]
         assert generator.bit_generator.state == np.random.default_rng(0).bit_generator.state
         softmax = MODELS["softmax"][0]
+        attack_in_batches(softmax, X, Y, lambda model, x, y: x + FGSM.rng, threads=2)  # no rng of ours
         found = attack_in_batches(softmax, X, Y, attack, batch_size=20)  # one thread draws in order
         source = np.random.default_rng(0)
         assert np.array_equal(found, by_hand(partial(attack, seed=source), softmax, Y, 20))
