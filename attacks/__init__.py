@@ -5,9 +5,11 @@ any object with a method cost(x, y, reduction) that returns a scalar Tensor for 
 objective), and a cost for each example for "none" (in `pgd` with restarts). Without labels it also needs
 predict(x); `evaluate` needs predict_proba(x) as well. `linear_worst_case` needs model(x), the logits, and
 no cost. Everything about the model is afterwards as it was. A gradient or a result that is NaN or infinite
-on the host is a NonFiniteError.
+on the host is a NonFiniteError. `attack_in_batches` and `evaluate` attack a data set, in several threads
+if asked.
 """
 
+from attacks.batches import attack_in_batches
 from attacks.evaluation import Evaluation, evaluate
 from attacks.fast_gradient import fast_gradient, fgsm
 from attacks.gradients import ZeroGradientWarning, input_gradient, zero_gradient_share
@@ -23,6 +25,7 @@ __all__ = [
     "Evaluation",
     "ZeroGradientWarning",
     "adversarial_objective",
+    "attack_in_batches",
     "basic_iterative",
     "evaluate",
     "fast_gradient",

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from attacks.foreign import Attack, examples_of, predicted_labels, predicted_probabilities
+from attacks.batches import Progress, check_batching, check_on_host, in_batches
+from attacks.foreign import Attack, predicted_labels, predicted_probabilities
 from attacks.gradients import (
     ZeroGradientWarning,
     check_gradient,
@@ -19,7 +20,7 @@ from attacks.gradients import (
     zero_gradients_uncounted,
 )
 from minigrad import backend
-from minigrad.checks import check_count, check_finite, check_number
+from minigrad.checks import check_finite, check_number
 from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.operands import as_array
 
@@ -46,7 +47,8 @@ def evaluate(
     *,
     batch_size: int = 1000,
     warn_above: float | None = 0.1,
-    progress: bool | Callable[[Iterable[Any]], Iterable[Any]] = False,
+    threads: int = 1,
+    progress: Progress = False,
 ) -> Evaluation:
     """Predict x, and what the attack makes of it, against the labels y.
 
@@ -58,21 +60,17 @@ def evaluate(
     warn_above  ZeroGradientWarning, once, if a greater share of the examples has an all-zero
                 gradient at x, so that an attack on the gradient proves nothing. None: neither counts
                 nor warns, which saves a gradient.
+    threads     how many batches are made and predicted at the same time, with the same result: see
+                `attack_in_batches`
     progress    True for a bar on a terminal (needs the `benchmarks` extra), or a function that wraps
                 the batches, such as tqdm.tqdm
 
     What attack and model return is checked. NonFiniteError if it holds NaN or infinities: the argmax of
     NaN is class 0, and no robustness.
     """
-    batch_size = check_count("batch_size", batch_size)
+    batch_size, threads = check_batching(attack, batch_size, threads, progress)
     if warn_above is not None:
         warn_above = check_number("warn_above", warn_above, low=0.0, high=1.0)
-    if not callable(attack):
-        raise ArgumentTypeError(f"attack must be a function attack(model, x, y), got {attack!r}")
-    if not isinstance(progress, (bool, np.bool_)) and not callable(progress):
-        raise ArgumentTypeError(
-            f"progress must be True, False or a function that wraps the batches, got {progress!r}"
-        )
     needed = {"predict": "x", "predict_proba": "x", "cost": "x, y, reduction"}
     for method, arguments in needed.items():
         if not callable(getattr(model, method, None)) and (method != "cost" or warn_above is not None):
@@ -82,6 +80,7 @@ def evaluate(
     if y is None:
         raise ArgumentError("y must be given: the labels to count against")
     x, y, _ = prepare(model, x, y, None, targeted=False)
+    check_on_host(x, threads)
     y = as_array(y, "y")
     if len(x) == 0:
         raise ArgumentError("x must have at least one example, got none")
@@ -89,27 +88,24 @@ def evaluate(
         raise ArgumentError(f"y must hold {len(x)} labels, one an example, got shape {y.shape}")
     check_finite("y", y)
     predicted_probabilities(model, x[:1])  # otherwise first needed after the attack
-    batches = [slice(i, i + batch_size) for i in range(0, len(x), batch_size)]
-    clean, attacked = Mistakes(), Mistakes()
-    initially_correct = turned = 0
-    without_gradient = 0.0
-    # Only how often `progress` goes on is used: what it gives back could be anything.
-    for _, part in zip(_wrapped(batches, progress), batches, strict=False):
-        x_part, y_part = x[part], y[part]
+
+    def work(batch: slice, examples: Callable[[Any, Any], Any]) -> tuple[Mistakes, Mistakes, int, int, float]:
+        x_part, y_part = x[batch], y[batch]
+        clean, attacked, without_gradient = Mistakes(), Mistakes(), 0.0
         wrong_before = clean.add(model, x_part, y_part)
         if warn_above is not None:
             gradient = backend.to_numpy(gradient_at(model, x_part, y_part))
             check_gradient(model, gradient)  # one from a GPU was not looked at before
-            without_gradient += len(gradient) * share_of_zeros(gradient)
+            without_gradient = len(gradient) * share_of_zeros(gradient)
         with zero_gradients_uncounted():  # the attack's own warning would come once a batch
-            adversarial = examples_of(attack, model, x_part, y_part)
+            adversarial = examples(x_part, y_part)
         wrong_after = attacked.add(model, adversarial, y_part)
-        initially_correct += int((~wrong_before).sum())
-        turned += int((wrong_after & ~wrong_before).sum())
-    if clean.examples != len(x):
-        raise ArgumentError(
-            f"progress must give back every batch, got those of {clean.examples} of {len(x)} examples"
-        )
+        initially_correct, turned = (~wrong_before).sum(), (wrong_after & ~wrong_before).sum()
+        return clean, attacked, int(initially_correct), int(turned), without_gradient
+
+    counted = [*zip(*in_batches(work, len(x), model, attack, batch_size, threads, progress), strict=True)]
+    clean, attacked = Mistakes.of_all(counted[0]), Mistakes.of_all(counted[1])
+    initially_correct, turned, without_gradient = map(sum, counted[2:])
     share = None if warn_above is None else without_gradient / len(x)
     if share is not None and warn_above is not None and share > warn_above:
         warnings.warn(
@@ -137,6 +133,16 @@ class Mistakes:
         self.examples = self.mistakes = 0
         self._sure = 0.0
 
+    @classmethod
+    def of_all(cls, batches: Iterable[Mistakes]) -> Mistakes:
+        """Those of several batches, in their order, together."""
+        found = cls()
+        for batch in batches:
+            found.examples += batch.examples
+            found.mistakes += batch.mistakes
+            found._sure += batch._sure
+        return found
+
     def add(self, model: Any, x: Any, y: Any) -> np.ndarray:
         """Count a batch; returns which of its examples are mistakes, on the host."""
         wrong = backend.to_numpy(predicted_labels(model, x)) != backend.to_numpy(y)
@@ -151,20 +157,3 @@ class Mistakes:
     def confidence(self) -> float | None:
         """Mean probability of the predicted label on the mistakes; None without one."""
         return self._sure / self.mistakes if self.mistakes else None
-
-
-def _wrapped(batches: list[slice], progress: Any) -> Iterable[Any]:
-    if callable(progress):
-        wrapped = progress(batches)
-        if not isinstance(wrapped, Iterable):
-            raise ArgumentTypeError(f"progress must return what it wraps, got {type(wrapped).__name__}")
-        return wrapped
-    if not progress:
-        return batches
-    try:
-        from rich.console import Console
-        from rich.progress import track
-    except ModuleNotFoundError as error:
-        raise ArgumentError("progress=True needs rich: pip install -e '.[benchmarks]'") from error
-    console = Console()
-    return track(batches, "attacking", console=console, transient=True, disable=not console.is_terminal)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,13 @@ def examples_of(attack: Attack, model: Any, x: Any, y: Any) -> Any:
     The attack gets copies of the arrays x and y, and may write into them. Modes and grads of the model are
     afterwards as they were.
     """
-    with _as_it_was(model):
-        made = raw(attack(model, x.copy(), y.copy()))
+    with as_it_was(model):
+        return checked_examples(attack, model, x, y)
+
+
+def checked_examples(attack: Attack, model: Any, x: Any, y: Any) -> Any:
+    """`examples_of`, without putting anything back: several threads are not to do that to one model."""
+    made = raw(attack(model, x.copy(), None if y is None else y.copy()))
     check_unmasked("what the attack returns", made)
     library = backend.of(x)
     if backend.find(made) is not library:
@@ -41,22 +47,60 @@ def examples_of(attack: Attack, model: Any, x: Any, y: Any) -> Any:
 
 
 @contextmanager
-def _as_it_was(model: Any) -> Iterator[None]:
+def as_it_was(model: Any) -> Iterator[None]:
     """Puts back the modes, the grads and what requires one in a Module, for those who call train, eval,
-    backward or requires_grad_."""
-    own = isinstance(model, mg.Module)
-    modes = [(module, module._training) for _, module in model.named_modules()] if own else []
-    leaves = [(p, p.grad, p.requires_grad) for p in model.parameters()] if own else []
-    for parameter, _, _ in leaves:
-        parameter.grad = None  # so that none is written into
+    backward or requires_grad_.
+
+    Blocks of several threads may overlap. The one that began later found what the other had made of the
+    model: if it goes on, what is to be put back is left to it.
+    """
+    if not isinstance(model, mg.Module):
+        yield
+        return
+    with _lock:
+        found = _Found(model)
+        blocks = _open.setdefault(id(model), [])
+        blocks.append(found)
+        for parameter, _, _ in found.leaves:
+            parameter.grad = None  # so that none is written into
     try:
         yield
     finally:
-        for module, training in modes:
+        with _lock:
+            place = blocks.index(found)
+            del blocks[place]
+            if not blocks:
+                del _open[id(model)]
+            if place < len(blocks):
+                blocks[place].modes, blocks[place].leaves = found.modes, found.leaves
+            else:
+                found.put_back()
+
+
+class _Found:
+    """What a block found in a Module."""
+
+    def __init__(self, model: mg.Module) -> None:
+        self.modes = [(module, module._training) for _, module in model.named_modules()]
+        self.leaves = [(p, p.grad, p.requires_grad) for p in model.parameters()]
+
+    def put_back(self) -> None:
+        for module, training in self.modes:
             if module._training is not training:  # `training` itself says False inside evaluating()
                 module.training = training
-        for parameter, grad, required in leaves:
+        for parameter, grad, required in self.leaves:
             parameter.grad, parameter._requires_grad = grad, required  # as it was: no change
+
+
+_lock = Lock()
+_open: dict[
+    int, list[_Found]
+] = {}  # the open blocks of each Module, by its id, in the order in which they began
+
+
+def modes_of(model: Any) -> list[bool]:
+    """Whether each of the Modules in a model is in training; none if it is no Module."""
+    return [module._training for _, module in model.named_modules()] if isinstance(model, mg.Module) else []
 
 
 def predicted_labels(model: Any, x: Any) -> Any:

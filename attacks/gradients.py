@@ -35,7 +35,7 @@ def input_gradient(model: Any, x: Any, y: Any) -> Any:
 
     NonFiniteError if a host array of gradients holds NaN or infinities: it says nothing of the model.
     """
-    x = _real_array(x)
+    x = real_array(x)
     check_finite("x", x)
     return gradient_at(model, x, y)
 
@@ -105,7 +105,7 @@ def prepare(
     """Check what every attack is given; returns x as an array, y (predicted if None), bounds."""
     bounds = check_bounds(bounds)
     targeted = check_flag("targeted", targeted)
-    x = _real_array(x)
+    x = real_array(x)
     check_finite("x", x, bounds)
     if y is None:
         if targeted:
@@ -182,7 +182,8 @@ def warn_of_zero_gradients(gradient: Any, warn_above: float, stacklevel: int) ->
             )
 
 
-def _real_array(x: Any) -> Any:
+def real_array(x: Any) -> Any:
+    """x as an array of examples, or an error."""
     x = as_array(x)
     if x.ndim == 0:
         raise ArgumentError("x must have a first axis, of the examples, got shape ()")

@@ -1077,6 +1077,7 @@ call(
         "attack": "function",
         "batch_size": "count",
         "warn_above": "number in [0, 1]",
+        "threads": "count",
         "progress": "function",
     },
     lambda: {
@@ -1086,6 +1087,29 @@ call(
         "attack": lambda m, x, y: x,
         "batch_size": 1,
         "warn_above": 0.5,
+        "threads": 2,
+        "progress": False,
+    },
+)
+call(
+    "attack_in_batches",
+    attacks.attack_in_batches,
+    {
+        "model": "model",
+        "x": "examples",
+        "y": "labels",
+        "attack": "function",
+        "batch_size": "count",
+        "threads": "count",
+        "progress": "function",
+    },
+    lambda: {
+        "model": model(),
+        "x": array(2, 3),
+        "y": np.array([0, 1]),
+        "attack": partial(attacks.fgsm, epsilon=0.1),
+        "batch_size": 2,
+        "threads": 2,
         "progress": False,
     },
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -50,6 +51,15 @@ def library(request: pytest.FixtureRequest) -> Iterator[backend.Backend]:
         pytest.skip(str(error))
     with backend.use(found.name):
         yield found
+
+
+@pytest.fixture
+def impatient() -> Iterator[None]:
+    """Threads change places as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

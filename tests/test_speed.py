@@ -168,9 +168,12 @@ class TestFloor:
         bare()
         assert sum(calls) == ours
 
-    def test_the_products_are_those_of_the_attack(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("threads", [1, 2])
+    def test_the_products_are_those_of_the_attack(
+        self, threads: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         flops = count_products(monkeypatch)
-        attack(30, 10, 4)()
+        attack(30, 10, 4, threads=threads)()
         ours = sum(flops)
         bare = products(10, 4, weights=False)
         calls: list[int] = []

@@ -5,33 +5,23 @@ from __future__ import annotations
 import copy
 import multiprocessing
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any
 
 import numpy as np
-import pytest
 
 import attacks
 import minigrad as mg
-from attacks import adversarial_objective, evaluate, fgsm, linear_worst_case, momentum_iterative, pgd
+from attacks import adversarial_objective, evaluate, fgsm, foreign, linear_worst_case, momentum_iterative, pgd
 from models import MaxoutNetwork, SoftmaxRegression
 
 WORKERS = 8
 random = np.random.default_rng(5)
 X, Y = random.standard_normal((60, 12), dtype=np.float32), random.integers(0, 4, 60)
-
-
-@pytest.fixture
-def impatient() -> Iterator[None]:
-    """Threads change places as often as they can."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
 
 
 def at_once(work: Callable[[int], Any]) -> list[Any]:
@@ -111,6 +101,46 @@ def test_eight_threads_find_the_worst_case_of_one_linear_model(impatient: None) 
         return linear_worst_case(model, X + np.float32(seed), Y, epsilon=0.3)
 
     assert equal(at_once(work), [work(seed) for seed in range(WORKERS)])
+
+
+def test_calls_that_overlap_put_back_what_the_first_one_found() -> None:
+    model, begun, ended = SoftmaxRegression(12, 4), [Event(), Event()], Event()
+    grads = [np.ones(p.shape, np.float32) for p in model.parameters()]
+    for parameter, grad in zip(model.parameters(), grads, strict=True):
+        parameter.grad = grad
+
+    def work(number: int) -> None:
+        def attack(model: Any, x: Any, y: Any) -> Any:
+            begun[number].set()
+            assert begun[1].wait(60)
+            assert number == 0 or ended.wait(60)
+            model.eval()
+            return x
+
+        assert number == 0 or begun[0].wait(60)
+        evaluate(model, X, Y, attack)
+        ended.set()
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, range(2)))
+    assert all(p.grad is grad for p, grad in zip(model.parameters(), grads, strict=True))
+    assert model.training
+
+
+def test_a_call_in_an_attack_puts_back_what_it_found() -> None:
+    model = network(3)
+
+    def careless(model: Any, x: Any, y: Any) -> Any:
+        model.eval()
+        return x
+
+    def attack(model: Any, x: Any, y: Any) -> Any:
+        evaluate(model, x, y, careless)
+        assert model.training
+        return x
+
+    evaluate(model, X, Y, attack)
+    assert not foreign._open
 
 
 def test_processes_that_begin_afresh_train_and_attack_alike() -> None:

@@ -125,7 +125,7 @@ def environment(*modules: Any) -> dict[str, Any]:
         "machine": platform.machine(),
         "processor": _processor(),
         "processors": os.cpu_count(),
-        "usable_processors": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "usable_processors": usable_processors(),
         "thread_pools": [
             {key: pool.get(key) for key in ("internal_api", "version", "num_threads", "architecture")}
             for pool in threadpool_info()
@@ -143,6 +143,11 @@ def commit(directory: Path = Path(__file__).parent) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return head + ("+" if changed.strip() else "")
+
+
+def usable_processors() -> int | None:
+    """How many processors this process may use; None if nobody says."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 
 def _processor() -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from attacks import adversarial_objective, fgsm
+from attacks import adversarial_objective, attack_in_batches, fgsm
 from benchmarks.output import check_writable_directory, terminal
-from benchmarks.speed.conditions import Conditions, publish
+from benchmarks.speed.conditions import Conditions, publish, usable_processors
 from benchmarks.speed.plots import bars, quartiles
 from benchmarks.speed.timing import ratio, time_in_turn
 from minigrad.checks import check_count
@@ -90,8 +91,8 @@ def step(batch: int, units: int, published: bool = False) -> Callable[[], None]:
     return run
 
 
-def attack(examples: int, batch: int, units: int) -> Callable[[], None]:
-    """FGSM over many examples, batch by batch."""
+def attack(examples: int, batch: int, units: int, threads: int = 1) -> Callable[[], None]:
+    """FGSM over many examples, batch by batch; with several threads by `attack_in_batches`."""
     random = np.random.default_rng(1)
     x = random.random((examples, FEATURES), dtype=np.float32)
     y = random.integers(0, CLASSES, examples)
@@ -102,7 +103,10 @@ def attack(examples: int, batch: int, units: int) -> Callable[[], None]:
             part = slice(start, start + batch)
             fgsm(model, x[part], y[part], epsilon=0.25)
 
-    return run
+    def run_in_threads() -> None:
+        attack_in_batches(model, x, y, partial(fgsm, epsilon=0.25), batch_size=batch, threads=threads)
+
+    return run if threads == 1 else run_in_threads
 
 
 def repeated(times: int, function: Callable[[], Any]) -> Callable[[], None]:
@@ -123,6 +127,9 @@ WORKS = {
     "fgsm": Work("FGSM on 10,000 images, batches of 1,000", 1.10, 7,
                  lambda: (attack(10_000, 1000, 240),
                           repeated(10, products(1000, 240, weights=False)))),
+    "fgsm_threads": Work("FGSM on 10,000 images, a thread a processor", 1.16, 7,
+                         lambda: (attack(10_000, 1000, 240, threads=usable_processors() or 1),
+                                  repeated(10, products(1000, 240, weights=False)))),
 }  # fmt: skip
 
 
