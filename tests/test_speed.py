@@ -21,6 +21,7 @@ from benchmarks.speed import (
     conditions,
     cpu_vs_gpu,
     frameworks,
+    growth,
     ladder,
     memory,
     peers,
@@ -29,6 +30,7 @@ from benchmarks.speed import (
 )
 from benchmarks.speed.floor import attack, products, step
 from benchmarks.speed.overhead import OPERATIONS, arrays, chain
+from benchmarks.speed.sizes import PIECES, Size
 from benchmarks.speed.timing import ratio, time_in_turn
 from minigrad import backend, lanes
 from models import MaxoutNetwork
@@ -305,11 +307,68 @@ class TestPeers:
 
     def test_threads(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert workers.has_threads(None)
-        for command in ("peers",):
+        for command in ("peers", "growth"):
             for threads, said in ((0, "must be at least 1, got 0"), (10**6, "must be at most")):
                 with pytest.raises(SystemExit):
                     main([command, "--threads", str(threads), "--out", str(tmp_path)])
                 assert f"--threads {said}" in capsys.readouterr().err
+
+
+class TestGrowth:
+    def test_the_operations_are_those_of_the_products(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        size = Size(batch=6, width=8)
+        bare = products(6, 8 // PIECES, adversarial=True, pieces=PIECES)
+        calls: list[int] = []
+        monkeypatch.setattr(
+            np, "matmul", lambda a, b, out: calls.append(2 * a.shape[0] * a.shape[1] * b.shape[1])
+        )
+        bare()
+        assert sum(calls) == 1e9 * growth.gflop(size)
+
+    def test_the_command(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        sizes = ["--batches", "2", "3", "--widths", "4", "8", "--rounds", "1", "--threads", "1"]
+        limit = str(growth.gflop(Size(3, 4)))
+        names = ["minigrad"] if lanes.PLAIN else ["minigrad", "captured"]
+        out = ["--out", str(tmp_path)]
+        main(["growth", *sizes, "--frameworks", *names, "--most-gflop", limit, *out])
+        assert "–" in capsys.readouterr().out
+        found = json.loads((tmp_path / "growth.json").read_text())
+        assert [(cell["batch"], cell["width"]) for cell in found["cells"]] == [(2, 4), (3, 4)]
+        assert found["left_out"] == [{"batch": 2, "width": 8}, {"batch": 3, "width": 8}]
+        assert found["greatest_captured_to_jax"] is None
+        for cell in found["cells"]:
+            assert [*cell["contenders"]] == ["products", *map(frameworks.label, names)]
+            assert all(one["to_products"]["median"] > 0 for one in cell["contenders"].values())
+        for pools in found["thread_pools_of_contenders"].values():
+            assert {pool["num_threads"] for pool in pools} <= {1}
+        assert (tmp_path / "growth.png").stat().st_size > 1000
+
+    @pytest.mark.fast_lane
+    def test_beside_jax(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        pytest.importorskip("jax")
+        size = ["--batches", "2", "--widths", "4", "--rounds", "1", "--out", str(tmp_path)]
+        main(["growth", *size, "--frameworks", "captured", "jax"])
+        assert "at batch 2, width 4 (to reach: ≤ 2 everywhere)" in " ".join(capsys.readouterr().out.split())
+        found = json.loads((tmp_path / "growth.json").read_text())
+        assert found["greatest_captured_to_jax"]["captured_to_jax"]["median"] > 0
+
+    def test_the_greatest_ratio(self) -> None:
+        cells = [{"batch": batch, "width": 4, "captured_to_jax": {"median": median}}
+                 for batch, median in ((1, 0.5), (10, 1.5), (100, 1.0))]  # fmt: skip
+        assert growth.greatest(cells) == cells[1]
+
+    def test_bad_options(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        for option, value, said in (
+            ("--batches", "0", "--batches must be at least 1, got 0"),
+            ("--widths", "15", "--widths must be multiples of 2, the pieces, got 15"),
+            ("--rounds", "0", "--rounds must be at least 1, got 0"),
+            ("--most-gflop", "-1", "--most-gflop must be"),
+            ("--most-gflop", "1e-9", "must have a size that fits into memory and --most-gflop"),
+            ("--batches", str(10**26), "--batches and --widths must have a size that fits"),
+        ):
+            with pytest.raises(SystemExit):
+                main(["growth", option, value, "--out", str(tmp_path)])
+            assert said in capsys.readouterr().err
 
 
 class TestSqueezeNet:
