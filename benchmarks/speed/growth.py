@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frameworks", nargs="+", choices=NAMES, metavar="NAME",
                         help=f"{', '.join(NAMES)} (default: those that are installed)")  # fmt: skip
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="(default: %(default)s)")
-    parser.add_argument("--most-gflop", type=float, default=20.0, metavar="X",
+    parser.add_argument("--most-gflop", type=float, default=40.0, metavar="X",
                         help="leave out steps that have more (default: %(default)s)")  # fmt: skip
     add_threads_argument(parser)
     parser.add_argument("--out", default="results/growth", metavar="DIR",
