@@ -46,7 +46,17 @@ def run(arguments: list[str] | None) -> None:
         from concurrent.futures.process import BrokenProcessPool
 
         from benchmarks import paper, photo
-        from benchmarks.speed import against, cpu_vs_gpu, floor, ladder, memory, overhead, peers, squeezenet
+        from benchmarks.speed import (
+            against,
+            cpu_vs_gpu,
+            floor,
+            growth,
+            ladder,
+            memory,
+            overhead,
+            peers,
+            squeezenet,
+        )
         from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, DataError, NonFiniteError
     except ModuleNotFoundError as error:
         leave(1, f"error: the benchmarks need {error.name}: pip install -e '.[benchmarks]'")
@@ -61,6 +71,7 @@ def run(arguments: list[str] | None) -> None:
         ("memory", memory, "what one step asks of the memory"),
         ("cpu_vs_gpu", cpu_vs_gpu, "batch by width on both array libraries"),
         ("peers", peers, "the same work in other frameworks"),
+        ("growth", growth, "how the time of a step grows with batch and width, beside other frameworks"),
         ("squeezenet", squeezenet, "photos through SqueezeNet beside PyTorch"),
         ("against", against, "this checkout beside another one"),
     ):

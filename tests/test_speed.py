@@ -17,9 +17,20 @@ from attacks import input_gradient
 from benchmarks.__main__ import main
 from benchmarks.output import save_figure
 from benchmarks.photos import network, photos, read_photo
-from benchmarks.speed import conditions, cpu_vs_gpu, frameworks, ladder, memory, peers, squeezenet
+from benchmarks.speed import (
+    conditions,
+    cpu_vs_gpu,
+    frameworks,
+    growth,
+    ladder,
+    memory,
+    peers,
+    squeezenet,
+    workers,
+)
 from benchmarks.speed.floor import attack, products, step
 from benchmarks.speed.overhead import OPERATIONS, arrays, chain
+from benchmarks.speed.sizes import PIECES, Size
 from benchmarks.speed.timing import ratio, time_in_turn
 from minigrad import backend, lanes
 from models import MaxoutNetwork
@@ -217,9 +228,16 @@ class TestOverhead:
 
 
 class TestPeers:
-    @pytest.mark.parametrize("name", [name for name in frameworks.FRAMEWORKS if name != "minigrad"])
+    @pytest.mark.parametrize(
+        "name",
+        [
+            pytest.param(name, marks=pytest.mark.fast_lane if name == "captured" else ())
+            for name in frameworks.FRAMEWORKS
+            if name != "minigrad"
+        ],
+    )
     def test_it_computes_what_minigrad_computes(self, name: str) -> None:
-        pytest.importorskip(name)
+        pytest.importorskip(frameworks.module(name))
         random = np.random.default_rng(0)
         peers.check_equal(
             ["minigrad", name], random.random((300, 784), dtype=np.float32), random.integers(0, 10, 300)
@@ -245,10 +263,115 @@ class TestPeers:
             )
 
     def test_one_that_is_not_installed(self, monkeypatch: Any, capsys: Any, tmp_path: Path) -> None:
-        monkeypatch.setattr(peers, "installed", lambda name: False)
+        monkeypatch.setattr(frameworks, "installed", lambda name: False)
         with pytest.raises(SystemExit):
             main(["peers", "--frameworks", "jax", "--out", str(tmp_path)])
         assert "jax is not: pip install" in capsys.readouterr().err
+
+    @pytest.mark.fast_lane
+    def test_each_shape_of_batch_has_a_record(self) -> None:
+        weights = frameworks.weights(4, features=8)
+        eager, captured = frameworks.Minigrad(weights), frameworks.Captured(weights)
+        x, y = frameworks.examples(12, features=8)
+        for part in (slice(0, 3), slice(3, 6), slice(6, 12)):
+            assert captured.step(x[part], y[part]) is None
+            eager.step(x[part], y[part])
+        for ours, theirs in zip(captured.parameters(), eager.parameters(), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        np.testing.assert_array_equal(captured.fgsm(x, y), eager.fgsm(x, y))
+        assert [*captured._records] == [("step", (3, 8)), ("step", (6, 8)), ("fgsm", (12, 8))]
+
+    def test_captured_where_nothing_is_captured(self, monkeypatch: Any, capsys: Any, tmp_path: Path) -> None:
+        monkeypatch.setattr(lanes, "PLAIN", True)
+        assert "captured" not in frameworks.chosen(None)
+        with pytest.raises(SystemExit):
+            main(["peers", "--frameworks", "captured", "--out", str(tmp_path)])
+        assert "--frameworks captured needs the fast lane" in capsys.readouterr().err
+
+    def test_small_works_are_timed_as_a_mean_of_many_calls(self, monkeypatch: Any) -> None:
+        calls: list[int] = []
+        found = peers.compared({"a": lambda: calls.append(1)}, 2, "a", conditions.Conditions(), calls=100)
+        assert len(calls) % 100 == 0
+        assert found["a"]["to_a"]["median"] == 1.0
+        assert all(peers.STEPS[name].calls >= 100 for name in ("tiny", "small"))
+
+    def test_the_command_on_one_thread(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        out = ["--out", str(tmp_path), "--rounds", "1", "--frameworks", "minigrad", "--works"]
+        main(["peers", *out, "tiny", "chain", "--threads", "1"])
+        assert "threads: 1" in capfd.readouterr().out
+        found = json.loads((tmp_path / "peers.json").read_text())
+        assert found["threads"] == 1
+        assert {pool["num_threads"] for pool in found["environment"]["thread_pools"]} <= {1}
+        assert found["environment"]["usable_processors"] in (1, None)
+        assert set(found["works"]) == {peers.WORKS["tiny"], peers.WORKS["chain"]}
+        assert (tmp_path / "peers.png").stat().st_size > 1000
+
+    def test_threads(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert workers.has_threads(None)
+        for command in ("peers", "growth"):
+            for threads, said in ((0, "must be at least 1, got 0"), (10**6, "must be at most")):
+                with pytest.raises(SystemExit):
+                    main([command, "--threads", str(threads), "--out", str(tmp_path)])
+                assert f"--threads {said}" in capsys.readouterr().err
+
+
+class TestGrowth:
+    def test_the_operations_are_those_of_the_products(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        size = Size(batch=6, width=8)
+        bare = products(6, 8 // PIECES, adversarial=True, pieces=PIECES)
+        calls: list[int] = []
+        monkeypatch.setattr(
+            np, "matmul", lambda a, b, out: calls.append(2 * a.shape[0] * a.shape[1] * b.shape[1])
+        )
+        bare()
+        assert sum(calls) == 1e9 * growth.gflop(size)
+
+    def test_the_command(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        sizes = ["--batches", "2", "3", "--widths", "4", "8", "--rounds", "1", "--threads", "1"]
+        limit = str(growth.gflop(Size(3, 4)))
+        names = ["minigrad"] if lanes.PLAIN else ["minigrad", "captured"]
+        out = ["--out", str(tmp_path)]
+        main(["growth", *sizes, "--frameworks", *names, "--most-gflop", limit, *out])
+        assert "–" in capsys.readouterr().out
+        found = json.loads((tmp_path / "growth.json").read_text())
+        assert [(cell["batch"], cell["width"]) for cell in found["cells"]] == [(2, 4), (3, 4)]
+        assert found["left_out"] == [{"batch": 2, "width": 8}, {"batch": 3, "width": 8}]
+        assert found["greatest_captured_to_jax"] is None
+        for cell in found["cells"]:
+            assert [*cell["contenders"]] == ["products", *map(frameworks.label, names)]
+            assert all(one["to_products"]["median"] > 0 for one in cell["contenders"].values())
+        for pools in found["thread_pools_of_contenders"].values():
+            assert {pool["num_threads"] for pool in pools} <= {1}
+        assert (tmp_path / "growth.png").stat().st_size > 1000
+
+    @pytest.mark.fast_lane
+    def test_beside_jax(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        pytest.importorskip("jax")
+        size = ["--batches", "2", "--widths", "4", "--rounds", "1", "--out", str(tmp_path)]
+        main(["growth", *size, "--frameworks", "captured", "jax"])
+        assert "at batch 2, width 4 (to reach: ≤ 2 everywhere)" in " ".join(capsys.readouterr().out.split())
+        found = json.loads((tmp_path / "growth.json").read_text())
+        assert found["greatest_captured_to_jax"]["captured_to_jax"]["median"] > 0
+
+    def test_the_greatest_ratio(self) -> None:
+        cells = [{"batch": batch, "width": 4, "captured_to_jax": {"median": median}}
+                 for batch, median in ((1, 0.5), (10, 1.5), (100, 1.0))]  # fmt: skip
+        assert growth.greatest(cells) == cells[1]
+
+    def test_bad_options(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        for option, value, said in (
+            ("--batches", "0", "--batches must be at least 1, got 0"),
+            ("--widths", "15", "--widths must be multiples of 2, the pieces, got 15"),
+            ("--rounds", "0", "--rounds must be at least 1, got 0"),
+            ("--most-gflop", "-1", "--most-gflop must be"),
+            ("--most-gflop", "1e-9", "must have a size that fits into memory and --most-gflop"),
+            ("--batches", str(10**26), "--batches and --widths must have a size that fits"),
+        ):
+            with pytest.raises(SystemExit):
+                main(["growth", option, value, "--out", str(tmp_path)])
+            assert said in capsys.readouterr().err
 
 
 class TestSqueezeNet:

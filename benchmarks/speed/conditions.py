@@ -126,11 +126,14 @@ def environment(*modules: Any) -> dict[str, Any]:
         "processor": _processor(),
         "processors": os.cpu_count(),
         "usable_processors": usable_processors(),
-        "thread_pools": [
-            {key: pool.get(key) for key in ("internal_api", "version", "num_threads", "architecture")}
-            for pool in threadpool_info()
-        ],
+        "thread_pools": thread_pools(),
     }
+
+
+def thread_pools() -> list[dict[str, Any]]:
+    """Those of this process that can be seen: JAX's cannot."""
+    told = ("internal_api", "version", "num_threads", "architecture")
+    return [{key: pool.get(key) for key in told} for pool in threadpool_info()]
 
 
 def commit(directory: Path = Path(__file__).parent) -> str | None:

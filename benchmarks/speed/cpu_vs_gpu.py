@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,51 +16,22 @@ import minigrad as mg
 from attacks import fgsm, input_gradient
 from benchmarks.output import check_writable_directory, terminal
 from benchmarks.speed.conditions import Conditions, publish
+from benchmarks.speed.floor import CLASSES, FEATURES
+from benchmarks.speed.frameworks import captured_step
+from benchmarks.speed.sizes import PIECES, Size, add_size_arguments, check_sizes, usable_memory
 from benchmarks.speed.timing import time_in_turn
 from minigrad import backend
 from minigrad.checks import check_count, check_number
 from minigrad.errors import ArgumentError, BackendError
 from minigrad.optim import SGD
-from minigrad.steps import CaptureWarning
 from models import MaxoutNetwork
 
-BATCHES = (1, 10, 100, 1_000, 10_000, 60_000)
 WIDTHS = (16, 64, 256, 1_024, 4_096, 8_192)
-FEATURES, CLASSES, PIECES = 784, 10, 2
 OPERATIONS = ("forward", "input gradient", "training step", "FGSM")
 
 
-@dataclass(frozen=True)
-class Size:
-    """A batch, and the columns of each of two hidden layers (units × 2 pieces)."""
-
-    batch: int
-    width: int
-
-    def flop(self, operation: str) -> float:
-        """Floating-point operations of the matrix products."""
-        units = self.width // PIECES
-        first, rest = FEATURES * self.width, units * self.width + units * CLASSES
-        layers = {
-            "forward": first + rest,
-            "input gradient": 2 * (first + rest),
-            "training step": 2 * first + 3 * rest,  # no gradient of the input
-            "FGSM": 2 * (first + rest),
-        }
-        return 2.0 * self.batch * layers[operation]
-
-    def bytes(self) -> float:
-        """About what a training step holds: parameters, velocities, gradients; values and cotangents."""
-        units = self.width // PIECES
-        parameters = FEATURES * self.width + units * self.width
-        return 4.0 * (4 * parameters + self.batch * (FEATURES + 8 * self.width))
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--batches", nargs="+", type=int, default=[*BATCHES], metavar="N",
-                        help="(default: %(default)s)")  # fmt: skip
-    parser.add_argument("--widths", nargs="+", type=int, default=[*WIDTHS], metavar="N",
-                        help="columns of the hidden layers, even (default: %(default)s)")  # fmt: skip
+    add_size_arguments(parser, WIDTHS)
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--most-gflop", type=float, default=30.0, metavar="X",
                         help="leave out what has more, on a CPU (default: %(default)s)")  # fmt: skip
@@ -72,11 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Time each operation at each size on each library that there is; print, plot and write."""
-    for name, values in (("--batches", options.batches), ("--widths", options.widths)):
-        for value in values:
-            check_count(name, value)
-            if name == "--widths" and value % PIECES:
-                raise ArgumentError(f"--widths must be multiples of {PIECES}, the pieces, got {value}")
+    check_sizes(options.batches, options.widths)
     check_count("--rounds", options.rounds)
     check_number("--most-gflop", options.most_gflop, low=0.0)
     directory = check_writable_directory("--out", options.out)
@@ -87,7 +52,7 @@ def run(options: argparse.Namespace) -> None:
     for library in libraries:
         rate = product_rate(library)
         limit = 1e9 * options.most_gflop if library.name == "numpy" else float("inf")
-        memory = usable_memory(library)
+        memory = device_memory(library)
         entries = []
         for size in (Size(batch, width) for batch in options.batches for width in options.widths):
             for operation in OPERATIONS:
@@ -164,12 +129,11 @@ def timed(
 def captured(x: Any, y: Any, size: Size) -> tuple[dict[str, Callable[[], Any]], dict[str, str]]:
     """(the training step captured, as a contender; or why there is none)."""
     model, optimiser = network(size)
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always", CaptureWarning)
-        step = mg.capture(partial(train, model, optimiser), x, y, of=[model, optimiser])
-    if step.captured:
-        return {"captured": lambda: step(x, y)}, {}
-    return {}, {"not_captured": str(said[-1].message) if said else "the fast lane is off (MINIGRAD_PLAIN)"}
+    try:
+        step = captured_step(partial(train, model, optimiser), x, y, of=[model, optimiser])
+    except ArgumentError as error:
+        return {}, {"not_captured": str(error)}
+    return {"captured": lambda: step(x, y)}, {}
 
 
 def train(model: Any, optimiser: Any, x: Any, y: Any) -> None:
@@ -238,10 +202,9 @@ def product_rate(library: backend.Backend) -> float:
     return max(rates)
 
 
-def usable_memory(library: backend.Backend) -> float:
-    if library.name == "cupy":
-        return 0.8 * library.xp.cuda.runtime.memGetInfo()[0]
-    return 0.5 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 4e9
+def device_memory(library: backend.Backend) -> float:
+    """Bytes that a size may take there."""
+    return 0.8 * library.xp.cuda.runtime.memGetInfo()[0] if library.name == "cupy" else usable_memory()
 
 
 def device(library: backend.Backend) -> dict[str, Any]:

@@ -34,7 +34,19 @@ class Work:
     make: Callable[[], tuple[Callable[[], Any], Callable[[], Any]]]
 
 
-def products(batch: int, units: int, adversarial: bool = False, weights: bool = True) -> Callable[[], None]:
+def layers(units: int, features: int = FEATURES, pieces: int = PIECES) -> list[tuple[int, int]]:
+    """Inputs and columns of each layer of the network, input side first."""
+    return [(features, units * pieces), (units, units * pieces), (units, CLASSES)]
+
+
+def products(
+    batch: int,
+    units: int,
+    adversarial: bool = False,
+    weights: bool = True,
+    features: int = FEATURES,
+    pieces: int = PIECES,
+) -> Callable[[], None]:
     """The matrix products of a step, through NumPy on arrays that are there already.
 
     A training step has one forward product a layer, one for the gradient of each weight matrix, and one
@@ -42,7 +54,7 @@ def products(batch: int, units: int, adversarial: bool = False, weights: bool = 
     layer's once: the input gradient. An attack (weights=False) has no weight gradients.
     """
     random = np.random.default_rng(0)
-    widths = [(FEATURES, units * PIECES), (units, units * PIECES), (units, CLASSES)]
+    widths = layers(units, features, pieces)
 
     def array(*shape: int) -> np.ndarray:
         return random.standard_normal(shape, dtype=np.float32)

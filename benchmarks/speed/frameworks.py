@@ -6,26 +6,69 @@ checks that before it times them. Each module is imported when its class is made
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib.util
+import warnings
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+import minigrad as mg
+from benchmarks.speed.floor import CLASSES, FEATURES, PIECES, layers
 from benchmarks.speed.overhead import chain
+from minigrad import lanes
+from minigrad.errors import ArgumentError
+from minigrad.steps import CaptureWarning, Step
 
-ALPHA, EPSILON, LR, MOMENTUM, PIECES = 0.5, 0.25, 0.01, 0.5, 5
+ALPHA, EPSILON, LR, MOMENTUM = 0.5, 0.25, 0.01, 0.5
 
 Weights = list[np.ndarray]  # W, b of each layer, input side first
 
 
-class Minigrad:
+def weights(units: int, features: int = FEATURES, pieces: int = PIECES) -> Weights:
+    """The same for all: U(−.05, .05), which makes the classes differ and the gradients matter."""
+    random = np.random.default_rng(2)
+    found = []
+    for shape in layers(units, features, pieces):
+        found.append(random.uniform(-0.05, 0.05, shape).astype(np.float32))
+        found.append(np.zeros(shape[1], np.float32))
+    return found
+
+
+def examples(number: int, features: int = FEATURES) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    return random.random((number, features), dtype=np.float32), random.integers(0, CLASSES, number)
+
+
+def captured_step(function: Callable[..., Any], *example: Any, of: Any) -> Step:
+    """`mg.capture`, and an ArgumentError that says why if the function was not captured."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", CaptureWarning)
+        step = mg.capture(function, *example, of=of)
+    if not step.captured:
+        raise ArgumentError(str(said[-1].message) if said else "the fast lane is off (MINIGRAD_PLAIN)")
+    return step
+
+
+class Framework:
+    """What all have: a step, an attack, parameters and a chain, and a batch in arrays that they take."""
+
+    def batch(self, x: np.ndarray, y: np.ndarray) -> tuple[Any, Any]:
+        """Made once, before anything is timed."""
+        return x, y
+
+
+class Minigrad(Framework):
     """This project."""
 
     def __init__(self, weights: Weights) -> None:
         from minigrad.optim import SGD
         from models import MaxoutNetwork
 
-        self.model = MaxoutNetwork(len(weights[0]), len(weights[-1]), units=_units(weights), pieces=PIECES)
+        self.model = MaxoutNetwork(
+            len(weights[0]), len(weights[-1]), units=_units(weights), pieces=_pieces(weights)
+        )
         for parameter, array in zip(self.model.parameters(), weights, strict=True):
             parameter.data = array.copy()
             parameter.changed_in_place()
@@ -46,9 +89,7 @@ class Minigrad:
     def parameters(self) -> Weights:
         return [parameter.numpy() for parameter in self.model.parameters()]
 
-    def chain(self, arrays: tuple[np.ndarray, ...]) -> Callable[[], list[np.ndarray]]:
-        import minigrad as mg
-
+    def chain(self, arrays: tuple[np.ndarray, ...]) -> Callable[[], list[np.ndarray]] | None:
         x, factor, summand = (mg.Tensor(array, requires_grad=True) for array in arrays)
 
         def run() -> list[np.ndarray]:
@@ -58,13 +99,39 @@ class Minigrad:
         return run
 
 
-class Torch:
+class Captured(Minigrad):
+    """This project, step and attack recorded by `mg.capture` at the first call with a shape of batch. The
+    step returns nothing, as JAX's compiled one returns no cost."""
+
+    def __init__(self, weights: Weights) -> None:
+        super().__init__(weights)
+        self._records: dict[tuple[str, tuple[int, ...]], Step] = {}
+
+    def step(self, x: np.ndarray, y: np.ndarray) -> None:
+        self._replay(super().step, x, y, of=[self.model, self.optimiser])
+
+    def fgsm(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return self._replay(super().fgsm, x, y, of=self.model)
+
+    def _replay(self, function: Callable[..., Any], x: np.ndarray, y: np.ndarray, of: Any) -> Any:
+        key = function.__name__, x.shape
+        if key not in self._records:
+            self._records[key] = captured_step(function, x, y, of=of)
+        return self._records[key](x, y)
+
+    def chain(self, arrays: tuple[np.ndarray, ...]) -> None:
+        """It tells what an operation costs that is recorded for a backward pass: here none is."""
+        return
+
+
+class Torch(Framework):
     """PyTorch, eager."""
 
     def __init__(self, weights: Weights) -> None:
         import torch
 
         self.torch = torch
+        self.pieces = _pieces(weights)
         self.weights = [torch.tensor(array, requires_grad=True) for array in weights]
         self.optimiser = torch.optim.SGD(self.weights, lr=LR, momentum=MOMENTUM)
 
@@ -72,7 +139,7 @@ class Torch:
         W1, b1, W2, b2, W3, b3 = self.weights
         for W, b in ((W1, b1), (W2, b2)):
             z = self.torch.addmm(b, x, W)
-            x = z.view(len(z), PIECES, -1).max(1).values
+            x = z.view(len(z), self.pieces, -1).max(1).values
         return self.torch.addmm(b3, x, W3)
 
     def cost(self, x: Any, y: Any, reduction: str = "mean") -> Any:
@@ -108,7 +175,7 @@ class Torch:
         return run
 
 
-class Jax:
+class Jax(Framework):
     """JAX, compiled."""
 
     def __init__(self, weights: Weights) -> None:
@@ -116,6 +183,7 @@ class Jax:
         import jax.numpy as jnp
 
         self.jax, self.jnp = jax, jnp
+        pieces = _pieces(weights)
         self.weights = [jnp.asarray(array) for array in weights]
         self.velocities = [jnp.zeros_like(weight) for weight in self.weights]
 
@@ -123,7 +191,7 @@ class Jax:
             W1, b1, W2, b2, W3, b3 = weights
             for W, b in ((W1, b1), (W2, b2)):
                 z = x @ W + b
-                x = z.reshape(len(z), PIECES, -1).max(1)
+                x = z.reshape(len(z), pieces, -1).max(1)
             return x @ W3 + b3
 
         def cost(weights: Any, x: Any, y: Any) -> Any:
@@ -143,6 +211,10 @@ class Jax:
         self._step = jax.jit(step, donate_argnums=(0, 1))
         self._fgsm = jax.jit(lambda w, x, y: x + EPSILON * jnp.sign(jax.grad(cost, 1)(w, x, y)))
 
+    def batch(self, x: np.ndarray, y: np.ndarray) -> tuple[Any, Any]:
+        """In arrays of its own: it would copy NumPy's at every call."""
+        return self.jnp.asarray(x), self.jnp.asarray(y)
+
     def step(self, x: np.ndarray, y: np.ndarray) -> None:
         self.weights, self.velocities = self._step(self.weights, self.velocities, x, y)
         self.jax.block_until_ready(self.weights)
@@ -158,7 +230,7 @@ class Jax:
         return
 
 
-class Autograd:
+class Autograd(Framework):
     """HIPS autograd."""
 
     def __init__(self, weights: Weights) -> None:
@@ -167,6 +239,7 @@ class Autograd:
         from autograd.scipy.special import logsumexp
 
         self.autograd = autograd
+        pieces = _pieces(weights)
         self.weights = [array.copy() for array in weights]
         self.velocities = [np.zeros_like(array) for array in weights]
 
@@ -174,7 +247,7 @@ class Autograd:
             W1, b1, W2, b2, W3, b3 = weights
             for W, b in ((W1, b1), (W2, b2)):
                 z = anp.dot(x, W) + b
-                x = anp.max(anp.reshape(z, (len(z), PIECES, -1)), axis=1)
+                x = anp.max(anp.reshape(z, (len(z), pieces, -1)), axis=1)
             logits = anp.dot(x, W3) + b3
             return anp.sum(logsumexp(logits, axis=1) - logits[np.arange(len(y)), y])
 
@@ -202,13 +275,14 @@ class Autograd:
         return lambda: gradient(list(arrays))
 
 
-class MyGrad:
+class MyGrad(Framework):
     """MyGrad."""
 
     def __init__(self, weights: Weights) -> None:
         import mygrad
 
         self.mygrad = mygrad
+        self.pieces = _pieces(weights)
         self.weights = [mygrad.tensor(array) for array in weights]
         self.velocities = [np.zeros_like(array) for array in weights]
 
@@ -218,7 +292,7 @@ class MyGrad:
         W1, b1, W2, b2, W3, b3 = self.weights
         for W, b in ((W1, b1), (W2, b2)):
             z = self.mygrad.matmul(x, W) + b
-            x = self.mygrad.max(z.reshape(len(z), PIECES, -1), axis=1)
+            x = self.mygrad.max(z.reshape(len(z), self.pieces, -1), axis=1)
         return softmax_crossentropy(self.mygrad.matmul(x, W3) + b3, y)
 
     def step(self, x: np.ndarray, y: np.ndarray) -> None:
@@ -250,8 +324,48 @@ class MyGrad:
         return run
 
 
+def _pieces(weights: Weights) -> int:
+    """Columns of a hidden layer for each of its units, which are what the next layer takes."""
+    return weights[0].shape[1] // len(weights[2])
+
+
 def _units(weights: Weights) -> tuple[int, ...]:
-    return tuple(array.shape[1] // PIECES for array in weights[:-2:2])
+    return tuple(array.shape[1] // _pieces(weights) for array in weights[:-2:2])
 
 
-FRAMEWORKS = {"minigrad": Minigrad, "torch": Torch, "jax": Jax, "autograd": Autograd, "mygrad": MyGrad}
+FRAMEWORKS = {"minigrad": Minigrad, "captured": Captured, "torch": Torch, "jax": Jax, "autograd": Autograd,
+              "mygrad": MyGrad}  # fmt: skip
+
+
+def label(name: str) -> str:
+    """What results call it."""
+    return "minigrad, captured" if name == "captured" else name
+
+
+def module(name: str) -> str:
+    """The package that it needs."""
+    return "minigrad" if name == "captured" else name
+
+
+def installed(name: str) -> bool:
+    return importlib.util.find_spec(module(name)) is not None
+
+
+def chosen(names: Iterable[str] | None) -> list[str]:
+    """Those that are asked for, or all that can run here; minigrad in any case. ArgumentError, naming the
+    option, for one that cannot."""
+    if names is None:
+        names = [name for name in FRAMEWORKS if installed(name) and not (name == "captured" and lanes.PLAIN)]
+    if missing := [name for name in names if not installed(name)]:
+        raise ArgumentError(f"--frameworks must be installed, {missing[0]} is not: pip install -e '.[peers]'")
+    if "captured" in names and lanes.PLAIN:
+        raise ArgumentError("--frameworks captured needs the fast lane: it is off (MINIGRAD_PLAIN)")
+    return list(dict.fromkeys(["minigrad", *names]))
+
+
+def step(
+    name: str, batch: int, units: int, features: int = FEATURES, pieces: int = PIECES
+) -> Callable[[], None]:
+    """One adversarial step of a framework, as a call."""
+    one = FRAMEWORKS[name](weights(units, features, pieces))
+    return partial(one.step, *one.batch(*examples(batch, features)))

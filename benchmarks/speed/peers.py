@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,19 +15,50 @@ from rich.table import Table
 
 from benchmarks.output import check_writable_directory, terminal
 from benchmarks.speed.conditions import Conditions, publish
-from benchmarks.speed.floor import CLASSES, FEATURES, PIECES, products, repeated
-from benchmarks.speed.frameworks import FRAMEWORKS
+from benchmarks.speed.floor import FEATURES, products, repeated
+from benchmarks.speed.frameworks import FRAMEWORKS, chosen, examples, label, module, step, weights
 from benchmarks.speed.overhead import OPERATIONS, arrays
 from benchmarks.speed.plots import bars, quartiles
 from benchmarks.speed.timing import ratio, time_in_turn
+from benchmarks.speed.workers import add_threads_argument, check_threads, has_threads, run_with_threads
 from minigrad.checks import check_count
 from minigrad.errors import ArgumentError
 
 
+@dataclass(frozen=True)
+class Step:
+    """An adversarial training step: its network, its batch, and how it is timed."""
+
+    units: int
+    batch: int
+    features: int = FEATURES
+    calls: int = 1  # in each round, of which the mean is taken: a clock cannot time a short one alone
+    fewer_rounds: bool = False
+
+    @property
+    def what(self) -> str:
+        features = "" if self.features == FEATURES else f"{self.features} features, "
+        return f"adversarial step, {self.units} units, {features}batch {self.batch}"
+
+
+STEPS = {
+    "tiny": Step(4, 2, features=8, calls=100),
+    "small": Step(32, 32, features=32, calls=100),
+    "step": Step(240, 100),
+    "wide": Step(1600, 500, fewer_rounds=True),
+}
+FGSM = "FGSM on 10,000 images, batches of 1,000"
+WORKS = {**{name: step.what for name, step in STEPS.items()}, "fgsm": FGSM,
+         "chain": "one operation on 8 elements"}  # fmt: skip
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--works", nargs="+", choices=[*WORKS], metavar="NAME", default=[*WORKS],
+                        help=f"what to time: {', '.join(WORKS)} (default: all)")  # fmt: skip
     parser.add_argument("--frameworks", nargs="+", choices=[*FRAMEWORKS], metavar="NAME",
                         help=f"{', '.join(FRAMEWORKS)} (default: those that are installed)")  # fmt: skip
     parser.add_argument("--rounds", type=int, default=20, metavar="N", help="(default: %(default)s)")
+    add_threads_argument(parser)
     parser.add_argument("--out", default="results/peers", metavar="DIR",
                         help="where peers.json and .png go (default: %(default)s)")  # fmt: skip
 
@@ -34,61 +66,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Check that all compute the same, then time, print and write."""
     check_count("--rounds", options.rounds)
+    check_threads(options.threads)
     directory = check_writable_directory("--out", options.out)
-    names = options.frameworks or [name for name in FRAMEWORKS if installed(name)]
-    if missing := [name for name in names if not installed(name)]:
-        raise ArgumentError(f"--frameworks must be installed, {missing[0]} is not: pip install -e '.[peers]'")
-    names = list(dict.fromkeys(["minigrad", *names]))
-    random = np.random.default_rng(0)
-    x = random.random((1000, FEATURES), dtype=np.float32)
-    y = random.integers(0, CLASSES, 1000)
-    check_equal(names, x, y)
-
+    names = chosen(options.frameworks)
+    if not has_threads(options.threads):
+        run_with_threads(options.threads, ["peers", "--works", *options.works, "--frameworks", *names,
+                                           "--rounds", str(options.rounds), "--out", directory])  # fmt: skip
+        return
+    check_equal(names, *examples(300))
     conditions = Conditions()
-    found: dict[str, Any] = {}
-    for units, batch, rounds in ((240, 100, options.rounds), (1600, 500, max(3, options.rounds // 4))):
-        made = {name: FRAMEWORKS[name](weights(units)) for name in names}
-        contenders: dict[str, Callable[[], Any]] = {"products": products(batch, units, adversarial=True)}
-        contenders |= {name: _step(one, x[:batch], y[:batch]) for name, one in made.items()}
-        found[f"adversarial step, {units} units, batch {batch}"] = compared(
-            contenders, rounds, "products", conditions
-        )
-        del made, contenders
-    attacked = {name: FRAMEWORKS[name](weights(240)) for name in names}
-    contenders = {"products": repeated(10, products(1000, 240, weights=False))}
-    contenders |= {name: repeated(10, lambda one=one: one.fgsm(x, y)) for name, one in attacked.items()}  # type: ignore[misc]
-    found["FGSM on 10,000 images, batches of 1,000"] = compared(
-        contenders, max(3, options.rounds // 4), "products", conditions
-    )
-    chains = {name: one.chain(arrays()) for name, one in attacked.items()}
-    chains = {name: run for name, run in chains.items() if run is not None}
-    found["chain"] = compared(chains, options.rounds, "minigrad", conditions)
-    modules = [importlib.import_module(name) for name in names if name != "minigrad"]
-    publish(
-        directory,
-        "peers",
-        {"works": found},
-        plot(found),
-        [table(found)],
-        conditions,
-        terminal(110),
-        modules,
-    )
+    found = {WORKS[work]: timed(work, names, options.rounds, conditions) for work in options.works}
+    modules = [importlib.import_module(name) for name in names if module(name) != "minigrad"]
+    content = {"threads": options.threads, "works": found}
+    publish(directory, "peers", content, plot(found), [table(found, options.threads)], conditions,
+            terminal(120), modules)  # fmt: skip
 
 
-def installed(name: str) -> bool:
-    return importlib.util.find_spec(name) is not None
-
-
-def weights(units: int) -> list[np.ndarray]:
-    """The same for all: U(−.05, .05), which makes the classes differ and the gradients matter."""
-    random = np.random.default_rng(2)
-    layers = [(FEATURES, units * PIECES), (units, units * PIECES), (units, CLASSES)]
-    found = []
-    for shape in layers:
-        found.append(random.uniform(-0.05, 0.05, shape).astype(np.float32))
-        found.append(np.zeros(shape[1], np.float32))
-    return found
+def timed(work: str, names: list[str], rounds: int, conditions: Conditions) -> dict[str, Any]:
+    """Median seconds of each framework, and ratios."""
+    fewer = max(3, rounds // 4)
+    if work == "chain":
+        made = {label(name): FRAMEWORKS[name](weights(240)).chain(arrays()) for name in names}
+        chains = {name: run for name, run in made.items() if run is not None}
+        return compared(chains, rounds, "minigrad", conditions)
+    contenders: dict[str, Callable[[], Any]]
+    if work == "fgsm":
+        contenders = {"products": repeated(10, products(1000, 240, weights=False))}
+        for name in names:
+            one = FRAMEWORKS[name](weights(240))
+            contenders[label(name)] = repeated(10, partial(one.fgsm, *one.batch(*examples(1000))))
+        return compared(contenders, fewer, "products", conditions)
+    size = STEPS[work]
+    contenders = {"products": products(size.batch, size.units, adversarial=True, features=size.features)}
+    contenders |= {label(name): step(name, size.batch, size.units, size.features) for name in names}
+    return compared(contenders, fewer if size.fewer_rounds else rounds, "products", conditions, size.calls)
 
 
 def check_equal(names: list[str], x: np.ndarray, y: np.ndarray) -> None:
@@ -116,34 +127,37 @@ def check_equal(names: list[str], x: np.ndarray, y: np.ndarray) -> None:
             )
 
 
-def _step(framework: Any, x: np.ndarray, y: np.ndarray) -> Callable[[], None]:
-    return lambda: framework.step(x, y)
-
-
 def compared(
-    contenders: dict[str, Callable[[], Any]], rounds: int, to: str, conditions: Conditions
+    contenders: dict[str, Callable[[], Any]], rounds: int, to: str, conditions: Conditions, calls: int = 1
 ) -> dict[str, Any]:
+    """Median seconds of a call, and the ratio to the contender `to`. A round is the mean of so many calls."""
+    if calls > 1:
+        contenders = {name: repeated(calls, call) for name, call in contenders.items()}
     seconds = time_in_turn(contenders, rounds, settle=0.1, conditions=conditions)
     return {
-        name: {"median_seconds": float(np.median(values)), f"to_{to}": ratio(seconds, name, to)}
+        name: {"median_seconds": float(np.median(values)) / calls, f"to_{to}": ratio(seconds, name, to)}
         for name, values in seconds.items()
     }
 
 
 def plot(found: dict[str, Any]) -> Figure:
-    groups = {
-        what: {name: quartiles(entry["to_products"]) for name, entry in entries.items()}
-        for what, entries in found.items()
-        if what != "chain"
-    }
-    return bars(groups, "time / time of the bare products")
+    """Multiples of the products; of the chain, which has none, multiples of minigrad."""
+    groups = {}
+    for what, entries in found.items():
+        to = "minigrad" if what == WORKS["chain"] else "products"
+        groups[f"{what}\n(/ {to})"] = {
+            name: quartiles(entry[f"to_{to}"]) for name, entry in entries.items() if name != "products"
+        }
+    figure = bars(groups, "time / time of the bare products, or of minigrad")
+    figure.axes[0].set_xscale("log")  # small works and large ones lie far apart
+    figure.axes[0].axvline(1.0, color="black", linewidth=1)
+    return figure
 
 
-def table(found: dict[str, Any]) -> Table:
-    names = list(found["chain"]) + [
-        name for name in next(iter(found.values())) if name not in found["chain"] and name != "products"
-    ]
-    result = Table(title="minigrad and other frameworks",
+def table(found: dict[str, Any], threads: int | None) -> Table:
+    names = dict.fromkeys(name for entries in found.values() for name in entries if name != "products")
+    on = "" if threads is None else f", threads: {threads}"
+    result = Table(title=f"minigrad and other frameworks{on}",
                    caption="time as a multiple of the bare products, and µs of one operation of the "
                    "chain, forward and backward; medians over the rounds of one run, in brackets "
                    "the quartiles")  # fmt: skip
@@ -151,11 +165,11 @@ def table(found: dict[str, Any]) -> Table:
     for name in names:
         result.add_column(name, justify="right")
     for what, entries in found.items():
-        if what == "chain":
-            row = [f"{1e6 * entries[name]['median_seconds'] / OPERATIONS:.2f} µs" if name in entries else "–"
-                   for name in names]  # fmt: skip
-            result.add_row("one operation on 8 elements", *row)
+        if what == WORKS["chain"]:
+            cells = {name: f"{1e6 * entry['median_seconds'] / OPERATIONS:.2f} µs"
+                     for name, entry in entries.items()}  # fmt: skip
         else:
             cell = "{median:.2f}\n[{lower_quartile:.2f}, {upper_quartile:.2f}]"
-            result.add_row(what, *(cell.format(**entries[name]["to_products"]) for name in names))
+            cells = {name: cell.format(**entry["to_products"]) for name, entry in entries.items()}
+        result.add_row(what, *(cells.get(name, "–") for name in names))
     return result

@@ -21,6 +21,7 @@ def time_in_turn(
     settle: float = 0.0,
     conditions: Conditions | None = None,
     here: bool = True,
+    clock: Callable[[Contender], float] | None = None,
 ) -> dict[str, list[float]]:
     """Seconds of each contender in each round. All run once a round, in an order that moves on by one
     each time, so that whatever else the machine does meets them alike.
@@ -29,8 +30,9 @@ def time_in_turn(
             pool stay awake for a while after their work, and take the processor from the next one's.
     conditions  is told of every time, to say whether the machine was quiet
     here    whether this process does the work, so that its processor time tells something
+    clock   runs a contender and tells its seconds, for one that is timed elsewhere
     """
-    clock = _gpu_seconds(library.xp) if library.name == "cupy" else _seconds
+    clock = clock or (_gpu_seconds(library.xp) if library.name == "cupy" else _seconds)
     names = list(contenders)
     for _ in range(warm_up):
         for name in names:
@@ -73,6 +75,10 @@ def _gpu_seconds(cupy: Any) -> Callable[[Contender], float]:
 
 def ratio(seconds: Mapping[str, list[float]], name: str, to: str) -> dict[str, float]:
     """The median of name/to over the rounds, with the quartiles."""
-    ratios = [a / b for a, b in zip(seconds[name], seconds[to], strict=True)]
-    low, median, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    return spread([a / b for a, b in zip(seconds[name], seconds[to], strict=True)])
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """The median, with the quartiles."""
+    low, median, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
     return {"median": median, "lower_quartile": low, "upper_quartile": high}
