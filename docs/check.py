@@ -247,6 +247,36 @@ def one_new_array(answer: Callable[..., Any]) -> str:
     return ""
 
 
+def tapes(random: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+    """Lines that write to one name and read others; some names are written to several times."""
+    for length in (1, 3, 6, 10, 15):
+        for _ in range(4):
+            written, tape = ["x", "w"], []
+            for i in range(length):
+                writes = f"t{i}" if random.random() < 0.7 else str(random.choice(written))
+                tape.append((writes, [str(name) for name in random.choice(written[-5:], 2)]))
+                written = list(dict.fromkeys([*written, writes]))
+            yield tape, [tape[int(random.integers(length // 2, length))][0]]
+
+
+def needed(
+    tape: Any, kept: Any, backwards: bool = True, follows: bool = True, whole: bool = False
+) -> list[int]:
+    """The places of the lines whose results are read. By `whole` a write is of all that is there."""
+    live, places = set(kept), []
+    for place in range(len(tape))[:: -1 if backwards else 1]:
+        writes, reads = tape[place]
+        if writes in live:
+            live = (live - {writes} if whole else live) | (set(reads) if follows else set())
+            places.append(place)
+    return sorted(places)
+
+
+def read_by_anybody(tape: Any, kept: Any) -> list[int]:
+    names = {*kept, *(name for _, reads in tape for name in reads)}
+    return [place for place, (writes, _) in enumerate(tape) if writes in names]
+
+
 EXERCISES = {
     1: Exercise(
         "curvature(f, x, h)", "the second derivative of f, a function of one number, from its values alone",
@@ -376,6 +406,22 @@ EXERCISES = {
          "the last share alone": lambda shares: shares[-1] + 0.0,
          "the sum over everything": lambda shares: float(np.sum(shares))},
         also=one_new_array,
+    ),
+    14: Exercise(
+        "needed(tape, kept)", "the places of the lines of a tape that must be replayed: a line is the name "
+        "that it writes to and a list of those that it reads, and `kept` has what is read in the end",
+        tapes, needed,
+        {"what a needed line reads is needed too, and so on": (
+             lambda tape, kept: needed(tape, kept, follows=False)),
+         "from the first line to the last, one does not know yet who reads: begin at the last": (
+             lambda tape, kept: needed(tape, kept, backwards=False)),
+         "the last line that writes to a name alone: it may write to a part, the rest is older": (
+             lambda tape, kept: needed(tape, kept, whole=True)),
+         "all lines that somebody reads: that one may itself be dead": read_by_anybody,
+         "in the order in which they were found: a replay goes from the first to the last": (
+             lambda tape, kept: needed(tape, kept)[::-1]),
+         "the lines that may be left out, where those that must stay are meant": (
+             lambda tape, kept: sorted({*range(len(tape))} - {*needed(tape, kept)}))},
     ),
 }  # fmt: skip
 

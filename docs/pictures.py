@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from sybil import Document, Example, Region, Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
@@ -202,11 +203,28 @@ def whole_graph(its: Names) -> str:
     return mg.graph(its["J"], {"x": its["x"], "J": its["J"]}).svg()
 
 
+def tape(its: Names) -> Figure:
+    """Two rows of cells, a call in each."""
+    names, is_kept = its["names"], its["is_kept"]
+    figure, (ax,) = panels(1, width=9, height=3.4)
+    length = (len(names) + 1) // 2
+    for place, (name, stays) in enumerate(zip(names, is_kept, strict=True)):
+        row, column = divmod(place, length)
+        colour, ink = (BLUE, "white") if stays else ("0.85", "0.35")
+        ax.add_patch(Rectangle((column + 0.04, -row), 0.92, 0.94, color=colour, lw=0))
+        ax.text(column + 0.5, 0.47 - row, name, rotation=90, ha="center", va="center", fontsize=7, color=ink)
+    ax.set(xlim=(0, length), ylim=(-1.02, 0.96))
+    dead = len(names) - sum(is_kept)
+    ax.set_title(f"{len(names)} calls; grey: the {dead} whose results nobody reads", fontsize=9)
+    ax.axis("off")
+    return figure
+
+
 PICTURES: dict[str, Callable[[Names], Figure | str]] = {
     "1-differences": differences, "2-graph": recorded_graph, "3-visit": visit, "4-jacobian": jacobian,
     "5-broadcasting": broadcasting, "6-check": check, "7-input-gradient": the_input_gradient,
     "8-digit": fooled_digit, "8-growth": growth, "9-rounding": rounding, "10-errors": errors,
-    "11-cumprod": cumprod, "12-graph": whole_graph,
+    "11-cumprod": cumprod, "12-graph": whole_graph, "14-tape": tape,
 }  # fmt: skip
 
 
