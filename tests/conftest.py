@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,6 +23,21 @@ settings.register_profile("dev", max_examples=200, **common)
 settings.register_profile("intense", max_examples=2000, **common)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Hypothesis gives a parametrised test new settings at every item, each above those before: after some
+    900 items of one test, to look for what they say goes too deep. Each item begins with the test's own."""
+    test: Any = getattr(getattr(item, "obj", None), "__func__", getattr(item, "obj", None))
+    own = getattr(test, SETTINGS, None)
+    try:
+        return (yield)
+    finally:
+        if own is not None:
+            setattr(test, SETTINGS, own)
+
+
+SETTINGS = "_hypothesis_internal_use_settings"
 
 backend.register(StrictBackend())
 if os.environ.get("MINIGRAD_TEST_OTHER_LIBRARY"):

@@ -30,6 +30,7 @@ from tests.strict import counter
 if lanes.PLAIN:
     pytest.skip("the fast lane is off", allow_module_level=True)
 from minigrad.fast import recording, replay
+from minigrad.fast.lines import name_of
 
 F, B = 12, 8
 random = np.random.default_rng(0)
@@ -433,7 +434,7 @@ class TestAMutatedTape:
             replays(step, *DIGITS[3])  # other numbers lie in all memory
             step._lines = lines[:i] + lines[i + 1 :]
             if replays(step, *DIGITS[1]) == expected:
-                missed.append(recording.name_of(function))
+                missed.append(name_of(function))
             step._lines = lines
         # Checks of values, parts that lie side by side, lr and momentum that stay; and the greatest
         # logit, which is taken out of a sum and put back.

@@ -12,6 +12,7 @@ nothing else in minigrad knows of it. MINIGRAD_PLAIN=1 leaves it out.
     kernels    the fused CUDA kernels
     memory     memory of arrays that is used again
     recording  a computation written down as the array calls that it makes
+    lines      those calls, into memory that is there
     replay     `capture`: a step recorded once, and replayed on each batch
     members    what such a step works with
     optimisers the step of an optimiser in a recording
@@ -19,7 +20,7 @@ nothing else in minigrad knows of it. MINIGRAD_PLAIN=1 leaves it out.
 
 from minigrad import engine, operations
 from minigrad import remainder as plain_remainder
-from minigrad.fast import forms, images, kernels, members, memory, optimisers, recording, replay
+from minigrad.fast import forms, images, kernels, lines, members, memory, optimisers, recording, replay
 from minigrad.fast.calls import operator, quick_call
 from minigrad.fast.remainder import cut_pass
 from minigrad.fast.sums import ThriftySums, walk
@@ -35,4 +36,4 @@ replace(engine, walk, "walk")
 replace(engine.new_sums, ThriftySums)
 replace(plain_remainder.grad_and_remainder, cut_pass)
 
-__all__ = ["forms", "images", "kernels", "members", "memory", "optimisers", "recording", "replay"]
+__all__ = ["forms", "images", "kernels", "lines", "members", "memory", "optimisers", "recording", "replay"]

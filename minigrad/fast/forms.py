@@ -9,7 +9,8 @@ import numpy as np
 
 from minigrad import backend
 from minigrad.fast.kernels import kernels_for
-from minigrad.fast.recording import Recorded, out_last
+from minigrad.fast.lines import out_last
+from minigrad.fast.recording import Recorded
 from minigrad.lanes import replace
 from minigrad.operations import costs, dropout_masks, elementwise, maxout_units
 from minigrad.operations.dropout_masks import mask
