@@ -31,7 +31,7 @@ from minigrad.operations.reductions import *
 from minigrad.operations.shapes import *
 from minigrad.primitives import Primitive, primitive
 from minigrad.remainder import grad_and_remainder
-from minigrad.steps import capture
+from minigrad.steps import CaptureWarning, capture
 from minigrad.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ if not lanes.PLAIN:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Linear", "Module", "Parameter", "Primitive", "Tensor", "backend", "capture", "detect_nonfinite",
-    "enable_grad", "errors", "generators", "grad", "grad_and_remainder", "graph", "hessian", "hvp",
+    "CaptureWarning", "Linear", "Module", "Parameter", "Primitive", "Tensor", "backend", "capture",
+    "detect_nonfinite", "enable_grad", "errors", "generators", "grad", "grad_and_remainder", "graph", "hessian", "hvp",
     "jacobian", "jvp", "load", "no_grad", "operations", "optim", "primitive", "rules", "save",
     "value_and_grad", "walkthrough",
 ]  # fmt: skip

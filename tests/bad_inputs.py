@@ -1170,6 +1170,7 @@ NOT_CALLED = {
     "no_grad": "takes nothing",
     "Evaluation": "a record, made by evaluate",
     "ZeroGradientWarning": "a warning",
+    "CaptureWarning": "a warning",
     "GradientError": "an exception",
     "KinkError": "an exception",
     "UndecidedError": "an exception",
