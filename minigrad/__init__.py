@@ -44,9 +44,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CaptureWarning", "Linear", "Module", "Parameter", "Primitive", "Tensor", "backend", "capture",
-    "detect_nonfinite", "enable_grad", "errors", "generators", "grad", "grad_and_remainder", "graph", "hessian", "hvp",
-    "jacobian", "jvp", "load", "no_grad", "operations", "optim", "primitive", "rules", "save",
-    "value_and_grad", "walkthrough",
+    "detect_nonfinite", "enable_grad", "errors", "generators", "grad", "grad_and_remainder", "graph",
+    "hessian", "hvp", "jacobian", "jvp", "load", "no_grad", "operations", "optim", "primitive", "rules",
+    "save", "value_and_grad", "walkthrough",
 ]  # fmt: skip
 __all__ += operations.__all__
 
