@@ -35,7 +35,8 @@ def test_without_the_fast_lane_none_of_it_is_loaded() -> None:
 
 def test_the_core_stays_short() -> None:
     assert size.path_lines() <= size.MOST_OF_PATH
-    assert size.core_lines() <= size.MOST_OF_CORE
+    assert size.lines_of(size.CORE) <= size.MOST_OF_CORE
+    assert size.lines_of(size.CAPTURE) <= size.MOST_OF_CAPTURE
 
 
 def test_lines_of_code_are_counted_without_docstrings_comments_and_blanks() -> None:

@@ -436,3 +436,10 @@ def test_a_border_of_any_number_of_the_dtype(dtype: str, number: Any) -> None:
 def test_a_border_of_a_number_that_the_dtype_has_not(dtype: str, number: Any) -> None:
     with pytest.raises(ArgumentError, match="^constant_values must be a number of x's dtype"):
         mg.pad(np.ones(1, dtype), 1, constant_values=number)
+
+
+@pytest.mark.parametrize("zero", [-0.0, np.float32(-0.0), np.float64(-0.0), np.array(-0.0)])
+def test_a_negative_zero_stays_negative(zero: Any) -> None:
+    x = mg.Tensor(np.ones(2, np.float32))
+    for result in (x * zero, zero * x, mg.minimum(x, zero), mg.where(np.array([True, False]), zero, zero)):
+        assert np.signbit(result.numpy()).all()
