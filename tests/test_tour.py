@@ -147,7 +147,7 @@ TRACER: dict[str, Any] = {
         "recording", "Recorded", "__bool__", lambda _: lambda self: bool(self.array)
     ),
     "an array from outside that is let through": ("recording", "", "array_of", takes_any_array),
-    "a result that is not copied": ("replay", "", "copied", lambda _: lambda output: raw(output).array),
+    "a result that is not copied": ("replay", "", "returned", lambda _: lambda output: raw(output).array),
     "a record that is not compared": ("members", "Members", "bits", equal_whatever_it_does),
     "arrays that were replaced unnoticed": (
         "members", "Members", "refuse_changes", lambda _: lambda members: None

@@ -29,9 +29,10 @@ from minigrad.primitives import Primitive
 from minigrad.tensor import Tensor
 
 replace(Primitive, quick_call, "__call__")
-for name in ("add", "subtract", "multiply", "divide"):
-    symbol = {"subtract": "sub", "multiply": "mul", "divide": "truediv"}.get(name, name)
-    replace(Tensor, operator(getattr(operations, name)), f"__{symbol}__")
+replace(Tensor, operator(operations.add), "__add__")
+replace(Tensor, operator(operations.subtract), "__sub__")
+replace(Tensor, operator(operations.multiply), "__mul__")
+replace(Tensor, operator(operations.divide), "__truediv__")
 replace(engine, walk, "walk")
 replace(engine.new_sums, ThriftySums)
 replace(plain_remainder.grad_and_remainder, cut_pass)

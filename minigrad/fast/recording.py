@@ -288,11 +288,8 @@ class Recorded(np.lib.mixins.NDArrayOperatorsMixin):
         return self.tape.call(operator.methodcaller("copy"), self)
 
     def astype(self, dtype: Any, copy: bool = True) -> Recorded:
-        return (
-            self
-            if not copy and self.dtype == dtype
-            else self.tape.call(operator.methodcaller("astype", dtype), self)
-        )
+        same = not copy and self.dtype == dtype
+        return self if same else self.tape.call(operator.methodcaller("astype", dtype), self)
 
     def __getitem__(self, index: Any) -> Recorded:
         if any(x.dtype == bool for x in recorded_in(index)):

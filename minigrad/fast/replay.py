@@ -80,7 +80,7 @@ class CapturedStep(steps.Step):
                     tensor.changed_in_place()
         for tensor, grad, varies in self._grads:
             tensor._grad = grad if varies or grad is None else grad.copy()  # the caller may write to it
-        return mapped(self._outputs, copied)
+        return mapped(self._outputs, returned)
 
     def _capture(self, before: Any, batches: list[list[Any]]) -> str:
         """Two recordings, which must be the same, and two replays, which must do what eager steps do. Why it
@@ -101,12 +101,16 @@ class CapturedStep(steps.Step):
                 return f"two runs of it differ: {then}, and then {now}"
         self._lines, self._checks = tape.needed(self._kept), list(tape.checks.values())
         members.put_back(before)
+
+        def eagerly(batch: list[Any]) -> list[Any]:
+            return members.bits(flat(self.function(*(x.copy() for x in batch))))
+
         try:
-            eager = [members.bits(flat(self.function(*(x.copy() for x in batch)))) for batch in batches]
+            eager = list(map(eagerly, batches))
         except Exception:  # of numbers that nobody gave; if it is of the example too, it is the function's
             members.put_back(before)
             batches = batches[1:]
-            eager = [members.bits(flat(self.function(*(x.copy() for x in batch)))) for batch in batches]
+            eager = list(map(eagerly, batches))
         members.put_back(before)
         try:
             replayed = [members.bits(flat(self._replay(batch))) for batch in batches]
@@ -140,9 +144,9 @@ class CapturedStep(steps.Step):
 
 def other(x: Any) -> Any:
     """An input of other numbers: half of each; of what may be labels, backwards."""
-    if x.dtype.kind == "f" and x.ndim > 1:
+    if x.dtype.kind == "f" and x.ndim != 1:
         return x * x.dtype.type(0.5)
-    return x[::-1].copy() if x.ndim else x * x.dtype.type(0.5) if x.dtype.kind == "f" else x.copy()
+    return x[::-1].copy() if x.ndim else x.copy()
 
 
 def mapped(outputs: Any, function: Callable[[Any], Any]) -> Any:
@@ -163,7 +167,7 @@ def without_graph(output: Any) -> Any:
     return new_tensor(array) if isinstance(output, Tensor) else array
 
 
-def copied(output: Any) -> Any:
+def returned(output: Any) -> Any:
     array = raw(output).array.copy()
     return new_tensor(array) if isinstance(output, Tensor) else array
 
