@@ -447,7 +447,7 @@ class TestAMutatedTape:
         expected = replays(step, *DIGITS[1])
         lines, caught, tried = step._lines, 0, 0
         outs = [(i, a[-1]) for i, (f, a) in enumerate(lines) if f in (np.add, np.multiply, np.dot)]
-        for (_, first), (later, second) in itertools.pairwise(outs):
+        for (_, first), (later, second) in itertools.combinations(outs, 2):
             if first.shape != second.shape or first.dtype != second.dtype or np.shares_memory(first, second):
                 continue
             if not any(a is first for _, arguments in lines[later + 1 :] for a in arguments):

@@ -12,6 +12,7 @@ import numpy as np
 
 from minigrad import backend
 from minigrad.errors import GraphError
+from minigrad.fast.optimisers import put_side_by_side
 from minigrad.fast.recording import Memory, Recorded, Tape
 from minigrad.modes import in_force
 from minigrad.modules import Module
@@ -39,6 +40,8 @@ class Members:
         self._held = [own for own in attributes if isinstance(own[2], held)]
         self._lists = [(own, list(own)) for *_, own in attributes if isinstance(own, list)]
         self.arrays()  # what optimisers remember is made at its first use
+        for optimiser in self.optimisers:
+            put_side_by_side(optimiser)
         self._data = [tensor.data for tensor in self.tensors]
         self._required = [tensor._requires_grad for tensor in self.tensors]
         self._modes = self._now()

@@ -5,12 +5,16 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from minigrad import backend
 from minigrad.errors import BackendError, GraphError
-from minigrad.fast.recording import Recorded, recorded_now
+from minigrad.fast.forms import BLOCK
+from minigrad.fast.recording import RECORDING, Recorded, recorded_now
 from minigrad.lanes import replace
 from minigrad.optim import SGD
 from minigrad.optim.optimiser import Optimiser
+from minigrad.optim.sgd import limit_columns
 
 eager_step = Optimiser.step
 
@@ -32,12 +36,60 @@ def step(optimiser: Any) -> None:
     lr, momentum = (tape.variable(tape.xp.array(0, trained[0].dtype)) for _ in range(2))
     tape.checks[optimiser] = partial(check_fixed, optimiser, fixed)
     tape.note((set_numbers, (optimiser, lr.array, momentum.array)))
+    whole = velocities_side_by_side([array.array for array in optimiser._memory["velocity"]])
     optimiser.settings = lambda: (lr, momentum, fixed[1])
+    gradients: list[Recorded] = []
+    if whole is not None and len(trained) == len(optimiser.parameters):
+        optimiser.update_parameter = lambda position, g, memory, settings: gradients.append(g)
     try:
         eager_step(optimiser)
     finally:
+        vars(optimiser).pop("update_parameter", None)
         del optimiser.settings
+    if gradients:
+        update_at_once(optimiser, gradients, tape.variable(whole), lr, momentum)
     return tape.note((count, (optimiser,)))
+
+
+def velocities_side_by_side(arrays: list[Any]) -> Any:
+    """The array in which all of these lie, one after the other, if there is one."""
+    whole, start = arrays[0].base, 0
+    for array in arrays:
+        end = start + array.size
+        if whole is None or array.base is not whole or not np.may_share_memory(whole[start:end], array):
+            return None
+        start = end
+    return whole
+
+
+def put_side_by_side(optimiser: Any) -> None:
+    """Has the velocities of a small SGD on NumPy lie in one array: they are changed by two calls then, where
+    two for each take longer."""
+    arrays = optimiser._memory.get("velocity", [])
+    small = sum(array.size for array in arrays) <= BLOCK
+    if type(optimiser) is not SGD or len({(type(a), a.dtype) for a in arrays}) > 1 or not small:
+        return
+    if type(arrays[0]) is np.ndarray and velocities_side_by_side(arrays) is None:
+        left = np.concatenate([array.reshape(-1) for array in arrays])
+        for i, array in enumerate(arrays):
+            place, left = left[: array.size], left[array.size :]
+            arrays[i] = place.reshape(array.shape)
+
+
+def update_at_once(
+    optimiser: SGD, gradients: list[Recorded], velocities: Recorded, lr: Recorded, momentum: Recorded
+) -> None:
+    """`optim.sgd.update` of all Parameters, whose velocities, and so gradients, lie side by side."""
+    step = RECORDING.xp.concatenate([g.reshape(-1) for g in gradients]) * lr
+    velocities *= momentum
+    velocities -= step
+    start = 0
+    for parameter in optimiser.parameters:
+        p: Any = parameter.data
+        p += velocities[start : start + p.size].reshape(p.shape)
+        start += p.size
+        if optimiser.max_norm is not None and p.ndim == 2:
+            limit_columns(p, optimiser.max_norm)
 
 
 def step_with(optimiser: Any, gradients: Any) -> None:

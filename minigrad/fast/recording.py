@@ -34,6 +34,7 @@ from minigrad.errors import BackendError
 from minigrad.fast.lines import Line, copied, name_of, written_into
 from minigrad.tensor import Tensor
 
+NOTHING: Line = (lambda: None, ())  # what is left of joining parts that lie side by side
 VIEWS = {"reshape", "transpose", "getitem", "ravel", "squeeze", "expand_dims", "broadcast_to", "swapaxes",
          "moveaxis", "ascontiguousarray", "sliding_window_view", "diagonal"}  # fmt: skip
 
@@ -92,7 +93,8 @@ class Tape:
         for call in reversed(self.restored + self.calls):
             if call.writes is None or call.writes in live:
                 live |= call.reads
-                lines.append(call.line)
+                if call.line is not NOTHING:
+                    lines.append(call.line)
         return lines[::-1]
 
     def found_homes(self) -> dict[Any, Any]:
@@ -100,9 +102,11 @@ class Tape:
         homes: dict[Any, Any] = {}
         for numbers, parts in self.joined.items():
             if homes.keys().isdisjoint(numbers):
-                whole = homes[numbers] = parts[-1].array.copy()
+                homes[numbers] = parts[-1].array.copy()
+                left = homes[numbers].reshape(-1)
                 for part in parts[:-1]:
-                    homes[part.number], whole = whole[: len(part.array)], whole[len(part.array) :]
+                    place, left = left[: part.array.size], left[part.array.size :]
+                    homes[part.number] = place.reshape(part.array.shape)
         return homes
 
     # ---- arrays
@@ -261,6 +265,12 @@ class Recorded(np.lib.mixins.NDArrayOperatorsMixin):
         return len(self.array)
 
     @property
+    def is_whole(self) -> bool:
+        """Whether it has all elements of its memory, one after the other."""
+        both = self.array, self.memory.array
+        return self.size == self.memory.array.size and all(x.flags.c_contiguous for x in both)
+
+    @property
     def base(self) -> Any:
         return None if self.array is self.memory.array else self.memory.array
 
@@ -317,10 +327,6 @@ for _name in ("sum", "mean", "max", "min", "argmax", "any", "all", "cumsum", "ra
     setattr(Recorded, _name, _method(_name))
 
 
-def nothing() -> None:
-    """What is left of joining parts that lie side by side."""
-
-
 class Library(types.ModuleType):
     """The functions of the tape's library, under their names, on recorded arrays."""
 
@@ -350,19 +356,18 @@ class Library(types.ModuleType):
 
     def concatenate(self, parts: Any, axis: int = 0) -> Recorded:
         tape, operands = current_tape(), ((list(parts),), {"axis": axis})
-        numbers = tuple(part.memory.number if part.array is part.memory.array else -1 for part in parts)
+        numbers = tuple(part.memory.number if part.is_whole else -1 for part in parts)
         if axis == 0 and numbers in tape.homes:  # nothing is left to do
             memory = Memory(tape.homes[numbers], varies=True)
-            tape.note((nothing, ()), operands, memory, "concatenate")
+            tape.note(NOTHING, operands, memory, "concatenate")
             tape.results += 1
             return Recorded(tape, memory.array, memory)
         result = tape.call(tape.xp.concatenate, *operands[0], **operands[1])
-        kinds = {(part.dtype, part.flags.c_contiguous) for part in parts}
         if (
             axis == 0
             and -1 not in numbers
             and len({*numbers}) == len(parts)
-            and kinds == {(result.dtype, True)}
+            and {part.dtype for part in parts} == {result.dtype}
         ):
             tape.joined[numbers] = [*(part.memory for part in parts), result.memory]
         return result

@@ -13,7 +13,7 @@ from minigrad.fast.memory import ALONE, freed, getrefcount, spare
 from minigrad.modules import Parameter
 from minigrad.operations.products import _linear, _matmul, as_rows
 from minigrad.primitives import fitted
-from minigrad.tensor import Tensor
+from minigrad.tensor import NONE, Tensor, raw
 
 
 class ThriftySums(Sums):
@@ -42,40 +42,47 @@ class ThriftySums(Sums):
                 self.found[y] = g if y in own else engine.copied(g)
             if way is not None:
                 way[y] = g
-            data, arguments, given, options = y.data, y.arguments, y.arrays, y.options
-            rules, sees_others = y.made_by.vjps, y.made_by.sees_others
+            data, given, options, made_by = y.data, y.arrays, y.options, y.made_by
             if data.nbytes > freed.largest:
                 freed.follow(data.nbytes)
-            for position, x in enumerate(arguments):
+            rules, sees_others = made_by.vjps, made_by.sees_others
+            kind, is_product, position = type(g), made_by in PRODUCTS, -1
+            for x in y.arguments:
+                position += 1
                 rule = rules[position]
                 if rule is None or not isinstance(x, Tensor) or not wanted(x):
                     continue
-                if id(rule) in FACTORS and self._left_as_product(FACTORS[id(rule)](g, given), x):
+                if (
+                    is_product
+                    and id(rule) in FACTORS
+                    and self._left_as_product(FACTORS[id(rule)](g, given), x)
+                ):
                     continue
                 arrays = given if sees_others else given[position : position + 1]
                 share = rule(g, data, *arrays, **options) if options else rule(g, data, *arrays)
-                if isinstance(share, Tensor):
-                    share = share.data
                 own_data = x.data
                 if (
-                    type(share) is not type(own_data)
-                    or share.shape != own_data.shape
+                    type(share) is not kind
                     or share.dtype is not own_data.dtype
+                    or share.shape != own_data.shape
                 ):
-                    share = fitted(share, y, position, type(g))
-                if x in sums:
+                    share = fitted(raw(share), y, position, kind)
+                if x not in sums:
+                    # Read-only memory is somebody's, who made it so.
+                    if (
+                        getrefcount(share) == ALONE
+                        and share.base is None
+                        and (type(share) is not np.ndarray or share.flags.writeable)
+                    ):
+                        own.add(x)
+                    sums[x] = share
+                elif x in own:
+                    sums[x] += share
+                else:
                     self._add_to(x, share)
-                    continue
-                # Read-only memory is somebody's, who made it so.
-                if (
-                    share.base is None
-                    and getrefcount(share) == ALONE
-                    and (type(share) is not np.ndarray or share.flags.writeable)
-                ):
-                    own.add(x)
-                sums[x] = share
             if not retain_graph:
-                y.forget()
+                y.arguments = y.arrays = None
+                y.options = NONE
 
     def _add_to(self, x: Tensor, share: Any) -> None:
         """Add to a sum that has begun: in place if it is this pass's own, as it is afterwards."""
@@ -163,6 +170,8 @@ def factors_of_weights(g: Any, arrays: Any) -> tuple[Any, Any] | None:
     return as_rows(x), as_rows(g)
 
 
-# By the id of a rule, which need not be hashable: those whose shares are such products.
+# The primitives that have rules whose shares are such products, and these by their id, for a rule need not be
+# hashable.
+PRODUCTS = {_matmul, _linear}
 PRODUCT_RULES = (_matmul.vjps[1], _linear.vjps[1])
 FACTORS = dict.fromkeys(map(id, PRODUCT_RULES), factors_of_weights)
