@@ -33,13 +33,19 @@ class Writes:
         self._ages: dict[int, int] = {}
         self._owners: dict[int, weakref.ref[Any]] = {}
 
-    def record(self, array: Any) -> None:
-        """Remember that the memory of an array was written to just now."""
+    def record(self, array: Any) -> int:
+        """Remember that the memory of an array was written to just now; gives what stands for that memory."""
         owner = owner_of(array)
         key = id(owner)
         if key not in self._owners:
             self._owners[key] = weakref.ref(owner, lambda _: self._forget(key))
         self.last = self._ages[key] = next_age()
+        return key
+
+    def record_again(self, keys: list[int]) -> None:
+        """The same for what `record` gave, of memory that lives, at once."""
+        self.last = next_age()
+        self._ages.update(dict.fromkeys(keys, self.last))
 
     def age_of(self, array: Any) -> int:
         """When the memory of an array was last written to; 0 if never."""

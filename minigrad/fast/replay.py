@@ -18,6 +18,7 @@ from minigrad.fast.recording import RECORDING, Recorded, Tape
 from minigrad.lanes import replace
 from minigrad.modes import Setting, in_force
 from minigrad.tensor import Tensor, new_tensor, raw
+from minigrad.writes import writes
 
 capturing = threading.Lock()  # Tensors, which threads may share, hold recorded arrays meanwhile
 
@@ -61,9 +62,12 @@ class CapturedStep(steps.Step):
         """The batch as arrays of the step's library, or an error."""
         if len(batch) != len(self._inputs):
             raise ArgumentError(f"batch must be {len(self._inputs)} arrays, as the example, got {len(batch)}")
-        arrays = [backend.of(own).asarray(raw(x)) for own, x in zip(self._inputs, batch, strict=True)]
-        for i, (own, array) in enumerate(zip(self._inputs, arrays, strict=True)):
-            check_fits(f"batch[{i}]", array.shape, array.dtype, own)
+        arrays = []
+        for own, x in zip(self._inputs, batch, strict=True):
+            array = x if type(x) is type(own) else backend.of(own).asarray(raw(x))
+            if array.shape != own.shape or array.dtype != own.dtype:
+                check_fits(f"batch[{len(arrays)}]", array.shape, array.dtype, own)
+            arrays.append(array)
         return arrays
 
     def _replay(self, batch: list[Any]) -> Any:
@@ -76,8 +80,7 @@ class CapturedStep(steps.Step):
                 for function, arguments in self._lines:
                     function(*arguments)
             finally:
-                for tensor in self._written:
-                    tensor.changed_in_place()
+                writes.record_again(self._written)
         for tensor, grad, varies in self._grads:
             tensor._grad = grad if varies or grad is None else grad.copy()  # the caller may write to it
         return mapped(self._outputs, returned)
@@ -135,7 +138,8 @@ class CapturedStep(steps.Step):
         written = {call.writes for call in tape.calls}
         if any(x.memory in written for x in inputs):
             raise BackendError("it writes into its batch")
-        self._written = [t for t in members.tensors if tape.variable(t.data).memory in written]
+        changed = [t for t in members.tensors if tape.variable(t.data).memory in written]
+        self._written = [writes.record(tensor.data) for tensor in changed]
         self._grads = [(t, getattr(g, "array", None), g is None or g.memory.varies) for t, g in grads.items()]
         results = [*flat(self._outputs), *(grad for grad in grads.values() if grad is not None)]
         self._kept = [raw(result).memory for result in results]

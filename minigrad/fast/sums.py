@@ -14,6 +14,7 @@ from minigrad.modules import Parameter
 from minigrad.operations.products import _linear, _matmul, as_rows
 from minigrad.primitives import fitted
 from minigrad.tensor import NONE, Tensor, raw
+from minigrad.totals import total
 
 
 class ThriftySums(Sums):
@@ -29,6 +30,7 @@ class ThriftySums(Sums):
         self.way: dict[Tensor, Any] | None = None  # where every result's cotangent is kept, if a dict is
         self._own: set[Tensor] = set()  # whose sums are in memory of this pass alone
         self._products: dict[Tensor, Product] = {}
+        self._stacked: tuple[Any, Any] = (), None  # what was stacked last, and its parts
 
     def walk(self, results: list[Tensor], wanted: Callable[[Tensor], bool], retain_graph: bool) -> None:
         """`engine.walk`, with what it calls written out: a small operation is mostly calls."""
@@ -52,11 +54,7 @@ class ThriftySums(Sums):
                 rule = rules[position]
                 if rule is None or not isinstance(x, Tensor) or not wanted(x):
                     continue
-                if (
-                    is_product
-                    and id(rule) in FACTORS
-                    and self._left_as_product(FACTORS[id(rule)](g, given), x)
-                ):
+                if is_product and id(rule) in LEFT and self._left_as_product(LEFT[id(rule)], g, given, x):
                     continue
                 arrays = given if sees_others else given[position : position + 1]
                 share = rule(g, data, *arrays, **options) if options else rule(g, data, *arrays)
@@ -97,24 +95,33 @@ class ThriftySums(Sums):
             self._add_product(x, product)
         return {**self.found, **{x: g if x in self._own else engine.copied(g) for x, g in self.sums.items()}}
 
-    def _left_as_product(self, factors: tuple[Any, Any] | None, x: Tensor) -> bool:
-        """Leave a leaf's share to be multiplied in the end, if its factors take no more memory than it;
-        else multiply it now. False if it is no product of `factors`."""
-        if factors is None or x.made_by is not None:
+    def _left_as_product(self, kind: type[Product], g: Any, arrays: Any, x: Tensor) -> bool:
+        """Leave a leaf's share to be multiplied in the end, if its factors take little memory; else multiply
+        it now. False if it is no product of such factors."""
+        if x.made_by is not None or not are_of_one_product(g, *arrays):
             return False
-        product = Product(*self._products[x].pairs, factors) if x in self._products else Product(factors)
+        factors = as_rows(arrays[0]), as_rows(g)
+        product = kind(*self._products[x].pairs, factors) if x in self._products else kind(factors)
         if product.is_worth_its_memory():
             self._products[x] = product
         else:
-            self._add_product(x, Product(factors))
+            self._add_product(x, kind(factors))
         return True
 
     def _add_product(self, x: Tensor, product: Product) -> None:
         if x in self.sums:
-            self._add_to(x, product.multiplied())
+            self._add_to(x, product.multiplied(self._stack))
         else:
-            self.sums[x] = product.multiplied(x)
+            self.sums[x] = product.multiplied(self._stack, x)
             self._own.add(x)
+
+    def _stack(self, parts: tuple[Any, ...]) -> Any:
+        """The parts as one array. A bias has those of its weights, which come just before it."""
+        if len(parts) == 1:
+            return parts[0]
+        if list(map(id, parts)) != list(map(id, self._stacked[0])):
+            self._stacked = parts, backend.of(parts[0]).xp.concatenate(parts)
+        return self._stacked[1]
 
 
 plain_walk = engine.walk
@@ -126,6 +133,10 @@ def walk(results: list[Tensor], sums: Sums, wanted: Callable[[Tensor], bool], re
         sums.walk(results, wanted, retain_graph)
     else:
         plain_walk(results, sums, wanted, retain_graph)
+
+
+# Factors of so many elements are left even if their product has fewer: one call takes less than three.
+FEW_ELEMENTS = 1 << 14
 
 
 class Product:
@@ -140,38 +151,35 @@ class Product:
         self.pairs = pairs
 
     def is_worth_its_memory(self) -> bool:
-        """Whether the factors are no larger than their product."""
+        """Whether the factors are few, or no larger than their product."""
         rows = sum(len(a) for a, _ in self.pairs)
         inputs, outputs = self.pairs[0][0].shape[1], self.pairs[0][1].shape[1]
-        return rows * (inputs + outputs) <= inputs * outputs
+        return rows * (inputs + outputs) <= max(inputs * outputs, FEW_ELEMENTS)
 
-    def factors(self) -> tuple[Any, Any]:
-        """(aᵀ, b), stacked."""
-        a, b = self.pairs[0]
-        if len(self.pairs) > 1:
-            xp = backend.of(a).xp
-            a, b = (xp.concatenate(parts) for parts in zip(*self.pairs, strict=True))
-        return a.T, b
-
-    def multiplied(self, of: Tensor | None = None) -> Any:
+    def multiplied(self, stack: Callable[[Any], Any], of: Tensor | None = None) -> Any:
         """The product; as the gradient of a Parameter, in the memory of that one's last gradient."""
-        transposed, b = self.factors()
+        a, b = (stack(parts) for parts in zip(*self.pairs, strict=True))
         if not isinstance(of, Parameter) or type(b) is not np.ndarray:
-            return transposed @ b
-        memory = spare.take(of, (transposed.shape[0], b.shape[1]), b.dtype)
-        return spare.keep(of, np.matmul(transposed, b, out=memory))
+            return a.T @ b
+        memory = spare.take(of, (a.shape[1], b.shape[1]), b.dtype)
+        return spare.keep(of, np.matmul(a.T, b, out=memory))
 
 
-def factors_of_weights(g: Any, arrays: Any) -> tuple[Any, Any] | None:
-    """(x, g) for W's share xᵀ g in x W, as matrices; None if it is not one product of one dtype."""
-    x, W = arrays[:2]
-    if W.ndim != 2 or not x.dtype == g.dtype == W.dtype:
-        return None
-    return as_rows(x), as_rows(g)
+class BiasProduct(Product):
+    """The same for a bias, whose input is 1: the sum of b's rows. It has the pairs of its weights, so it is
+    left when they are."""
+
+    def multiplied(self, stack: Callable[[Any], Any], of: Tensor | None = None) -> Any:
+        return total(stack(tuple(b for _, b in self.pairs)), 0)
 
 
-# The primitives that have rules whose shares are such products, and these by their id, for a rule need not be
+def are_of_one_product(g: Any, x: Any, W: Any, *b: Any) -> bool:
+    """Whether x W (+ b) has xᵀ g for W's share, a product of matrices of one dtype."""
+    return W.ndim == 2 and x.dtype == g.dtype == W.dtype and all(g.dtype == bias.dtype for bias in b)
+
+
+# The primitives with rules whose shares are such products, and these by their id, for a rule need not be
 # hashable.
 PRODUCTS = {_matmul, _linear}
 PRODUCT_RULES = (_matmul.vjps[1], _linear.vjps[1])
-FACTORS = dict.fromkeys(map(id, PRODUCT_RULES), factors_of_weights)
+LEFT = {**dict.fromkeys(map(id, PRODUCT_RULES), Product), id(_linear.vjps[2]): BiasProduct}
