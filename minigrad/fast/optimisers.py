@@ -31,8 +31,8 @@ def step(optimiser: Any) -> None:
     fixed = optimiser.weight_decay, getattr(optimiser, "max_norm", None)
     own = type(optimiser) is not SGD or "settings" in vars(optimiser) or any(map(callable, fixed))
     if own or len({p.dtype for p in trained}) != 1 or tape.library is not backend.NUMPY:
-        gradients = [(p, p.grad.array) for p in trained]
-        return tape.note((step_with, (optimiser, gradients)), [p.grad for p in trained])
+        found = [(p, p.grad.array) for p in trained]
+        return tape.note((step_with, (optimiser, found)), [p.grad for p in trained])
     lr, momentum = (tape.variable(tape.xp.array(0, trained[0].dtype)) for _ in range(2))
     tape.checks[optimiser] = partial(check_fixed, optimiser, fixed)
     tape.note((set_numbers, (optimiser, lr.array, momentum.array)))
@@ -55,10 +55,10 @@ def velocities_side_by_side(arrays: list[Any]) -> Any:
     """The array in which all of these lie, one after the other, if there is one."""
     whole, start = arrays[0].base, 0
     for array in arrays:
-        end = start + array.size
-        if whole is None or array.base is not whole or not np.may_share_memory(whole[start:end], array):
+        own = None if whole is None else whole[start : start + array.size]
+        if own is None or array.base is not whole or (own.size and not np.may_share_memory(own, array)):
             return None
-        start = end
+        start += array.size
     return whole
 
 
@@ -77,7 +77,7 @@ def put_side_by_side(optimiser: Any) -> None:
 
 
 def update_at_once(
-    optimiser: SGD, gradients: list[Recorded], velocities: Recorded, lr: Recorded, momentum: Recorded
+    optimiser: Any, gradients: list[Recorded], velocities: Recorded, lr: Recorded, momentum: Recorded
 ) -> None:
     """`optim.sgd.update` of all Parameters, whose velocities, and so gradients, lie side by side."""
     step = RECORDING.xp.concatenate([g.reshape(-1) for g in gradients]) * lr

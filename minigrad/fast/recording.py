@@ -126,8 +126,8 @@ class Tape:
         self.given.add(memory)
         return Recorded(self, array, memory)
 
-    def constant(self, array: Any, fresh: bool = False) -> Recorded:
-        return Recorded(self, array, Memory(array, fresh=fresh))
+    def constant(self, array: Any) -> Recorded:
+        return Recorded(self, array, Memory(array))
 
     # ---- what is written down
 
@@ -344,8 +344,10 @@ class Library(types.ModuleType):
             if name in ("shares_memory", "may_share_memory"):
                 return function(*array_of(operands))
             of_values = name in ("full", "arange") and recorded_in(operands)
-            if name in self.FRESH or (name in self.CONSTANT and not of_values):
-                return tape.constant(function(*array_of(operands), **options), fresh=name in self.FRESH)
+            if name in self.FRESH:
+                return tape.placed(function(*array_of(operands), **options), fresh=True)
+            if name in self.CONSTANT and not of_values:
+                return tape.constant(function(*array_of(operands), **options))
             if out is None:
                 return tape.call(function, *operands, **options)
             line = written_into(out.array, function, array_of(operands), array_of(options))
@@ -363,12 +365,8 @@ class Library(types.ModuleType):
             tape.results += 1
             return Recorded(tape, memory.array, memory)
         result = tape.call(tape.xp.concatenate, *operands[0], **operands[1])
-        if (
-            axis == 0
-            and -1 not in numbers
-            and len({*numbers}) == len(parts)
-            and {part.dtype for part in parts} == {result.dtype}
-        ):
+        one_dtype = {part.dtype for part in parts} == {result.dtype}
+        if axis == 0 and one_dtype and -1 not in numbers and len({*numbers}) == len(parts):
             tape.joined[numbers] = [*(part.memory for part in parts), result.memory]
         return result
 

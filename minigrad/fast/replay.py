@@ -62,7 +62,7 @@ class CapturedStep(steps.Step):
         """The batch as arrays of the step's library, or an error."""
         if len(batch) != len(self._inputs):
             raise ArgumentError(f"batch must be {len(self._inputs)} arrays, as the example, got {len(batch)}")
-        arrays = []
+        arrays: list[Any] = []
         for own, x in zip(self._inputs, batch, strict=True):
             array = x if type(x) is type(own) else backend.of(own).asarray(raw(x))
             if array.shape != own.shape or array.dtype != own.dtype:
