@@ -50,6 +50,11 @@ if os.environ.get("MINIGRAD_TEST_OTHER_LIBRARY"):
         return found
 
     operands.backend = SimpleNamespace(**{**vars(backend), "for_new": elsewhere})  # type: ignore[assignment]
+if os.environ.get("MINIGRAD_TEST_CAPTURED"):
+    from minigrad.optim.optimiser import Optimiser
+    from tests.captured import captured_step
+
+    lanes.replace(Optimiser, captured_step, "step")
 RUNGS = os.environ.get("MINIGRAD_TEST_RUNGS", "").split()
 if RUNGS:
     # Half of the fast lane: the forms of these of its modules, and everything else in its plain form.
