@@ -1,5 +1,5 @@
-"""Optimisers whose steps are captured: with MINIGRAD_TEST_CAPTURED=1 every `step()` of the tests replays a record
-of the gradients that the Parameters have."""
+"""Optimisers whose steps are captured: with MINIGRAD_TEST_CAPTURED=1 every `step()` of the tests replays a
+record of what it does with the gradients that the Parameters have."""
 
 from __future__ import annotations
 
