@@ -416,6 +416,73 @@ def replays(step: Any, x: Any, y: Any) -> list[bytes]:
         step._members.put_back(before)
 
 
+class TestVelocitiesOfASmallNetwork:
+    """They lie in one array from the capture on, and are changed at once."""
+
+    def calls(self, step: Any) -> int:
+        return sum(function is np.multiply for function, _ in step._lines)
+
+    def test_steps_of_two_shapes_share_them(self) -> None:
+        (x, y), (last_x, last_y) = DIGITS[0], (DIGITS[1][0][:3], DIGITS[1][1][:3])
+        models = [maxout(), maxout()]
+        optimisers = [mg.optim.SGD(m.parameters(), lr=0.1, momentum=0.9, max_norm=0.5) for m in models]
+        eager, captured = map(training, models, optimisers)
+        captured(x, y), eager(x, y)  # they have moved before
+        whole, last = (
+            mg.capture(captured, *example, of=[models[1], optimisers[1]])
+            for example in ((x, y), (last_x, last_y))
+        )
+        for _ in range(3):
+            eager(x, y), eager(last_x, last_y), eager(x, y)
+            whole(x, y), last(last_x, last_y), captured(x, y)  # between replays it may run by itself
+            for ours, theirs in zip(*map(arrays_of, models, optimisers), strict=True):
+                assert ours.tobytes() == theirs.tobytes()
+
+    def test_fewer_calls_than_parameters(self) -> None:
+        """Two products for all Parameters; of a large network, two for each block of each."""
+        small, large = maxout(), MaxoutNetwork(F, 4, units=(2000, 5), pieces=5, seed=0)
+        counts = []
+        for model in (small, large):
+            optimiser = mg.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+            def gradients(x: Any, y: Any, model: Any = model) -> Any:
+                model.zero_grad()
+                J = adversarial_objective(model, x, y)
+                J.backward()
+                return J
+
+            found = mg.capture(gradients, *DIGITS[0], of=model)
+            step = mg.capture(training(model, optimiser), *DIGITS[0], of=[model, optimiser])
+            counts.append(self.calls(step) - self.calls(found))
+        assert counts == [2, 12]
+
+    def test_one_that_is_frozen_or_empty(self) -> None:
+        x = np.ones((2, 3))
+        for frozen in (False, True):
+            models = [mg.Linear(3, 2, seed=0), mg.Linear(3, 2, seed=0)]
+            steps, optimisers = [], []
+            for model in models:
+                empty = mg.Parameter(np.zeros((0, 2), np.float32))
+                model.b.requires_grad = not frozen
+                optimiser = mg.optim.SGD([model.W, empty, model.b], lr=0.1, momentum=0.9)
+
+                def step(x: Any, model: Any = model, empty: Any = empty, optimiser: Any = optimiser) -> Any:
+                    optimiser.zero_grad()
+                    J = mg.sum(mg.square(model(x))) + mg.sum(empty)
+                    J.backward()
+                    optimiser.step()
+                    return J
+
+                steps.append(step)
+                optimisers.append(optimiser)
+            captured = [mg.capture(steps[1], x, of=[models[1], optimisers[1]]) for _ in range(2)]
+            assert all(one.captured for one in captured)
+            for one in captured:  # the second capture left the first as it was
+                assert one(x).item() == steps[0](x).item()
+                for ours, theirs in zip(*map(arrays_of, models, optimisers), strict=True):
+                    assert ours.tobytes() == theirs.tobytes()
+
+
 class TestAMutatedTape:
     """The comparison with the eager step finds what is wrong with a record."""
 
