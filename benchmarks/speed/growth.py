@@ -26,7 +26,7 @@ from benchmarks.output import check_writable_directory, terminal
 from benchmarks.speed.conditions import Conditions, publish
 from benchmarks.speed.frameworks import chosen, label, module
 from benchmarks.speed.sizes import PIECES, Size, add_size_arguments, check_sizes, usable_memory
-from benchmarks.speed.timing import ratio, spread, time_in_turn
+from benchmarks.speed.timing import SETTLE, ratio, spread, time_in_turn
 from benchmarks.speed.workers import (
     ROOT,
     Worker,
@@ -45,7 +45,6 @@ PRODUCTS, CAPTURED, JAX = "products", label("captured"), label("jax")
 MOST_TO_JAX = 2.0  # what captured aims at, in every cell
 LEAST_SECONDS = 0.02  # of a round, for which a step is called as often as that takes
 SHORT = 0.25  # a step of fewer seconds is run for a while before it is timed, a longer one needs none
-SETTLE = 0.2  # threads of another's pool stay awake so long: .05 had a step of 31 ms take 55
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -19,7 +19,7 @@ from benchmarks.speed.floor import FEATURES, products, repeated
 from benchmarks.speed.frameworks import FRAMEWORKS, chosen, examples, label, module, step, weights
 from benchmarks.speed.overhead import OPERATIONS, arrays
 from benchmarks.speed.plots import bars, quartiles
-from benchmarks.speed.timing import ratio, time_in_turn
+from benchmarks.speed.timing import SETTLE, ratio, time_in_turn
 from benchmarks.speed.workers import add_threads_argument, check_threads, has_threads, run_with_threads
 from minigrad.checks import check_count
 from minigrad.errors import ArgumentError
@@ -133,7 +133,7 @@ def compared(
     """Median seconds of a call, and the ratio to the contender `to`. A round is the mean of so many calls."""
     if calls > 1:
         contenders = {name: repeated(calls, call) for name, call in contenders.items()}
-    seconds = time_in_turn(contenders, rounds, settle=0.1, conditions=conditions)
+    seconds = time_in_turn(contenders, rounds, settle=SETTLE, conditions=conditions)
     return {
         name: {"median_seconds": float(np.median(values)) / calls, f"to_{to}": ratio(seconds, name, to)}
         for name, values in seconds.items()

@@ -13,6 +13,9 @@ from minigrad import backend
 Contender = Callable[[], Any]
 
 
+SETTLE = 0.2  # seconds that threads of another's pool stay awake: .05 had a step of 31 ms take 55
+
+
 def time_in_turn(
     contenders: Mapping[str, Contender],
     rounds: int,
