@@ -123,10 +123,9 @@ def count_nonfinite(array: Any) -> int:
     """
     if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
         return 0
-    flat = np.asarray(array).ravel(order="K")
-    if has_finite_squares(flat):
-        return 0
-    return int(np.count_nonzero(~np.isfinite(flat)))
+    # Any order does, and that of its memory needs no copy.
+    flat = array if array.flags.c_contiguous else np.asarray(array).ravel(order="K")
+    return 0 if has_finite_squares(flat) else int(np.count_nonzero(~np.isfinite(flat)))
 
 
 def has_finite_squares(array: np.ndarray) -> bool:
@@ -341,12 +340,11 @@ def check_class_labels(name: str, labels: Any, shape: tuple[int, ...], n_classes
     _check_label_shape(name, labels, shape)
     if not isinstance(labels, np.ndarray):
         check_later(labels, check_class_labels, name, labels, shape, n_classes)
-    elif labels.size:
-        least, greatest = int(labels.min()), int(labels.max())
-        if least < 0 or greatest >= n_classes:
-            raise ArgumentError(
-                f"{name} must be classes 0 to {n_classes - 1}, got values from {least} to {greatest}"
-            )
+    # Read as unsigned, negative numbers are greater than all others: one pass sees both ends.
+    elif labels.size and labels.astype(np.int64, copy=False).view(np.uint64).max() >= n_classes:
+        raise ArgumentError(
+            f"{name} must be classes 0 to {n_classes - 1}, got values from {labels.min()} to {labels.max()}"
+        )
 
 
 def check_sign_labels(name: str, labels: Any, shape: tuple[int, ...]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def step(optimiser: Any) -> None:
         return tape.note((step_with, (optimiser, found)), [p.grad for p in trained])
     lr, momentum = (tape.variable(tape.xp.array(0, trained[0].dtype)) for _ in range(2))
     tape.checks[optimiser] = partial(check_fixed, optimiser, fixed)
-    tape.note((set_numbers, (optimiser, lr.array, momentum.array)))
+    tape.note((set_numbers, (optimiser, lr.array, momentum.array, [])))
     whole = velocities_side_by_side([array.array for array in optimiser._memory["velocity"]])
     optimiser.settings = lambda: (lr, momentum, fixed[1])
     gradients: list[Recorded] = []
@@ -103,8 +104,12 @@ def check_fixed(optimiser: SGD, fixed: Any) -> None:
         raise GraphError("weight_decay and max_norm must be what they were: capture the step anew")
 
 
-def set_numbers(optimiser: SGD, lr: Any, momentum: Any) -> None:
-    lr[...], momentum[...], _ = optimiser.settings()
+def set_numbers(optimiser: SGD, lr: Any, momentum: Any, last: list[Any]) -> None:
+    """lr and momentum of this step. Numbers that the arrays have from the last one are not checked again."""
+    given = optimiser.lr, optimiser.momentum
+    if not last or not all(map(is_, given, last)):
+        lr[...], momentum[...], _ = optimiser.settings()
+        last[:] = () if any(map(callable, given)) else given
 
 
 def count(optimiser: SGD) -> None:
