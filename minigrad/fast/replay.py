@@ -70,17 +70,17 @@ class CapturedStep(steps.Step):
             arrays.append(array)
         return arrays
 
+    @np.errstate(all="ignore")
     def _replay(self, batch: list[Any]) -> Any:
         for own, given in zip(self._inputs, batch, strict=True):
             own[...] = given
-        with np.errstate(all="ignore"):
-            for check in self._checks:
-                check()
-            try:
-                for function, arguments in self._lines:
-                    function(*arguments)
-            finally:
-                writes.record_again(self._written)
+        for check in self._checks:
+            check()
+        try:
+            for function, arguments in self._lines:
+                function(*arguments)
+        finally:
+            writes.record_again(self._written)
         for tensor, grad, varies in self._grads:
             tensor._grad = grad if varies or grad is None else grad.copy()  # the caller may write to it
         return mapped(self._outputs, returned)
