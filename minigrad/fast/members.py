@@ -54,8 +54,8 @@ class Members:
         return [*(t.data for t in self.tensors), *(array for o, i in places for array in o._remembered(i))]
 
     def refuse_changes(self) -> None:
-        """GraphError if something was changed that a record would not see. It is asked before each replay, and
-        lists take half the time that `all` takes of a generator."""
+        """GraphError if something was changed that a record would not see. Each replay asks first, and lists
+        take half the time that `all` takes of a generator."""
         replaced = [tensor for tensor, data in self._data if tensor.data is not data]
         moved = [name for memory, name, own in self._memory if not all(map(is_, memory[name], own))]
         if replaced or moved:
