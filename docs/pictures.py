@@ -215,7 +215,7 @@ def tape(its: Names) -> Figure:
         ax.text(column + 0.5, 0.47 - row, name, rotation=90, ha="center", va="center", fontsize=7, color=ink)
     ax.set(xlim=(0, length), ylim=(-1.02, 0.96))
     dead = len(names) - sum(is_kept)
-    ax.set_title(f"{len(names)} calls; grey: the {dead} whose results nobody reads", fontsize=9)
+    ax.set_title(f"{len(names)} calls; grey: the {dead} that are not replayed", fontsize=9)
     ax.axis("off")
     return figure
 

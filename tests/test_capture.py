@@ -438,6 +438,23 @@ class TestVelocitiesOfASmallNetwork:
             for ours, theirs in zip(*map(arrays_of, models, optimisers), strict=True):
                 assert ours.tobytes() == theirs.tobytes()
 
+    def test_an_update_of_ones_own_stays(self) -> None:
+        model = maxout()
+        optimiser: Any = mg.optim.SGD(model.parameters(), lr=0.1)
+        seen: list[int] = []
+        eager = optimiser.update_parameter
+
+        def counted(position: int, *rest: Any) -> None:
+            seen.append(position)
+            eager(position, *rest)
+
+        optimiser.update_parameter = counted
+        step = mg.capture(training(model, optimiser), *DIGITS[0], of=[model, optimiser])
+        assert optimiser.update_parameter is counted
+        seen.clear()
+        step(*DIGITS[1])
+        assert seen == [0, 1, 2, 3, 4, 5]
+
     def test_fewer_calls_than_parameters(self) -> None:
         """Two products for all Parameters; of a large network, two for each block of each."""
         small, large = maxout(), MaxoutNetwork(F, 4, units=(2000, 5), pieces=5, seed=0)

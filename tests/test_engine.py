@@ -848,6 +848,33 @@ class TestProductsOfStackedFactors:
         W, xs = self.uses()
         check_gradients(lambda W: sum(mg.sum(mg.tanh(mg.matmul(x, W))) for x in xs), W.numpy(), order=2)
 
+    def test_of_a_bias(self) -> None:
+        """With its weights, with others', with none; of batches of matrices, and with many rows."""
+        random = np.random.default_rng(3)
+        b = mg.Tensor(random.normal(size=5).astype(np.float32), requires_grad=True)
+        Ws = [mg.Tensor(random.normal(size=(n, 5)).astype(np.float32), requires_grad=n != 2) for n in (3, 3, 2)]
+        xs = [random.normal(size=(*rows, len(W.data))).astype(np.float32)
+              for rows, W in zip([(4,), (2, 3), (3000,)], Ws, strict=True)]  # fmt: skip
+        uses = [*zip(xs, Ws, strict=True), (xs[0], Ws[1])]
+
+        def J(b: Any, *Ws_: Any) -> Any:
+            by = dict(zip(map(id, Ws), Ws_, strict=True))
+            return sum(mg.mean(mg.tanh(mg.linear(x, by[id(W)], b))) for x, W in uses) + mg.sum(b * b)
+
+        found = mg.grad(J(b, *Ws), (b, Ws[0], Ws[1]))
+        with lanes.plain_forms():
+            expected = mg.grad(J(b, *Ws), (b, Ws[0], Ws[1]))
+        for ours, plain in zip(found, expected, strict=True):
+            assert ours.dtype == np.float32
+            np.testing.assert_allclose(ours.numpy(), plain.numpy(), rtol=1e-5, atol=1e-6)
+        wide = [a.numpy().astype(np.float64) for a in (b, *Ws)]
+        check_gradients(lambda b, *Ws_: J(b, *Ws_), *wide)
+
+    def test_of_a_bias_of_another_dtype(self) -> None:
+        x, W, b = np.ones((2, 3), np.float32), leaf(np.ones((3, 4))), leaf(np.zeros(4))
+        gradients = mg.grad(mg.sum(mg.linear(x, W, b)), (W, b))
+        assert [g.numpy().tolist() for g in gradients] == [[[2.0] * 4] * 3, [2.0] * 4]
+
     def test_other_dtypes_are_added_up(self) -> None:
         W, xs = self.uses()
         narrow = xs[0].numpy().astype(np.float32)

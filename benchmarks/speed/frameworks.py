@@ -105,19 +105,18 @@ class Captured(Minigrad):
 
     def __init__(self, weights: Weights) -> None:
         super().__init__(weights)
-        self._records: dict[tuple[str, tuple[int, ...]], Step] = {}
+        self._steps: dict[tuple[int, ...], Step] = {}
+        self._attacks: dict[tuple[int, ...], Step] = {}
 
     def step(self, x: np.ndarray, y: np.ndarray) -> None:
-        self._replay(super().step, x, y, of=[self.model, self.optimiser])
+        if x.shape not in self._steps:
+            self._steps[x.shape] = captured_step(super().step, x, y, of=[self.model, self.optimiser])
+        self._steps[x.shape](x, y)
 
     def fgsm(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return self._replay(super().fgsm, x, y, of=self.model)
-
-    def _replay(self, function: Callable[..., Any], x: np.ndarray, y: np.ndarray, of: Any) -> Any:
-        key = function.__name__, x.shape
-        if key not in self._records:
-            self._records[key] = captured_step(function, x, y, of=of)
-        return self._records[key](x, y)
+        if x.shape not in self._attacks:
+            self._attacks[x.shape] = captured_step(super().fgsm, x, y, of=self.model)
+        return self._attacks[x.shape](x, y)
 
     def chain(self, arrays: tuple[np.ndarray, ...]) -> None:
         """It tells what an operation costs that is recorded for a backward pass: here none is."""

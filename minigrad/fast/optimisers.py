@@ -30,7 +30,8 @@ def step(optimiser: Any) -> None:
         raise BackendError("it uses an optimiser that is not named in `of`")
     trained = [p for p in optimiser.parameters if p.grad is not None and p.requires_grad]
     fixed = optimiser.weight_decay, getattr(optimiser, "max_norm", None)
-    own = type(optimiser) is not SGD or "settings" in vars(optimiser) or any(map(callable, fixed))
+    own = type(optimiser) is not SGD or any(map(callable, fixed))
+    own = own or not {"settings", "update_parameter"}.isdisjoint(vars(optimiser))
     if own or len({p.dtype for p in trained}) != 1 or tape.library is not backend.NUMPY:
         found = [(p, p.grad.array) for p in trained]
         return tape.note((step_with, (optimiser, found)), [p.grad for p in trained])
@@ -45,8 +46,8 @@ def step(optimiser: Any) -> None:
     try:
         eager_step(optimiser)
     finally:
-        vars(optimiser).pop("update_parameter", None)
         del optimiser.settings
+        vars(optimiser).pop("update_parameter", None)
     if gradients:
         update_at_once(optimiser, gradients, tape.variable(whole), lr, momentum)
     return tape.note((count, (optimiser,)))
