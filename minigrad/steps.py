@@ -77,11 +77,11 @@ def capture(function: Callable[..., Any], *example: Any, of: Any) -> Step:
     that lies in memory as the example does.
 
     Capturing runs the step a few times, on the example and on other numbers like it, and leaves everything as
-    it was (a small SGD has its velocities in new arrays from then on, side by side in one); meanwhile no other
-    thread must use what it works with. If it cannot be recorded, because it looks
-    at a value, brings arrays from elsewhere, or has another number at each run, or if the record does not
-    give the bits of the eager step, a CaptureWarning says why, `captured` is False, and calls run the
-    function itself. So they do where the fast lane is off.
+    it was, but for a small SGD's velocities, which lie side by side in one new array from then on. Meanwhile
+    no other thread must use what it works with. If it cannot be recorded, because it looks at a value, brings
+    arrays from elsewhere, or has another number at each run, or if the record does not give the bits of the
+    eager step, a CaptureWarning says why, `captured` is False, and calls run the function itself. So they do
+    where the fast lane is off.
 
     A replay raises GraphError if an array, a Parameter or a Module was replaced (`load_state_dict`,
     `Module.to`), or a Module's mode, a requires_grad, an SGD's weight_decay or max_norm was changed; and if

@@ -852,7 +852,7 @@ class TestProductsOfStackedFactors:
         """With its weights, with others', with none; of batches of matrices, and with many rows."""
         random = np.random.default_rng(3)
         b = mg.Tensor(random.normal(size=5).astype(np.float32), requires_grad=True)
-        Ws = [mg.Tensor(random.normal(size=(n, 5)).astype(np.float32), requires_grad=n != 2) for n in (3, 3, 2)]
+        Ws = [mg.Tensor(random.normal(size=(n, 5)).astype(np.float32), n != 2) for n in (3, 3, 2)]
         xs = [random.normal(size=(*rows, len(W.data))).astype(np.float32)
               for rows, W in zip([(4,), (2, 3), (3000,)], Ws, strict=True)]  # fmt: skip
         uses = [*zip(xs, Ws, strict=True), (xs[0], Ws[1])]

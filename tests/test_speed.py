@@ -279,7 +279,7 @@ class TestPeers:
         for ours, theirs in zip(captured.parameters(), eager.parameters(), strict=True):
             np.testing.assert_array_equal(ours, theirs)
         np.testing.assert_array_equal(captured.fgsm(x, y), eager.fgsm(x, y))
-        assert [*captured._records] == [("step", (3, 8)), ("step", (6, 8)), ("fgsm", (12, 8))]
+        assert ([*captured._steps], [*captured._attacks]) == ([(3, 8), (6, 8)], [(12, 8)])
 
     def test_captured_where_nothing_is_captured(self, monkeypatch: Any, capsys: Any, tmp_path: Path) -> None:
         monkeypatch.setattr(lanes, "PLAIN", True)
