@@ -45,7 +45,7 @@ def run(arguments: list[str] | None) -> None:
     try:
         from concurrent.futures.process import BrokenProcessPool
 
-        from benchmarks import paper, photo
+        from benchmarks import paper, photo, tour
         from benchmarks.speed import (
             against,
             cpu_vs_gpu,
@@ -65,6 +65,7 @@ def run(arguments: list[str] | None) -> None:
     for name, module, text in (
         ("paper", paper, "the paper's experiments, with a report"),
         ("photo", photo, "a photo, one step of one grey level, and what a network makes of it"),
+        ("tour", tour, "one page to break a network on, with the walk that made the gradient"),
         ("floor", floor, "steps and attacks beside their bare matrix products"),
         ("ladder", ladder, "what each module of the fast lane adds, in time and memory"),
         ("overhead", overhead, "what one small operation costs"),

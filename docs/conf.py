@@ -20,6 +20,7 @@ import attacks  # noqa: E402 (the clone's, found by the line above)
 import minigrad as mg  # noqa: E402
 import minigrad.testing  # noqa: E402
 import models  # noqa: E402
+from benchmarks import tour  # noqa: E402
 from docs import atlas, pictures  # noqa: E402
 
 project = "minigrad"
@@ -27,6 +28,7 @@ release = mg.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 html_theme = "furo"
 html_title = "minigrad"
+html_extra_path = [tour.FILE]
 myst_heading_anchors = 4
 autodoc_typehints = "none"
 suppress_warnings = ["myst.xref_missing"]  # a page outside of docs/
@@ -103,6 +105,7 @@ def _plain(text: str) -> str:
 
 def setup(app: Any) -> None:
     pictures.main()
+    (DIRECTORY / tour.FILE).write_text(tour.made()[1], encoding="utf-8")
     write_reference()
     atlas.write_atlas(DIRECTORY / "reference")
     app.connect("autodoc-process-docstring", as_rst)

@@ -1,0 +1,68 @@
+"""The two networks of the page: small, trained while it is made, and with weights of 8 bits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+from attacks import adversarial_objective, basic_iterative, evaluate, fgsm
+from benchmarks.mnist import Digits
+from models import MaxoutNetwork
+
+UNITS, PIECES = 32, 2
+EPSILON = 0.1  # of the training on adversarial examples, and of the error rates
+BATCH, LR, MOMENTUM, ALPHA = 100, 0.1, 0.9, 0.5
+LEVELS = 127  # of a weight, on each side of 0
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trained network as the page has it, and how often it errs, of 1."""
+
+    name: str
+    model: MaxoutNetwork
+    clean: float
+    one_step: float
+    ten_steps: float
+
+
+def trained(name: str, adversarial: bool, train: Digits, test: Digits, epochs: int, seed: int) -> Network:
+    """A maxout network trained on digits, or on the adversarial objective, and then rounded."""
+    model = MaxoutNetwork(train.x.shape[1], 10, units=(UNITS,), pieces=PIECES, seed=seed)
+    optimiser = mg.optim.SGD(model.parameters(), lr=LR, momentum=MOMENTUM)
+
+    def update(x: Any, y: Any) -> None:
+        optimiser.zero_grad()
+        alpha = ALPHA if adversarial else 1.0
+        adversarial_objective(model, x, y, alpha=alpha, epsilon=EPSILON).backward()
+        optimiser.step()
+
+    step = mg.capture(update, train.x[:BATCH], train.y[:BATCH], of=[model, optimiser])
+    generator = np.random.default_rng(seed)
+    for epoch in range(epochs):
+        optimiser.lr = LR * (1 - epoch / epochs)
+        order = generator.permutation(len(train))
+        for start in range(0, len(train) - BATCH + 1, BATCH):
+            chosen = order[start : start + BATCH]
+            step(train.x[chosen], train.y[chosen])
+    model = model.to(dtype=np.float64)
+    for parameter in (model.hidden[0].W, model.output.W):
+        whole, scales = rounded(parameter.numpy())
+        parameter.data = whole * scales
+        parameter.changed_in_place()
+    x, y = test.x.astype(np.float64), test.y
+    one = evaluate(model, x, y, lambda *batch: fgsm(*batch, epsilon=EPSILON))
+    ten = evaluate(
+        model, x, y, lambda *batch: basic_iterative(*batch, epsilon=EPSILON, steps=10, bounds=(0.0, 1.0))
+    )
+    errors = 1 - one.clean_accuracy, 1 - one.adversarial_accuracy, 1 - ten.adversarial_accuracy
+    return Network(name, model, *errors)
+
+
+def rounded(W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(whole numbers, the step of each column): W is about their product."""
+    scales = np.abs(W).max(0) / LEVELS
+    return np.rint(W / scales).astype(np.int8), scales

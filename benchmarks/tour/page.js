@@ -1,0 +1,400 @@
+// The page: its state, its controls, and what is drawn. DATA has the networks, the digits and the engine's rules.
+
+const PIXELS = 784, SIDE = 28;
+// The greatest ε of each norm: a step of .5 a pixel, and steps of other norms that do something.
+const MOST = { inf: 0.5, 2: 8, 1: 40 };
+const NORMAL = {
+  digit: "9", model: "0", along: "gradient", norm: "inf", epsilon: 20, steps: 1, clip: false, darker: false, seed: 1,
+  forgetToAdd: false, wrongOrder: false, rounded: false, at: 0, drawing: "", strokes: "",
+};
+const FAULTS = {
+  forgetToAdd: "The last share of z is all that is left: softmax(z), without the −1 at the label. The step now raises "
+    + "the logits that are high already.",
+  wrongOrder: "z goes on with the first share, and once more with the sum when the second is there. So does everything "
+    + "below it, with sums of sums: in x the first share counts four times.",
+  rounded: "In single precision the probability of a digit that the network is sure of is 1. Then 1 − 1 is 0 at the "
+    + "label: little is left of the gradient, or nothing.",
+};
+const form = document.getElementById("controls");
+const element_ = id => document.getElementById(id);
+let state = { ...NORMAL };
+
+// ---- what was made by Python
+
+function bytes(text) {
+  return Array.from(atob(text), character => character.charCodeAt(0));
+}
+
+// Weights are whole numbers from −127 to 127, times a number for each column.
+function matrix({ rows, columns, values, scales }) {
+  const numbers = bytes(values).map((byte, i) => (byte > 127 ? byte - 256 : byte) * scales[i % columns]);
+  return { rows, columns, values: Float64Array.from(numbers) };
+}
+
+const NETWORKS = DATA.networks.map(net => ({ ...net, W1: matrix(net.W1), W2: matrix(net.W2) }));
+const DIGITS = DATA.digits.map(digit => ({ label: digit.label, x: bytes(digit.pixels).map(byte => byte / 255) }));
+
+// ---- the state, and the address
+
+const isOwn = () => state.digit === "own";
+
+// A pixel of a drawing is a digit from 0 to f; one of strokes is 0, 1 or 2, for none, up and down.
+const decoded = (text, of) => Array.from({ length: PIXELS }, (_, i) => of(parseInt(text[i], 16) || 0));
+const drawing = () => decoded(state.drawing, value => value / 15);
+const strokes = () => decoded(state.strokes, value => [0, 1, -1][value] || 0);
+
+function painted(text, place, value) {
+  const pixels = text.padEnd(PIXELS, "0").split("");
+  pixels[place] = value.toString(16);
+  return pixels.join("");
+}
+
+function readAddress() {
+  const given = new URLSearchParams(location.hash.slice(1));
+  state = { ...NORMAL };
+  for (const [name, value] of given) {
+    if (!(name in NORMAL)) continue;
+    const kind = typeof NORMAL[name];
+    state[name] = kind === "boolean" ? value === "true" : kind === "number" ? Number(value) || 0 : value;
+  }
+  const choices = { model: NETWORKS.map((_, i) => String(i)), along: ["gradient", "random", "hand"],
+    norm: Object.keys(MOST), digit: [...DIGITS.map((_, i) => String(i)), "own"] };
+  for (const [name, known] of Object.entries(choices)) if (!known.includes(state[name])) state[name] = NORMAL[name];
+  state.epsilon = Math.min(Math.max(Math.round(state.epsilon), 0), 100);
+  state.steps = Math.min(Math.max(Math.round(state.steps), 1), 10);
+}
+
+function writeAddress() {
+  const changed = Object.entries(state).filter(([name, value]) => value !== NORMAL[name]);
+  const hash = new URLSearchParams(changed.map(([name, value]) => [name, String(value)])).toString();
+  history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
+}
+
+// ---- what follows from the state
+
+function computed() {
+  const net = NETWORKS[Number(state.model)];
+  const x = isOwn() ? drawing() : DIGITS[Number(state.digit)].x;
+  const logits = picture => costOf(net, picture, 0).z.value;
+  const before = softmax(logits(x));
+  const label = isOwn() ? before.indexOf(Math.max(...before)) : DIGITS[Number(state.digit)].label;
+  const { forgetToAdd, wrongOrder, rounded, norm, steps, clip } = state;
+  const faults = { forgetToAdd, wrongOrder, rounded }, epsilon = MOST[norm] * state.epsilon / 100;
+  const cost = costOf(net, x, label, faults), walked = walk(cost.J, faults), gradient = walked.sums.get(cost.x);
+  const ways = {
+    gradient: () => steepest(gradient, norm),
+    random: () => steepest(randomNumbers(PIXELS, state.seed), norm),
+    hand: strokes,
+  };
+  const along = ways[state.along]();
+  let adversarial = x.map((value, i) => value + epsilon * along[i]);
+  if (clip) adversarial = clipped(adversarial);
+  if (state.along === "gradient") adversarial = attack(net, x, label, { epsilon, steps, norm, clip }, faults);
+  const costAt = picture => costOf(net, picture, label).J.value[0];
+  return { net, x, label, faults, epsilon, cost, walked, gradient, along, adversarial, costAt, before,
+    after: softmax(logits(adversarial)) };
+}
+
+// ---- numbers and pictures
+
+function shown(value) {
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  const text = size >= 1e5 || size < 1e-3 ? value.toExponential(2) : value.toPrecision(4);
+  return text.replace(/-/g, "−");
+}
+const percent = p => `${(100 * p).toFixed(p > 0.9995 || p < 0.0005 ? 3 : 1)}%`;
+
+// Ink on paper; what lies outside of [0, 1] in the colours of up and down.
+function inked(value) {
+  if (value > 1) return [0, 0, 0].map((c, i) => c + [190, 40, 30][i] * Math.min(2 * (value - 1), 1));
+  if (value < 0) return [255, 255, 255].map((c, i) => c - [205, 140, 40][i] * Math.min(-2 * value, 1));
+  return Array(3).fill(255 * (1 - value));
+}
+
+// White at 0, red up, blue down, as strong as the greatest.
+function signed(greatest) {
+  return value => {
+    const part = greatest ? Math.sqrt(Math.abs(value) / greatest) : 0;
+    return value > 0 ? [255 - 63 * part, 255 * (1 - 0.78 * part), 255 * (1 - 0.83 * part)]
+      : [255 * (1 - 0.87 * part), 255 * (1 - 0.62 * part), 255 - 79 * part];
+  };
+}
+
+function paint(canvas, values, columns, colour) {
+  canvas.width = columns;
+  canvas.height = Math.ceil(values.length / columns);
+  const context = canvas.getContext("2d"), image = context.createImageData(canvas.width, canvas.height);
+  values.forEach((value, i) => image.data.set([...colour(value), 255], 4 * i));
+  context.putImageData(image, 0, 0);
+}
+
+const greatestOf = values => values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+
+function svg(name, attributes, parent, text) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  if (text !== undefined) made.textContent = text;
+  parent.append(made);
+  return made;
+}
+
+// ---- the left side
+
+function showPictures(now) {
+  paint(element_("x"), now.x, SIDE, inked);
+  paint(element_("gradient"), now.gradient, SIDE, signed(greatestOf(now.gradient)));
+  paint(element_("adversarial"), now.adversarial, SIDE, inked);
+  element_("x").classList.toggle("drawable", isOwn());
+  element_("adversarial").classList.toggle("drawable", state.along === "hand");
+  const help = " Arrow keys move, space paints.";
+  element_("x").setAttribute("aria-label", isOwn() ? `x, to draw on.${help}` : `x, a ${now.label}`);
+  element_("gradient").setAttribute("aria-label", `the gradient, at most ${shown(greatestOf(now.gradient))} a pixel`);
+  element_("adversarial").setAttribute("aria-label", state.along === "hand" ? `x̃, to paint on.${help}` : "x̃");
+}
+
+function showVerdict(now) {
+  const best = p => p.indexOf(Math.max(...p)), [from, to] = [best(now.before), best(now.after)];
+  const changed = from === to ? "It stays" : "The network is broken: it says";
+  element_("verdict").textContent = `x: ${from} (${percent(now.before[from])}). ${changed} ${to} `
+    + `(${percent(now.after[to])}). J goes from ${shown(now.costAt(now.x))} to ${shown(now.costAt(now.adversarial))}.`;
+  const rows = now.before.map((p, j) => {
+    const bar = (value, kind) => `<div class="bar ${kind}" style="width:${(100 * value).toFixed(2)}%"></div>`;
+    return `<tr><th scope="row">${j}${j === now.label ? "*" : ""}</th><td>${bar(p, "")}`
+      + `${bar(now.after[j], "adversarial")}</td><td class="number">${percent(p)} → ${percent(now.after[j])}</td></tr>`;
+  });
+  element_("probabilities").tBodies[0].innerHTML = rows.join("");
+}
+
+// J along the direction of the first step, and its tangent at x: what the gradient promises.
+function showCurve(now) {
+  const picture = element_("curve"), most = MOST[state.norm], count = 40;
+  const slope = now.gradient.reduce((sum, g, i) => sum + g * now.along[i], 0), start = now.costAt(now.x);
+  const at = part => now.costAt(now.x.map((value, i) => value + most * part * now.along[i]));
+  const costs = Array.from({ length: count + 1 }, (_, i) => at(i / count));
+  const high = Math.max(...costs, start + 1e-3) * 1.08, low = Math.min(0, ...costs);
+  const across = part => 50 + 340 * part, up = J => 180 - 165 * (J - low) / (high - low);
+  picture.replaceChildren();
+  svg("line", { class: "axis", x1: 50, x2: 390, y1: up(low), y2: up(low) }, picture);
+  svg("line", { class: "axis", x1: 50, x2: 50, y1: 10, y2: 180 }, picture);
+  // As far as the tangent lies in the picture.
+  const end = [1, (high - start) / (most * slope), (low - start) / (most * slope)].filter(part => part > 0);
+  const far = Math.min(...end);
+  svg("line", { class: "tangent", x1: across(0), y1: up(start), x2: across(far), y2: up(start + slope * most * far) },
+    picture);
+  svg("path", { class: "cost", d: costs.map((J, i) => `${i ? "L" : "M"}${across(i / count)} ${up(J)}`).join("") },
+    picture);
+  const here = across(state.epsilon / 100);
+  svg("line", { class: "now", x1: here, x2: here, y1: 10, y2: 180 }, picture);
+  svg("text", { x: 46, y: 20, "text-anchor": "end" }, picture, Number(high.toPrecision(2)));
+  svg("text", { x: 46, y: 184, "text-anchor": "end" }, picture, Number(low.toPrecision(2)));
+  svg("text", { x: 390, y: 200, "text-anchor": "end" }, picture, `ε ${most}`);
+  const norms = { inf: "ε‖∇ₓJ‖₁", 2: "ε‖∇ₓJ‖₂", 1: "ε‖∇ₓJ‖∞" };
+  const promise = state.along === "gradient" ? norms[state.norm] : "ε times the slope";
+  const text = `J along this direction, and its tangent: at this ε, ${promise} = ${shown(slope * now.epsilon)} is `
+    + `promised, and J rises by ${shown(at(state.epsilon / 100) - start)}.`;
+  element_("curve-text").textContent = text;
+  picture.setAttribute("aria-label", text);
+}
+
+// ---- the right side
+
+const PLACES = { J: [150, 25], logsumexp: [75, 100], "z[label]": [225, 100], z: [150, 185], h: [150, 270],
+  a: [150, 355], x: [150, 440] };
+const NAMES = { J: "J", logsumexp: "ln Σ eᶻ", "z[label]": "z[label]", z: "z = h W₂ + b₂", h: "h = maxout(a)",
+  a: "a = x W₁ + b₁", x: "x" };
+
+function showGraph(now) {
+  const picture = element_("graph"), { shares } = now.walked, current = shares[state.at - 1];
+  const before = shares.slice(0, Math.max(state.at - 1, 0));
+  const focused = document.activeElement?.dataset?.edge;
+  picture.replaceChildren();
+  for (const y of allResults(now.cost.J)) {
+    for (const x of y.args) {
+      const [x1, y1] = PLACES[y.name], [x2, y2] = PLACES[x.name];
+      const is = share => share.from === y && share.to === x;
+      const kind = current && is(current) ? "here" : before.some(is) ? "handed" : "";
+      const edge = svg("g", { class: `edge ${kind}`, tabindex: 0, role: "button", "data-edge": `${y.name}>${x.name}`,
+        "aria-label": `the share of ${NAMES[x.name]} from ${NAMES[y.name]}` }, picture);
+      svg("line", { x1, y1: y1 + 16, x2, y2: y2 - 18 }, edge);
+      svg("line", { class: "hit", x1, y1: y1 + 16, x2, y2: y2 - 18 }, edge);
+      // The first of its shares; chosen again, the next.
+      const choose = () => {
+        const places = shares.flatMap((share, i) => (is(share) ? [i + 1] : []));
+        set({ at: places.find(place => place > state.at) || places[0] });
+      };
+      edge.addEventListener("click", choose);
+      edge.addEventListener("keydown", event => {
+        if (event.key === "Enter" || event.key === " ") { event.preventDefault(); choose(); }
+      });
+    }
+  }
+  for (const y of allResults(now.cost.J)) {
+    const [left, top] = PLACES[y.name], value = y.value.length === 1 ? shown(y.value[0]) : `${y.value.length} numbers`;
+    const kind = current?.from === y ? "here" : before.some(share => share.from === y) ? "visited" : "";
+    const node = svg("g", { class: `node ${kind}` }, picture);
+    svg("rect", { x: left - 68, y: top - 18, width: 136, height: 36, rx: 6 }, node);
+    svg("text", { x: left, y: top - 3, "text-anchor": "middle" }, node, NAMES[y.name]);
+    svg("text", { x: left, y: top + 12, "text-anchor": "middle", style: "font-size:10px" }, node, value);
+  }
+  if (focused) [...picture.querySelectorAll(".edge")].find(edge => edge.dataset.edge === focused)?.focus();
+}
+
+function numbers(values) {
+  const made = document.createElement("dd"), text = document.createElement("span");
+  text.className = "numbers";
+  text.textContent = values.length > 10
+    ? `${values.length} numbers, the greatest ${shown(greatestOf(values))}, ${values.filter(v => v === 0).length} are 0`
+    : values.map(shown).join("  ");
+  if (values.length > 1) {
+    const canvas = document.createElement("canvas"), columns = values.length === PIXELS ? SIDE : values.length;
+    paint(canvas, values, columns, signed(greatestOf(values)));
+    const wide = values.length === PIXELS ? 112 : 240;
+    canvas.style.width = `${wide}px`;
+    canvas.style.height = values.length === PIXELS ? `${wide}px` : "14px";
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", text.textContent);
+    made.append(canvas, document.createElement("br"));
+  }
+  made.append(text);
+  return made;
+}
+
+function showShare(now) {
+  const { shares } = now.walked, place = element_("share"), share = shares[state.at - 1];
+  element_("where").textContent = `share ${state.at} of ${shares.length}`;
+  element_("back").disabled = state.at === 0;
+  element_("step").disabled = state.at === shares.length;
+  const heading = document.createElement("h3");
+  place.replaceChildren(heading);
+  if (!share) {
+    heading.textContent = "Nothing was handed on yet";
+    const text = document.createElement("p");
+    text.textContent = "The cotangent of J is 1. The walk visits the youngest result first, and hands on along its edges.";
+    place.append(text);
+    return;
+  }
+  const [from, to] = [share.from.name, share.to.name], rule = DATA.rules[`${from}>${to}`];
+  heading.textContent = `From ${NAMES[from]} to ${NAMES[to]}`;
+  const code = document.createElement("pre"), where = document.createElement("small"), list = document.createElement("dl");
+  code.textContent = rule.text;
+  where.textContent = rule.place;
+  for (const [what, values] of [["its cotangent g", share.g], [`the share of ${to}`, share.share],
+    [`the sum of ${to} so far`, share.sum]]) {
+    const term = document.createElement("dt");
+    term.textContent = what;
+    list.append(term, numbers(values));
+  }
+  place.append(code, where, list);
+}
+
+// ---- controls
+
+function showControls(now) {
+  for (const input of form.elements) {
+    if (!(input.name in NORMAL)) continue;
+    if (input.type === "checkbox") input.checked = state[input.name];
+    else if (input.type === "radio") input.checked = input.value === state[input.name];
+    else input.value = state[input.name];
+  }
+  element_("epsilon-value").textContent = shown(now.epsilon);
+  element_("steps-value").textContent = state.norm === "1" ? "1" : state.steps;
+  form.elements.steps.disabled = state.norm === "1" || state.along !== "gradient";
+  form.elements.norm.disabled = state.along === "hand";
+  element_("again").disabled = state.along !== "random";
+  element_("clear").disabled = !isOwn() && state.along !== "hand";
+  form.elements.darker.disabled = state.along !== "hand";
+  const found = Object.keys(FAULTS).filter(name => state[name]).map(name => FAULTS[name]);
+  element_("fault-text").textContent = found.join(" ") || "None: the gradient is right.";
+}
+
+function show() {
+  const now = computed(), count = now.walked.shares.length;
+  state.at = Math.min(Math.max(Math.round(state.at), 0), count);
+  for (const part of [showControls, showPictures, showVerdict, showCurve, showGraph, showShare]) part(now);
+}
+
+let asked = false;
+function set(changes) {
+  Object.assign(state, changes);
+  if (asked) return; // many changes in one frame are shown once
+  asked = true;
+  requestAnimationFrame(() => { asked = false; show(); writeAddress(); });
+}
+
+function makeDigits() {
+  const place = element_("digits");
+  [...DIGITS.keys(), "own"].forEach(value => {
+    const label = document.createElement("label"), input = document.createElement("input");
+    Object.assign(input, { type: "radio", name: "digit", value: String(value) });
+    let picture = document.createElement("canvas");
+    if (value === "own") {
+      picture = document.createElement("span");
+      picture.className = "own";
+      picture.textContent = "✎";
+      input.setAttribute("aria-label", "your own drawing");
+    } else {
+      paint(picture, DIGITS[value].x, SIDE, inked);
+      input.setAttribute("aria-label", `a ${DIGITS[value].label}, number ${value}`);
+    }
+    label.append(input, picture);
+    place.append(label);
+  });
+}
+
+// A canvas on which pointer and keys paint. `stroke(place)` says what is set at a pixel.
+function drawable(canvas, isOpen, stroke) {
+  let cursor = 14 * SIDE + 14, down = false;
+  const placeOf = event => {
+    const box = canvas.getBoundingClientRect();
+    const across = Math.floor(SIDE * (event.clientX - box.left) / box.width);
+    const below = Math.floor(SIDE * (event.clientY - box.top) / box.height);
+    return across >= 0 && across < SIDE && below >= 0 && below < SIDE ? below * SIDE + across : null;
+  };
+  const touch = event => {
+    const place = placeOf(event);
+    if (isOpen() && place !== null) set(stroke(place));
+  };
+  canvas.addEventListener("pointerdown", event => { down = true; touch(event); });
+  canvas.addEventListener("pointermove", event => { if (down) touch(event); });
+  addEventListener("pointerup", () => { down = false; });
+  canvas.addEventListener("keydown", event => {
+    const moves = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -SIDE, ArrowDown: SIDE };
+    if (!isOpen() || !(event.key in moves || event.key === " ")) return;
+    event.preventDefault();
+    if (event.key === " ") set(stroke(cursor));
+    else cursor = (cursor + moves[event.key] + PIXELS) % PIXELS;
+  });
+}
+
+// A soft brush, as the digits have soft edges.
+function brushed(place) {
+  let text = state.drawing;
+  const now = drawing();
+  [[0, 15], [-1, 9], [1, 9], [-SIDE, 9], [SIDE, 9]].forEach(([by, value]) => {
+    const there = place + by, sameRow = Math.abs(by) > 1 || Math.floor(there / SIDE) === Math.floor(place / SIDE);
+    if (sameRow && there >= 0 && there < PIXELS && 15 * now[there] < value) text = painted(text, there, value);
+  });
+  return { drawing: text };
+}
+
+// The bugs are controls of the form that stand outside of it.
+document.addEventListener("input", event => {
+  const { name, type, checked, value } = event.target;
+  if (!(name in NORMAL)) return;
+  const number = typeof NORMAL[name] === "number";
+  set({ [name]: type === "checkbox" ? checked : number ? Number(value) : value });
+});
+form.addEventListener("submit", event => event.preventDefault());
+element_("again").addEventListener("click", () => set({ seed: state.seed + 1 }));
+element_("clear").addEventListener("click", () => set(state.along === "hand" ? { strokes: "" } : { drawing: "" }));
+element_("back").addEventListener("click", () => set({ at: state.at - 1 }));
+element_("step").addEventListener("click", () => set({ at: state.at + 1 }));
+element_("start").addEventListener("click", () => set({ at: 0 }));
+drawable(element_("x"), isOwn, brushed);
+drawable(element_("adversarial"), () => state.along === "hand",
+  place => ({ strokes: painted(state.strokes, place, state.darker ? 2 : 1) }));
+addEventListener("hashchange", () => { readAddress(); show(); });
+makeDigits();
+readAddress();
+show();

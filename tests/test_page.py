@@ -1,0 +1,502 @@
+"""The page that `python -m benchmarks tour` makes: what is in it, and what it does in a browser."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import json
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from attacks import basic_iterative, fast_gradient
+from benchmarks import mnist, tour
+from benchmarks.__main__ import main
+from tests.site import elsewhere, why_unopened
+
+EDGES = {"J>logsumexp", "J>z[label]", "logsumexp>z", "z[label]>z", "z>h", "h>a", "a>x"}
+NORMS = {"inf": np.inf, "2": 2.0, "1": 1.0}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The page."""
+    networks, text = tour.made()
+    file = tmp_path_factory.mktemp("tour") / tour.FILE
+    file.write_text(text, encoding="utf-8")
+    digits = tour.chosen(networks, mnist.load()[1])
+    return SimpleNamespace(networks=networks, text=text, file=file, digits=digits)
+
+
+class TestTheFile:
+    def test_one_file_that_needs_nothing_else(self, made: Any) -> None:
+        assert made.file.stat().st_size < 250_000
+        assert elsewhere(made.file.parent) == []
+        assert "http" not in made.text.replace("http://www.w3.org/2000/svg", "")
+
+    def test_the_rules_are_the_engine_s(self, made: Any) -> None:
+        rules = tour.rules_of(made.networks[0], made.digits)
+        assert rules.keys() == EDGES
+        assert "softmax" in rules["logsumexp>z"]["text"]
+        assert rules["h>a"]["place"].startswith("minigrad/operations/maxout_units.py:")
+
+    def test_the_weights_are_all_of_the_networks(self, made: Any) -> None:
+        for net in made.networks:
+            for W in (net.model.hidden[0].W.numpy(), net.model.output.W.numpy()):
+                whole, scales = tour.rounded(W)
+                np.testing.assert_allclose(whole * scales, W, rtol=1e-14)
+
+    def test_both_networks_know_every_digit(self, made: Any) -> None:
+        assert sorted(made.digits.y.tolist()) == sorted([*range(10), *range(10)])
+        for net in made.networks:
+            np.testing.assert_array_equal(net.model.predict(made.digits.x.astype(np.float64)), made.digits.y)
+        plain, adversarial = made.networks
+        assert plain.one_step > 0.5 > adversarial.one_step > adversarial.clean
+
+    def test_the_command(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        main(["tour", "--epochs", "1", "--out", str(tmp_path)])
+        said = capsys.readouterr().out
+        assert "trained on adversarial examples:" in said
+        assert "open it in a browser" in said
+        assert (tmp_path / tour.FILE).stat().st_size < 250_000
+
+
+# ---- in a browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if reason := why_unopened():
+        pytest.skip(reason)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # As root, in a container, Chromium has no sandbox of its own.
+        opened = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: Any, made: Any) -> Iterator[Any]:
+    """The page as it opens; errors of its scripts, and requests for anything else, fail the test."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    opened, wrong = context.new_page(), []
+    opened.on("pageerror", lambda error: wrong.append(str(error)))
+    opened.on("request", lambda r: wrong.append(r.url) if not r.url.startswith(made.file.as_uri()) else None)
+    opened.goto(made.file.as_uri())
+    yield opened
+    context.close()
+    assert [url for url in wrong if not url.startswith("data:")] == []
+
+
+def at(page: Any, made: Any, **state: Any) -> None:
+    """Open the address of a state."""
+    page.goto(made.file.as_uri() + "#" + "&".join(f"{name}={value}" for name, value in state.items()))
+    settled(page)
+
+
+def settled(page: Any) -> None:
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def cost(net: Any, x: np.ndarray, label: int) -> tuple[float, np.ndarray]:
+    """J and its gradient in x, by the engine."""
+    leaf = mg.Tensor(x[None], requires_grad=True)
+    J, _ = tour.cost_of(net.model, leaf, label)
+    return J.item(), mg.grad(J, leaf)[0].numpy()[0]
+
+
+def pictures(made: Any) -> Iterator[tuple[int, np.ndarray, int]]:
+    for number, (x, y) in enumerate(zip(made.digits.x, made.digits.y, strict=True)):
+        yield number, np.rint(255.0 * x.astype(np.float64)) / 255.0, int(y)
+
+
+class TestItsNumbers:
+    def test_gradients_and_costs_of_all_digits(self, page: Any, made: Any) -> None:
+        for which, net in enumerate(made.networks):
+            for number, x, label in pictures(made):
+                ask = f"[costOf(NETWORKS[{which}], DIGITS[{number}].x, {label}).J.value[0], "
+                J, gradient = page.evaluate(
+                    f"{ask}gradientOf(NETWORKS[{which}], DIGITS[{number}].x, {label})]"
+                )
+                expected, own = cost(net, x, label)
+                assert J == pytest.approx(expected, rel=1e-9, abs=1e-12)
+                np.testing.assert_allclose(gradient, own, rtol=1e-6, atol=1e-6 * np.abs(own).max())
+
+    @pytest.mark.parametrize("clip", [False, True])
+    @pytest.mark.parametrize(("norm", "steps"), [("inf", 1), ("inf", 7), ("2", 1), ("2", 4), ("1", 1)])
+    def test_attacks(self, page: Any, made: Any, norm: str, steps: int, clip: bool) -> None:
+        options = {"epsilon": 0.1 if norm == "inf" else 2.0, "norm": NORMS[norm],
+                   "bounds": (0.0, 1.0) if clip else None}  # fmt: skip
+        for number, x, label in list(pictures(made))[::4]:
+            asked = json.dumps({"epsilon": options["epsilon"], "steps": steps, "norm": norm, "clip": clip})
+            found = page.evaluate(f"attack(NETWORKS[0], DIGITS[{number}].x, {label}, {asked})")
+            # The engine's attacks take the cost from the model: one whose cost is this page's.
+            batch = x[None], np.array([label])
+            attack = fast_gradient if steps == 1 else functools.partial(basic_iterative, steps=steps)
+            expected = attack(made.networks[0].model, *batch, **options)[0]
+            np.testing.assert_allclose(found, expected, atol=1e-6)
+
+    def test_the_walk_is_the_engine_s(self, page: Any, made: Any) -> None:
+        """The same visits and shares, in the same order, with the same numbers."""
+        _, x, label = next(pictures(made))
+        leaf = mg.Tensor(x[None], requires_grad=True)
+        J, names = tour.cost_of(made.networks[0].model, leaf, label)
+        own = [
+            (names[visit.result], names[share.argument], np.ravel(share.share), np.ravel(share.total))
+            for visit in mg.walkthrough(J).visits
+            for share in visit.shares
+            if share.argument in names
+        ]
+        found = page.evaluate(
+            f"walk(costOf(NETWORKS[0], DIGITS[0].x, {label}).J).shares"
+            ".map(s => [s.from.name, s.to.name, s.share, s.sum])"
+        )
+        assert [row[:2] for row in found] == [list(row[:2]) for row in own]
+        for (_, _, share, total), (_, _, own_share, own_total) in zip(found, own, strict=True):
+            np.testing.assert_allclose(share, own_share, rtol=1e-6, atol=1e-12)
+            np.testing.assert_allclose(total, own_total, rtol=1e-6, atol=1e-12)
+
+
+class TestBugs:
+    """Each bug of the walk gives another gradient, and with that another attack."""
+
+    def effects(self, page: Any, made: Any, fault: str) -> list[tuple[float, float]]:
+        """For each digit, what J becomes by a step of the right gradient, and of the wrong one."""
+        return page.evaluate(
+            f"""DIGITS.map(({{x, label}}) => [{{}}, {{{fault}: true}}].map(faults => costOf(NETWORKS[0],
+            attack(NETWORKS[0], x, label, {{epsilon: .1, steps: 1, norm: "inf", clip: false}}, faults),
+            label).J.value[0]))"""
+        )
+
+    def test_what_was_forgotten_makes_the_attack_help(self, page: Any, made: Any) -> None:
+        before = [cost(made.networks[0], x, label)[0] for _, x, label in pictures(made)]
+        for fault in ("forgetToAdd", "wrongOrder"):
+            effects = self.effects(page, made, fault)
+            helped = [wrong <= J for (_, wrong), J in zip(effects, before, strict=True)]
+            assert np.mean(helped) > 0.8
+            assert all(right > J for (right, _), J in zip(effects, before, strict=True))
+
+    def test_they_are_the_gradients_of_other_costs(self, page: Any, made: Any) -> None:
+        """Of the last share alone; and of the first share four times, once more for each result below z."""
+        net = made.networks[0].model
+        for number, x, label in pictures(made):
+            leaf = mg.Tensor(x[None], requires_grad=True)
+            z = net(leaf)
+            sum_of_all, own = mg.sum(mg.logsumexp(z, axis=1)), mg.sum(z[:, label])
+            expected = {
+                "forgetToAdd": sum_of_all,
+                "wrongOrder": 4.0 * sum_of_all - own,
+            }
+            for fault, wrong in expected.items():
+                found = page.evaluate(
+                    f"gradientOf(NETWORKS[0], DIGITS[{number}].x, {label}, {{{fault}: true}})"
+                )
+                (gradient,) = mg.grad(wrong, leaf, retain_graph=True)
+                np.testing.assert_allclose(found, gradient.numpy()[0], rtol=1e-6, atol=1e-9)
+
+    def test_rounding_takes_the_gradient_of_a_sure_digit(self, page: Any, made: Any) -> None:
+        """By the softmax in float32, as NumPy rounds it."""
+        net = made.networks[0].model
+        for number, x, label in pictures(made):
+            leaf = mg.Tensor(x[None], requires_grad=True)
+            z = net(leaf)
+            g = mg.softmax(z.detach(), axis=1).numpy().astype(np.float32).astype(np.float64)
+            g[0, label] -= 1.0
+            (expected,) = mg.grad(z, leaf, gradient=g)
+            found = page.evaluate(f"gradientOf(NETWORKS[0], DIGITS[{number}].x, {label}, {{rounded: true}})")
+            np.testing.assert_allclose(found, expected.numpy()[0], rtol=1e-6, atol=1e-12)
+
+
+class TestControls:
+    def state(self, page: Any) -> Any:
+        settled(page)
+        return page.evaluate("state")
+
+    def verdict(self, page: Any) -> str:
+        settled(page)
+        return page.text_content("#verdict")
+
+    def test_by_mouse(self, page: Any, made: Any) -> None:
+        first = self.verdict(page)
+        page.click("#digits label:nth-of-type(5)")
+        assert self.state(page)["digit"] == "4"
+        assert self.verdict(page) != first
+        page.select_option("[name=model]", "1")
+        page.select_option("[name=along]", "random")
+        seed = self.state(page)["seed"]
+        page.click("#again")
+        assert self.state(page)["seed"] == seed + 1
+        page.select_option("[name=along]", "gradient")
+        page.select_option("[name=norm]", "2")
+        page.check("[name=clip]")
+        page.fill("[name=epsilon]", "60")
+        page.fill("[name=steps]", "5")
+        state = self.state(page)
+        assert (state["norm"], state["epsilon"], state["steps"], state["clip"]) == ("2", 60, 5, True)
+        assert page.text_content("#epsilon-value") == "4.800"
+        x = page.evaluate("computed().adversarial")
+        assert 0 <= min(x) <= max(x) <= 1
+
+    def test_by_keyboard_alone(self, page: Any, made: Any) -> None:
+        page.focus("#digits input")
+        page.keyboard.press("ArrowRight")
+        assert self.state(page)["digit"] == "1"
+        page.focus("[name=epsilon]")
+        page.keyboard.press("End")
+        assert self.state(page)["epsilon"] == 100
+        page.focus("[name=steps]")
+        page.keyboard.press("ArrowRight")
+        assert self.state(page)["steps"] == 2
+        page.focus("[name=forgetToAdd]")
+        page.keyboard.press("Space")
+        assert self.state(page)["forgetToAdd"] is True
+        page.focus("#step")
+        page.keyboard.press("Enter")
+        assert self.state(page)["at"] == 1
+        page.focus("[data-edge='logsumexp>z']")
+        page.keyboard.press("Enter")
+        settled(page)
+        assert page.text_content("#share h3") == "From ln Σ eᶻ to z = h W₂ + b₂"
+        focused = page.evaluate("document.activeElement.dataset.edge")
+        assert focused == "logsumexp>z"
+
+    def test_each_control_is_reached_with_the_tab_key(self, page: Any) -> None:
+        page.evaluate("document.body.focus()")
+        reached = set()
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            reached.add(page.evaluate(
+                "(e => e.name || e.id || e.dataset.edge)(document.activeElement)"
+            ))  # fmt: skip
+        assert reached >= {"digit", "model", "along", "norm", "epsilon", "steps", "clip", "forgetToAdd",
+                           "wrongOrder", "rounded", "step", "start", *EDGES}  # fmt: skip
+
+    def test_a_drawing(self, page: Any) -> None:
+        page.check("#digits input[value=own]", force=True)
+        settled(page)
+        box = page.locator("#x").bounding_box()
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 0.2 * box["height"])
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 0.8 * box["height"], steps=20)
+        page.mouse.up()
+        drawn = np.array(page.evaluate("(show(), computed().x)")).reshape(28, 28)
+        assert drawn[8:20, 14].min() == 1.0
+        assert drawn[:, :10].max() == 0.0
+        before = page.evaluate("state.drawing")
+        page.focus("#x")
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("Space")
+        assert self.state(page)["drawing"] != before
+        page.click("#clear")
+        assert self.state(page)["drawing"] == ""
+
+    def test_strokes_by_hand(self, page: Any) -> None:
+        page.select_option("[name=along]", "hand")
+        settled(page)
+        page.focus("#adversarial")
+        page.keyboard.press("Space")
+        page.check("[name=darker]")
+        page.focus("#adversarial")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Space")
+        settled(page)
+        away = np.array(page.evaluate("computed().adversarial.map((v, i) => v - computed().x[i])"))
+        assert np.flatnonzero(np.abs(away) > 1e-9).tolist() == [14 * 28 + 14, 15 * 28 + 14]
+        np.testing.assert_allclose(away[[14 * 28 + 14, 15 * 28 + 14]], [0.1, -0.1])
+
+    def test_random_signs_hardly_move_what_the_gradient_breaks(self, page: Any, made: Any) -> None:
+        after = {}
+        for along in ("gradient", "random"):
+            at(page, made, along=along, digit=1)
+            after[along] = page.evaluate("computed().costAt(computed().adversarial)")
+        assert after["gradient"] > 3 * after["random"]
+
+    def test_the_curve_touches_its_tangent_if_the_gradient_is_right(self, page: Any, made: Any) -> None:
+        for fault, touches in (("none", True), ("forgetToAdd", False), ("wrongOrder", False)):
+            at(page, made, digit=1, **{fault: "true"})
+            rise, promised = page.evaluate(
+                """(() => { const now = computed(), t = 1e-5;
+                const moved = now.x.map((v, i) => v + t * now.along[i]);
+                return [(now.costAt(moved) - now.costAt(now.x)) / t,
+                        now.gradient.reduce((sum, g, i) => sum + g * now.along[i], 0)]; })()"""
+            )
+            assert (abs(rise - promised) < 1e-2 * abs(promised)) is touches
+
+
+class TestTheWalk:
+    def test_step_by_step_to_the_gradient(self, page: Any) -> None:
+        assert page.is_disabled("#back")
+        seen = []
+        while not page.is_disabled("#step"):
+            page.click("#step")
+            settled(page)
+            seen.append(page.text_content("#share h3"))
+        assert len(seen) == 7
+        assert seen[-1] == "From a = x W₁ + b₁ to x"
+        assert page.locator("#graph .edge.handed").count() == 6
+        page.click("#start")
+        settled(page)
+        assert page.text_content("#where") == "share 0 of 7"
+
+    def test_an_edge_shows_its_rule_and_numbers(self, page: Any, made: Any) -> None:
+        rules = tour.rules_of(made.networks[0], made.digits)
+        for edge in sorted(EDGES):
+            page.click(f"[data-edge='{edge}'] .hit", force=True)
+            settled(page)
+            assert page.text_content("#share pre") == rules[edge]["text"]
+            assert page.text_content("#share small") == rules[edge]["place"]
+            assert page.locator("#share dd").count() == 3
+
+    def test_the_wrong_order_goes_on_twice(self, page: Any) -> None:
+        page.check("[name=wrongOrder]")
+        settled(page)
+        assert page.text_content("#where") == "share 0 of 10"
+        assert "the first share counts four times" in page.text_content("#fault-text")
+
+
+def links() -> list[Any]:
+    """The states that the tour's chapters lead to."""
+    found = []
+    for chapter in sorted((Path(__file__).parents[1] / "docs" / "tour").glob("*.md")):
+        targets = re.findall(r'<a href="\.\./tour\.html#([^"]*)">', chapter.read_text(encoding="utf-8"))
+        found += [pytest.param(target, id=f"{chapter.stem}: {target}") for target in targets]
+    return found
+
+
+class TestTheTourSLinks:
+    def test_there_are_some(self) -> None:
+        assert len(links()) >= 10
+
+    @pytest.mark.parametrize("address", links())
+    def test_each_opens_its_state(self, page: Any, made: Any, address: str) -> None:
+        page.goto(made.file.as_uri() + "#" + address)
+        settled(page)
+        state, normal = page.evaluate("[state, NORMAL]")
+        given = dict(part.split("=") for part in address.split("&"))
+        assert given.keys() <= normal.keys()
+        assert {name: str(state[name]).lower() for name in given} == given
+
+    def says(self, page: Any, made: Any, **state: Any) -> tuple[int, int, float, float]:
+        """What the network says of x and of x̃, and J before and after."""
+        at(page, made, **state)
+        return page.evaluate(
+            """(() => { const now = computed(), best = p => p.indexOf(Math.max(...p));
+            const { before, after, costAt, x, adversarial } = now;
+            return [best(before), best(after), costAt(x), costAt(adversarial)]; })()"""
+        )
+
+    def test_they_show_what_the_chapters_say(self, page: Any, made: Any) -> None:
+        before, after, _, worse = self.says(page, made, digit=9)
+        assert before != after
+        for fault in ("forgetToAdd", "wrongOrder"):
+            before, after, J, better = self.says(page, made, digit=9, **{fault: "true"})
+            assert before == after
+            assert better < J
+        before, after, _, after_noise = self.says(page, made, digit=9, along="random")
+        assert before == after
+        assert after_noise < worse / 4
+        before, after, *_ = self.says(page, made, digit=12, epsilon=40)
+        assert before != after
+        before, after, *_ = self.says(page, made, digit=12, epsilon=40, rounded="true")
+        assert before == after
+        plain = self.says(page, made, digit=7, clip="true")
+        assert plain[0] != plain[1]
+        for steps in (1, 10):
+            trained = self.says(page, made, digit=7, clip="true", model=1, steps=steps)
+            assert trained[3] < plain[3] / 3
+
+
+class TestAddresses:
+    STATE = {"digit": "7", "model": "1", "norm": "2", "epsilon": "35", "steps": "3", "clip": "true",
+             "rounded": "true", "at": "4"}  # fmt: skip
+
+    def test_an_address_restores_a_state(self, page: Any, made: Any) -> None:
+        at(page, made, **self.STATE)
+        page.reload()
+        settled(page)
+        assert page.input_value("[name=model]") == "1"
+        assert page.is_checked("[name=rounded]")
+        assert page.input_value("[name=epsilon]") == "35"
+        assert page.text_content("#where") == "share 4 of 7"
+        assert page.is_checked("#digits input[value='7']")
+
+    def test_a_change_is_in_the_address(self, page: Any) -> None:
+        page.check("[name=forgetToAdd]")
+        page.fill("[name=epsilon]", "33")
+        settled(page)
+        assert page.url.endswith("#epsilon=33&forgetToAdd=true")
+        page.uncheck("[name=forgetToAdd]")
+        page.fill("[name=epsilon]", "20")
+        settled(page)
+        assert "#" not in page.url
+
+    @pytest.mark.parametrize(
+        "address",
+        ["digit=99", "epsilon=x&steps=-4", "model=<b>&at=1e9", "drawing=zz&digit=own", "nothing=1",
+         "strokes=%00&along=hand"],
+    )  # fmt: skip
+    def test_one_that_makes_no_sense_opens_all_the_same(self, page: Any, made: Any, address: str) -> None:
+        page.goto(made.file.as_uri() + "#" + address)
+        page.reload()
+        settled(page)
+        assert "NaN" not in page.text_content("main")
+        assert "x:" in page.text_content("#verdict")
+
+
+class TestWhereItIsOpened:
+    def test_from_a_server_it_asks_for_itself_alone(self, browser: Any, made: Any) -> None:
+        class Quiet(http.server.SimpleHTTPRequestHandler):
+            def __init__(self, *arguments: Any) -> None:
+                super().__init__(*arguments, directory=str(made.file.parent))
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            asked: list[str] = []
+            opened = browser.new_page()
+            opened.on("request", lambda request: asked.append(request.url))
+            address = f"http://127.0.0.1:{server.server_port}/{tour.FILE}"
+            opened.goto(address)
+            opened.check("[name=rounded]")
+            settled(opened)
+            opened.close()
+            assert [url for url in asked if not url.startswith("data:")] == [address]
+        finally:
+            server.shutdown()
+            server.server_close()
+
+    @pytest.mark.parametrize("width", [1280, 390, 320])
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    def test_it_fits_and_can_be_read(self, browser: Any, made: Any, width: int, scheme: Any) -> None:
+        context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+        opened = context.new_page()
+        opened.goto(made.file.as_uri())
+        assert opened.evaluate("document.documentElement.scrollWidth") <= width
+        ground, ink = (
+            opened.evaluate(f"getComputedStyle(document.body).{name}")
+            for name in ("backgroundColor", "color")
+        )
+        light = [sum(map(int, colour[4:-1].split(", "))) for colour in (ground, ink)]
+        assert (light[0] > light[1]) == (scheme == "light")
+        assert abs(light[0] - light[1]) > 400
+        context.close()
+
+    def test_in_print(self, page: Any) -> None:
+        page.emulate_media(media="print", color_scheme="dark")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert page.is_hidden("#step")
+        assert page.is_visible("#graph")
+        assert len(page.pdf(format="A4")) > 10_000
