@@ -134,7 +134,7 @@ def rules_of(net: Network, digits: Digits) -> dict[str, dict[str, str]]:
             if share.argument in names:
                 edge = f"{names[visit.result]}>{names[share.argument]}"
                 stands_for = [f"{name} is {names[value]}" for name, value in share.given.items()
-                              if isinstance(value, mg.Tensor) and value in names]  # fmt: skip
+                              if isinstance(value, mg.Tensor) and names.get(value, name) != name]  # fmt: skip
                 where = ", ".join(["g is the cotangent", *stands_for])
                 found[edge] = {"text": share.rule.text, "place": f"{share.rule.place}; {where}"}
     return found
