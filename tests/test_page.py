@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -269,6 +269,53 @@ class TestControls:
         assert page.text_content("#share h3") == "From ln Σ eᶻ to z = h W₂ + b₂"
         focused = page.evaluate("document.activeElement.dataset.edge")
         assert focused == "logsumexp>z"
+
+    # A control, the state in which it does something, the keys on it, and what they make of the state.
+    KEYS: ClassVar[list[Any]] = [
+        ("[name=digit]:checked", {}, ["ArrowRight"], {"digit": "10"}),
+        ("[name=model]", {}, ["t"], {"model": "1"}),
+        ("[name=along]", {}, ["b", "b"], {"along": "hand"}),
+        ("[name=norm]", {}, ["ArrowDown"], {"norm": "2"}),
+        ("[name=epsilon]", {}, ["ArrowRight"], {"epsilon": 21}),
+        ("[name=steps]", {}, ["End"], {"steps": 10}),
+        ("[name=clip]", {}, ["Space"], {"clip": True}),
+        ("[name=darker]", {"along": "hand"}, ["Space"], {"darker": True}),
+        ("#again", {"along": "random"}, ["Enter"], {"seed": 2}),
+        ("#clear", {"along": "hand", "strokes": "012"}, ["Enter"], {"strokes": ""}),
+        ("[name=forgetToAdd]", {}, ["Space"], {"forgetToAdd": True}),
+        ("[name=wrongOrder]", {}, ["Space"], {"wrongOrder": True}),
+        ("[name=rounded]", {}, ["Space"], {"rounded": True}),
+        ("#step", {}, ["Enter"], {"at": 1}),
+        ("#back", {"at": 3}, ["Enter"], {"at": 2}),
+        ("#start", {"at": 3}, ["Enter"], {"at": 0}),
+        ("[data-edge='h>a']", {}, ["Enter"], {"at": 6}),
+        ("[data-edge='h>a']", {}, ["Space"], {"at": 6}),
+    ]  # fmt: skip
+
+    @pytest.mark.parametrize(("control", "first", "keys", "then"), KEYS)
+    def test_each_by_its_keys(
+        self, page: Any, made: Any, control: str, first: Any, keys: list[str], then: Any
+    ) -> None:
+        at(page, made, **first)
+        page.focus(control)
+        for key in keys:
+            page.keyboard.press(key)
+        assert self.state(page).items() >= then.items()
+
+    @pytest.mark.parametrize(("control", "first", "then"), [(c, f, t) for c, f, _, t in KEYS[:-1]])
+    def test_each_by_mouse(self, page: Any, made: Any, control: str, first: Any, then: Any) -> None:
+        at(page, made, **first)
+        if control.startswith("[name=digit"):
+            page.click("#digits label:nth-of-type(11)")
+        elif control in ("[name=model]", "[name=along]", "[name=norm]"):
+            page.select_option(control, *then.values())
+        elif control in ("[name=epsilon]", "[name=steps]"):
+            box = page.locator(control).bounding_box()
+            page.mouse.click(box["x"] + box["width"] - 2, box["y"] + box["height"] / 2)
+            then = {"[name=epsilon]": {"epsilon": 100}, "[name=steps]": {"steps": 10}}[control]
+        else:
+            page.click(f"{control} .hit" if "edge" in control else control, force="edge" in control)
+        assert self.state(page).items() >= then.items()
 
     def test_each_control_is_reached_with_the_tab_key(self, page: Any) -> None:
         page.evaluate("document.body.focus()")
