@@ -124,7 +124,8 @@ def count_nonfinite(array: Any) -> int:
     if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
         return 0
     # Any order does, and that of its memory needs no copy.
-    flat = array if array.flags.c_contiguous else np.asarray(array).ravel(order="K")
+    contiguous = type(array) is np.ndarray and array.flags.c_contiguous
+    flat = array if contiguous else np.asarray(array).ravel(order="K")
     return 0 if has_finite_squares(flat) else int(np.count_nonzero(~np.isfinite(flat)))
 
 

@@ -416,6 +416,10 @@ def replays(step: Any, x: Any, y: Any) -> list[bytes]:
         step._members.put_back(before)
 
 
+def flat_outputs(outputs: Any) -> list[np.ndarray]:
+    return [raw(output) for output in replay.flat(outputs)]
+
+
 class TestVelocitiesOfASmallNetwork:
     """They lie in one array from the capture on, and are changed at once."""
 
@@ -437,6 +441,92 @@ class TestVelocitiesOfASmallNetwork:
             whole(x, y), last(last_x, last_y), captured(x, y)  # between replays it may run by itself
             for ours, theirs in zip(*map(arrays_of, models, optimisers), strict=True):
                 assert ours.tobytes() == theirs.tobytes()
+
+    def steps(self, make: Callable[[], tuple[list[Any], Callable[[Any], Any], Any]], *batches: Any) -> None:
+        """The same bits, of the Parameters and of what is returned, whatever the first batch was like."""
+        (parameters, eager, _), (others, function, optimiser) = make(), make()
+        captured = mg.capture(function, batches[0], of=[optimiser])
+        assert captured.captured
+        for x in batches:
+            for ours, theirs in zip(flat_outputs(eager(x)), flat_outputs(captured(x)), strict=True):
+                assert ours.tobytes() == theirs.tobytes()
+            for p, q in zip(parameters, others, strict=True):
+                assert p.numpy().tobytes() == q.numpy().tobytes()
+
+    @pytest.mark.parametrize("clip", ["a copy", "the gradients", "the first join"])
+    def test_gradients_that_are_joined_and_clipped(self, clip: str) -> None:
+        """Clipping that does nothing on the example does something later."""
+
+        def make() -> Any:
+            W, b = mg.Parameter(np.full((3, 2), 0.1, np.float32)), mg.Parameter(np.zeros(2, np.float32))
+            optimiser = mg.optim.SGD([W, b], lr=0.1, momentum=0.9)
+
+            def step(x: Any) -> Any:
+                optimiser.zero_grad()
+                mg.mean(mg.linear(x, W, b) ** 2).backward()
+                joined = mg.concatenate([mg.Tensor(p.grad).reshape(-1) for p in (W, b)])
+                if clip == "a copy":
+                    joined.data[...] = mg.minimum(joined, 1.0).data
+                if clip == "the first join":
+                    again = mg.concatenate([mg.Tensor(p.grad).reshape(-1) for p in (W, b)])
+                    joined.data[...] = mg.minimum(joined, 1.0).data
+                    return joined, again
+                if clip == "the gradients":
+                    factor = mg.minimum(1.0, 5.0 / mg.sqrt(mg.sum(joined * joined))).data
+                    for p in (W, b):
+                        p.grad *= factor
+                optimiser.step()
+                return joined
+
+            return [W, b], step, optimiser
+
+        x = np.ones((4, 3), np.float32)
+        self.steps(make, x, 100 * x, x)
+
+    def test_parameters_that_share_memory(self) -> None:
+        def make(lr: float = 0.1) -> Any:
+            W = mg.Parameter(np.arange(9, dtype=np.float32).reshape(3, 3) / 9)
+            V = mg.Parameter(np.zeros((3, 3)))
+            V.data = W.data.T
+            optimiser = mg.optim.SGD([W, V], lr=lr, momentum=0.5, weight_decay=0.1)
+
+            def step(x: Any) -> None:
+                optimiser.zero_grad()
+                mg.sum(mg.tanh(mg.Tensor(x) @ W) @ V).backward()
+                optimiser.step()
+
+            return [W, V], step, optimiser
+
+        self.steps(make, np.ones((2, 3), np.float32), np.full((2, 3), 0.5, np.float32))
+
+    def test_gradients_that_are_constant(self) -> None:
+        def make() -> Any:
+            W, b = mg.Parameter(np.ones((3, 2))), mg.Parameter(np.ones(2))
+            optimiser = mg.optim.SGD([W, b], lr=0.1, momentum=0.5)
+
+            def step(x: Any) -> None:
+                optimiser.zero_grad()
+                (mg.sum(W) + 2.0 * mg.sum(b) + mg.sum(x)).backward()
+                optimiser.step()
+
+            return [W, b], step, optimiser
+
+        self.steps(make, np.ones(3), np.zeros(3))
+
+    @pytest.mark.parametrize("order", [">", "<"])
+    def test_any_byte_order(self, order: str) -> None:
+        def make() -> Any:
+            W = mg.Parameter(np.ones((3, 2)).astype(f"{order}f4"))
+            optimiser = mg.optim.SGD([W], lr=0.1, momentum=0.5)
+
+            def step(x: Any) -> None:
+                optimiser.zero_grad()
+                mg.sum(mg.square(mg.Tensor(x) @ W)).backward()
+                optimiser.step()
+
+            return [W], step, optimiser
+
+        self.steps(make, np.ones((2, 3), np.float32), np.zeros((2, 3), np.float32))
 
     def test_an_update_of_ones_own_stays(self) -> None:
         model = maxout()

@@ -103,6 +103,11 @@ class TestFinite:
             with pytest.raises(NonFiniteError, match=f"got {bad} NaN or infinite values of {array.size}"):
                 check_result("the logits", array)
 
+    @pytest.mark.filterwarnings("ignore:the matrix subclass")
+    def test_a_matrix(self) -> None:
+        for matrix in (np.matrix([[1.0, 2.0], [3.0, 4.0]]), np.matrix([[1.0, np.nan]])):
+            assert count_nonfinite(matrix) == np.isnan(matrix).sum()
+
     def test_arrays_of_no_elements_or_no_floats(self) -> None:
         for array in (np.zeros((0, 3)), np.zeros(3, int), np.array(["a"]), np.zeros((2, 0), np.float32)):
             assert count_nonfinite(array) == 0

@@ -870,6 +870,14 @@ class TestProductsOfStackedFactors:
         wide = [a.numpy().astype(np.float64) for a in (b, *Ws)]
         check_gradients(lambda b, *Ws_: J(b, *Ws_), *wide)
 
+    @pytest.mark.fast_lane
+    def test_of_a_bias_whose_weights_are_fixed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its factors would be kept for it alone: it is summed at once."""
+        monkeypatch.setattr(mg.fast.sums.BiasProduct, "multiplied", None)
+        x, W, b = np.ones((2, 3)), np.ones((3, 4)), leaf(np.zeros(4))
+        (gradient,) = mg.grad(mg.sum(mg.linear(x, W, b)), b)
+        assert gradient.numpy().tolist() == [2.0] * 4
+
     def test_of_a_bias_of_another_dtype(self) -> None:
         x, W, b = np.ones((2, 3), np.float32), leaf(np.ones((3, 4))), leaf(np.zeros(4))
         gradients = mg.grad(mg.sum(mg.linear(x, W, b)), (W, b))

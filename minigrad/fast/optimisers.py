@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 from operator import is_
 from typing import Any
@@ -41,7 +42,7 @@ def step(optimiser: Any) -> None:
     whole = velocities_side_by_side([array.array for array in optimiser._memory["velocity"]])
     optimiser.settings = lambda: (lr, momentum, fixed[1])
     gradients: list[Recorded] = []
-    if whole is not None and len(trained) == len(optimiser.parameters):
+    if whole is not None and len(trained) == len(optimiser.parameters) and are_apart(trained):
         optimiser.update_parameter = lambda position, g, memory, settings: gradients.append(g)
     try:
         eager_step(optimiser)
@@ -56,12 +57,22 @@ def step(optimiser: Any) -> None:
 def velocities_side_by_side(arrays: list[Any]) -> Any:
     """The array in which all of these lie, one after the other, if there is one."""
     whole, start = arrays[0].base, 0
+    if whole is None or whole.shape != (sum(array.size for array in arrays),):
+        return None
     for array in arrays:
-        own = None if whole is None else whole[start : start + array.size]
-        if own is None or array.base is not whole or (own.size and not np.may_share_memory(own, array)):
+        own = whole[start : start + array.size]
+        if array.base is not whole or (own.size and not np.may_share_memory(own, array)):
             return None
         start += array.size
     return whole
+
+
+def are_apart(parameters: list[Any]) -> bool:
+    """Whether no Parameter lies in another's memory, or has a gradient that does: then it is all the same if
+    they are moved in turn or at once."""
+    arrays = [p.data.array for p in parameters]
+    shared = (np.may_share_memory(a, b) for a, b in itertools.combinations(arrays, 2))
+    return not any(shared) and all(p.grad.memory.number >= 0 for p in parameters)
 
 
 def put_side_by_side(optimiser: Any) -> None:
@@ -71,7 +82,8 @@ def put_side_by_side(optimiser: Any) -> None:
     small = sum(array.size for array in arrays) <= BLOCK
     if type(optimiser) is not SGD or len({(type(a), a.dtype) for a in arrays}) > 1 or not small:
         return
-    if type(arrays[0]) is np.ndarray and velocities_side_by_side(arrays) is None:
+    plain = type(arrays[0]) is np.ndarray and arrays[0].dtype.isnative
+    if plain and velocities_side_by_side(arrays) is None:
         left = np.concatenate([array.reshape(-1) for array in arrays])
         for i, array in enumerate(arrays):
             place, left = left[: array.size], left[array.size :]
@@ -81,7 +93,8 @@ def put_side_by_side(optimiser: Any) -> None:
 def update_at_once(
     optimiser: Any, gradients: list[Recorded], velocities: Recorded, lr: Recorded, momentum: Recorded
 ) -> None:
-    """`optim.sgd.update` of all Parameters, whose velocities, and so gradients, lie side by side."""
+    """`optim.sgd.update` of all Parameters, whose velocities lie side by side. So do their gradients, once a
+    first recording has shown that they are joined here."""
     step = RECORDING.xp.concatenate([g.reshape(-1) for g in gradients]) * lr
     velocities *= momentum
     velocities -= step
@@ -106,7 +119,8 @@ def check_fixed(optimiser: SGD, fixed: Any) -> None:
 
 
 def set_numbers(optimiser: SGD, lr: Any, momentum: Any, last: list[Any]) -> None:
-    """lr and momentum of this step. Numbers that the arrays have from the last one are not checked again."""
+    """lr and momentum of this step. Numbers that the arrays have from the last one are not checked again; a
+    schedule is asked anew."""
     given = optimiser.lr, optimiser.momentum
     if not last or not all(map(is_, given, last)):
         lr[...], momentum[...], _ = optimiser.settings()

@@ -73,7 +73,8 @@ class Tape:
         self.checks: dict[Any, Callable[[], Any]] = {}  # of what is given: made before anything
         self.given: set[Memory] = set()  # what is written to between replays
         self.said: list[str] = []  # each call as text, with its numbers: to compare two recordings
-        self.joined: dict[tuple[int, ...], list[Memory]] = {}  # results that were joined, and what of them
+        # Results that were joined, and what of them; () if they were joined again, or written to after it.
+        self.joined: dict[tuple[int, ...], tuple[Memory, ...]] = {}
         self.results = 0
         self.acted = False  # whether anything was drawn, or written to what is given
         self.generators: list[np.random.Generator] = []  # which it draws from
@@ -101,7 +102,7 @@ class Tape:
         """Places for results that are joined, so that joining them is no work."""
         homes: dict[Any, Any] = {}
         for numbers, parts in self.joined.items():
-            if homes.keys().isdisjoint(numbers):
+            if parts and homes.keys().isdisjoint(numbers):
                 homes[numbers] = parts[-1].array.copy()
                 left = homes[numbers].reshape(-1)
                 for part in parts[:-1]:
@@ -159,8 +160,7 @@ class Tape:
                 self.restored.append(Call(before, set(), memory))
             memory.varies = True
         memory.fresh = False
-        for numbers in [numbers for numbers, joined in self.joined.items() if memory in joined]:
-            del self.joined[numbers]  # they may differ now
+        self.joined |= {numbers: () for numbers, joined in self.joined.items() if memory in joined}
         line[0](*line[1])
         if memory.varies:
             self.note(line, (target, operands), memory)
@@ -360,14 +360,16 @@ class Library(types.ModuleType):
         tape, operands = current_tape(), ((list(parts),), {"axis": axis})
         numbers = tuple(part.memory.number if part.is_whole else -1 for part in parts)
         if axis == 0 and numbers in tape.homes:  # nothing is left to do
-            memory = Memory(tape.homes[numbers], varies=True)
-            tape.note(NOTHING, operands, memory, "concatenate")
+            memory = Memory(tape.homes[numbers], varies=any(part.memory.varies for part in parts))
+            if memory.varies:
+                tape.note(NOTHING, operands, memory, "concatenate")
             tape.results += 1
             return Recorded(tape, memory.array, memory)
         result = tape.call(tape.xp.concatenate, *operands[0], **operands[1])
         one_dtype = {part.dtype for part in parts} == {result.dtype}
         if axis == 0 and one_dtype and -1 not in numbers and len({*numbers}) == len(parts):
-            tape.joined[numbers] = [*(part.memory for part in parts), result.memory]
+            once = *(part.memory for part in parts), result.memory
+            tape.joined[numbers] = () if numbers in tape.joined else once
         return result
 
     def copyto(self, target: Recorded, value: Any, where: Any = True) -> None:

@@ -30,6 +30,7 @@ class ThriftySums(Sums):
         self.way: dict[Tensor, Any] | None = None  # where every result's cotangent is kept, if a dict is
         self._own: set[Tensor] = set()  # whose sums are in memory of this pass alone
         self._products: dict[Tensor, Product] = {}
+        self._pair: tuple[Any, Any] = None, None  # a result, and the factors of its weights' share
         self._stacked: tuple[Any, Any] = (), None  # what was stacked last, and its parts
 
     def walk(self, results: list[Tensor], wanted: Callable[[Tensor], bool], retain_graph: bool) -> None:
@@ -54,7 +55,7 @@ class ThriftySums(Sums):
                 rule = rules[position]
                 if rule is None or not isinstance(x, Tensor) or not wanted(x):
                     continue
-                if is_product and id(rule) in LEFT and self._left_as_product(LEFT[id(rule)], g, given, x):
+                if is_product and id(rule) in LEFT and self._left_as_product(LEFT[id(rule)], g, y, x):
                     continue
                 arrays = given if sees_others else given[position : position + 1]
                 share = rule(g, data, *arrays, **options) if options else rule(g, data, *arrays)
@@ -95,12 +96,16 @@ class ThriftySums(Sums):
             self._add_product(x, product)
         return {**self.found, **{x: g if x in self._own else engine.copied(g) for x, g in self.sums.items()}}
 
-    def _left_as_product(self, kind: type[Product], g: Any, arrays: Any, x: Tensor) -> bool:
+    def _left_as_product(self, kind: type[Product], g: Any, y: Tensor, x: Tensor) -> bool:
         """Leave a leaf's share to be multiplied in the end, if its factors take little memory; else multiply
-        it now. False if it is no product of such factors."""
-        if x.made_by is not None or not are_of_one_product(g, *arrays):
+        it now. False if it is no product of such factors, or a bias whose weights have no use for them."""
+        if x.made_by is not None or not are_of_one_product(g, *y.arrays):
             return False
-        factors = as_rows(arrays[0]), as_rows(g)
+        if kind is Product:
+            self._pair = y, (as_rows(y.arrays[0]), as_rows(g))
+        of, factors = self._pair
+        if of is not y:
+            return False
         product = kind(*self._products[x].pairs, factors) if x in self._products else kind(factors)
         if product.is_worth_its_memory():
             self._products[x] = product
@@ -166,8 +171,8 @@ class Product:
 
 
 class BiasProduct(Product):
-    """The same for a bias, whose input is 1: the sum of b's rows. It has the pairs of its weights, so it is
-    left when they are."""
+    """The same for a bias, whose input is 1: the sum of b's rows. It has the pairs of its weights, and is
+    left if they are."""
 
     def multiplied(self, stack: Callable[[Any], Any], of: Tensor | None = None) -> Any:
         return total(stack(tuple(b for _, b in self.pairs)), 0)
