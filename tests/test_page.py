@@ -206,7 +206,7 @@ class TestBugs:
 
     def test_rounding_takes_the_gradient_of_a_sure_digit(self, page: Any, made: Any) -> None:
         """By the softmax in float32, as NumPy rounds it."""
-        net = made.networks[0].model
+        net, lost = made.networks[0].model, []
         for number, x, label in pictures(made):
             leaf = mg.Tensor(x[None], requires_grad=True)
             z = net(leaf)
@@ -215,6 +215,8 @@ class TestBugs:
             (expected,) = mg.grad(z, leaf, gradient=g)
             found = page.evaluate(f"gradientOf(NETWORKS[0], DIGITS[{number}].x, {label}, {{rounded: true}})")
             np.testing.assert_allclose(found, expected.numpy()[0], rtol=1e-6, atol=1e-12)
+            lost.append(g[0, label] == 0.0)
+        assert 2 <= sum(lost) < 20
 
 
 class TestControls:
@@ -279,6 +281,7 @@ class TestControls:
         ("[name=epsilon]", {}, ["ArrowRight"], {"epsilon": 21}),
         ("[name=steps]", {}, ["End"], {"steps": 10}),
         ("[name=clip]", {}, ["Space"], {"clip": True}),
+        ("[name=label]", {"digit": "own"}, ["7"], {"label": "7"}),
         ("[name=darker]", {"along": "hand"}, ["Space"], {"darker": True}),
         ("#again", {"along": "random"}, ["Enter"], {"seed": 2}),
         ("#clear", {"along": "hand", "strokes": "012"}, ["Enter"], {"strokes": ""}),
@@ -307,7 +310,7 @@ class TestControls:
         at(page, made, **first)
         if control.startswith("[name=digit"):
             page.click("#digits label:nth-of-type(11)")
-        elif control in ("[name=model]", "[name=along]", "[name=norm]"):
+        elif control in ("[name=model]", "[name=along]", "[name=norm]", "[name=label]"):
             page.select_option(control, *then.values())
         elif control in ("[name=epsilon]", "[name=steps]"):
             box = page.locator(control).bounding_box()
@@ -339,11 +342,25 @@ class TestControls:
         drawn = np.array(page.evaluate("(show(), computed().x)")).reshape(28, 28)
         assert drawn[8:20, 14].min() == 1.0
         assert drawn[:, :10].max() == 0.0
+        page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + box["height"] / 2)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + box["height"] / 2)  # fast, in one event
+        page.mouse.up()
+        page.mouse.move(box["x"] + 1, box["y"] + 1)  # not down any more
+        drawn = np.array(page.evaluate("(show(), computed().x)")).reshape(28, 28)
+        assert drawn[14, 7:25].min() == 1.0
+        assert drawn[0, 0] == 0.0
         before = page.evaluate("state.drawing")
         page.focus("#x")
-        page.keyboard.press("ArrowLeft")
-        page.keyboard.press("Space")
-        assert self.state(page)["drawing"] != before
+        for key in [*["ArrowLeft"] * 12, *["ArrowUp"] * 30, "Space"]:  # to the upper edge, and not beyond it
+            page.keyboard.press(key)
+        drawn = self.state(page)["drawing"]
+        assert [i for i, (now, was) in enumerate(zip(drawn, before, strict=True)) if now != was] == [
+            1,
+            2,
+            3,
+            30,
+        ]
         page.click("#clear")
         assert self.state(page)["drawing"] == ""
 
@@ -380,17 +397,145 @@ class TestControls:
             assert (abs(rise - promised) < 1e-2 * abs(promised)) is touches
 
 
+class TestWhatIsShown:
+    """The words, numbers and pictures are those of the digit, the walk and the attack."""
+
+    def probabilities(self, net: Any, x: Any) -> np.ndarray:
+        return net.model.predict_proba(np.array(x)[None])[0]
+
+    @staticmethod
+    def percent(p: float) -> str:
+        return f"{100 * p:.{3 if p > 0.9995 or p < 0.0005 else 1}f}%"
+
+    @pytest.mark.parametrize(
+        "state", [{}, {"digit": 4}, {"digit": 7, "model": 1}, {"forgetToAdd": "true"}], ids=str
+    )
+    def test_the_verdict_and_the_probabilities(self, page: Any, made: Any, state: Any) -> None:
+        at(page, made, **state)
+        net = made.networks[state.get("model", 0)]
+        number = state.get("digit", 9)
+        _, x, label = list(pictures(made))[number]
+        adversarial = page.evaluate("computed().adversarial")
+        before, after = self.probabilities(net, x), self.probabilities(net, adversarial)
+        verdict = page.text_content("#verdict")
+        assert verdict.startswith(f"x: {before.argmax()} ({self.percent(before.max())}). ")
+        word = "It stays" if before.argmax() == after.argmax() else "The network is broken: it says"
+        assert f"{word} {after.argmax()} ({self.percent(after.max())})." in verdict
+        rows = page.eval_on_selector_all("#probabilities tr", "rows => rows.map(r => r.innerText)")
+        for j, row in enumerate(rows):
+            assert row.split() == [
+                f"{j}{'*' if j == label else ''}", self.percent(before[j]), "→", self.percent(after[j]),
+            ]  # fmt: skip
+        widths = page.eval_on_selector_all(
+            "#probabilities .bar", "bars => bars.map(b => parseFloat(b.style.width))"
+        )
+        np.testing.assert_allclose(widths, 100 * np.stack([before, after], 1).ravel(), atol=0.01)
+
+    def pixels(self, page: Any, canvas: str) -> np.ndarray:
+        data = page.evaluate(f"[...byId('{canvas}').getContext('2d').getImageData(0, 0, 28, 28).data]")
+        return np.array(data).reshape(784, 4)[:, :3].astype(int)
+
+    def test_the_pictures(self, page: Any, made: Any) -> None:
+        _, x, label = list(pictures(made))[9]
+        np.testing.assert_allclose(self.pixels(page, "x"), 255 * (1 - x)[:, None].repeat(3, 1), atol=1)
+        _, gradient = cost(made.networks[0], x, label)
+        large = np.abs(gradient) > 0.1 * np.abs(gradient).max()
+        red, _, blue = self.pixels(page, "gradient").T
+        np.testing.assert_array_equal((red > blue)[large], (gradient > 0)[large])
+        adversarial = x + 0.1 * np.sign(gradient)
+        red, _, blue = self.pixels(page, "adversarial").T
+        assert (red > blue)[adversarial > 1.02].all()
+        assert (blue > red)[adversarial < -0.02].all()
+        assert (red == blue)[(adversarial > 0.02) & (adversarial < 0.98)].all()
+        assert page.text_content("#gradient-size") == f"{np.abs(gradient).max():.4g}"
+
+    @pytest.mark.parametrize(
+        "state", [{}, {"forgetToAdd": "true"}, {"clip": "true"}, {"norm": 2, "steps": 4}], ids=str
+    )
+    def test_the_curve_and_its_tangent(self, page: Any, made: Any, state: Any) -> None:
+        at(page, made, **state)
+        costs, start, slope, most, low, reached = page.evaluate(
+            """(() => { const now = computed(), most = MOST[now.norm];
+            const costs = Array.from({ length: 41 }, (_, i) => now.costAt(now.moved(most * i / 40)));
+            return [costs, now.costAt(now.x), now.gradient.reduce((s, g, i) => s + g * now.along[i], 0), most,
+                    Math.min(0, ...costs), now.costAt(now.adversarial)]; })()"""
+        )
+        high = 1.08 * max(*costs, reached, start + slope * most)
+
+        def height(J: Any) -> Any:
+            return 180 - 165 * (np.array(J) - low) / (high - low)
+
+        drawn = page.get_attribute("#curve .cost", "d")[1:].split("L")
+        points = np.array([point.split() for point in drawn], float)
+        np.testing.assert_allclose(
+            points[:, 1], 180 - 165 * (np.array(costs) - low) / (high - low), atol=1e-6
+        )
+        tangent = [float(page.get_attribute("#curve .tangent", name)) for name in ("x1", "y1", "x2", "y2")]
+        ends = [start, start + slope * most]
+        np.testing.assert_allclose(
+            tangent[1::2], [180 - 165 * (J - low) / (high - low) for J in ends], atol=1e-6
+        )
+        assert tangent[::2] == [50, 390]
+        dot = float(page.get_attribute("#curve .reached", "cy"))
+        assert dot == pytest.approx(height(reached))
+        text = page.text_content("#curve-text")
+        assert ("wrong gradient" in text) == ("forgetToAdd" in state)
+        assert ("4 steps (the dot)" in text) == ("steps" in state)
+
+    def test_the_share_s_numbers(self, page: Any, made: Any) -> None:
+        """Of z's second share: g, the share and the sum are three different things."""
+        _, x, label = list(pictures(made))[9]
+        at(page, made, at=4)
+        p = self.probabilities(made.networks[0], x)
+        shown = page.eval_on_selector_all("#share .numbers", "all => all.map(e => e.textContent)")
+        numbers = [np.array(text.replace("−", "-").split(), float) for text in shown]
+        np.testing.assert_allclose(numbers[0], [1.0])
+        np.testing.assert_allclose(numbers[1], p, rtol=1e-2)
+        np.testing.assert_allclose(numbers[2], p - (np.arange(10) == label), rtol=1e-2)
+
+    def test_what_it_says_of_bugs(self, page: Any, made: Any) -> None:
+        for state, words in (
+            ({}, "the gradient is right"),
+            ({"forgetToAdd": "true"}, "without the −1 at the label"),
+            ({"wrongOrder": "true"}, "the first share counts four times"),
+            ({"forgetToAdd": "true", "wrongOrder": "true"}, "Two bugs can hide one another"),
+            ({"rounded": "true"}, "rounded in the eighth place only"),
+            ({"rounded": "true", "digit": 12}, "it is rounded to 1"),
+        ):
+            at(page, made, **state)
+            said = page.text_content("#fault-text")
+            assert words in said
+            assert ("along the right gradient" in said) == bool(state)
+
+    def test_two_bugs_hide_one_another(self, page: Any, made: Any) -> None:
+        at(page, made, forgetToAdd="true", wrongOrder="true")
+        start, reached = page.evaluate(
+            "[computed().costAt(computed().x), computed().costAt(computed().adversarial)]"
+        )
+        assert reached > 10 * start
+
+    def test_strokes_have_the_size_of_a_pixel_in_any_norm(self, page: Any, made: Any) -> None:
+        at(page, made, norm=1, along="hand", strokes="01")
+        assert page.evaluate("Math.max(...computed().adversarial)") <= 1.1
+        assert page.input_value("[name=norm]") == "inf"
+
+
 class TestTheWalk:
     def test_step_by_step_to_the_gradient(self, page: Any) -> None:
-        assert page.is_disabled("#back")
+        assert page.get_attribute("#back", "aria-disabled") == "true"
         seen = []
-        while not page.is_disabled("#step"):
+        while page.get_attribute("#step", "aria-disabled") == "false":
             page.click("#step")
             settled(page)
             seen.append(page.text_content("#share h3"))
         assert len(seen) == 7
         assert seen[-1] == "From a = x W₁ + b₁ to x"
         assert page.locator("#graph .edge.handed").count() == 6
+        page.focus("#step")
+        page.keyboard.press("Enter")  # at the end: nothing, and the focus stays
+        settled(page)
+        assert page.evaluate("document.activeElement.id") == "step"
+        assert page.text_content("#where") == "share 7 of 7"
         page.click("#start")
         settled(page)
         assert page.text_content("#where") == "share 0 of 7"
@@ -431,7 +576,7 @@ class TestTheTourSLinks:
         state, normal = page.evaluate("[state, NORMAL]")
         given = dict(part.split("=") for part in address.split("&"))
         assert given.keys() <= normal.keys()
-        assert {name: str(state[name]).lower() for name in given} == given
+        assert {name: str(state[name]).lower() for name in given} == {n: v.lower() for n, v in given.items()}
 
     def says(self, page: Any, made: Any, **state: Any) -> tuple[int, int, float, float]:
         """What the network says of x and of x̃, and J before and after."""
@@ -489,14 +634,19 @@ class TestAddresses:
 
     @pytest.mark.parametrize(
         "address",
-        ["digit=99", "epsilon=x&steps=-4", "model=<b>&at=1e9", "drawing=zz&digit=own", "nothing=1",
-         "strokes=%00&along=hand"],
+        ["digit=99", "epsilon=x&steps=-4", "toString=1", f"drawing={2000 * 'f'}&digit=own&label=12",
+         "model=<b>&at=1e9", "drawing=zz&digit=own", "nothing=1", "strokes=%00&along=hand"],
     )  # fmt: skip
     def test_one_that_makes_no_sense_opens_all_the_same(self, page: Any, made: Any, address: str) -> None:
         page.goto(made.file.as_uri() + "#" + address)
         page.reload()
         settled(page)
         assert "NaN" not in page.text_content("main")
+        state, normal = page.evaluate("[state, NORMAL]")
+        assert state.keys() == normal.keys()
+        assert len(state["drawing"]) <= 784
+        if "epsilon=x" in address:
+            assert state["epsilon"] == normal["epsilon"]
         assert "x:" in page.text_content("#verdict")
 
 
@@ -530,7 +680,7 @@ class TestWhereItIsOpened:
     def test_it_fits_and_can_be_read(self, browser: Any, made: Any, width: int, scheme: Any) -> None:
         context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
         opened = context.new_page()
-        opened.goto(made.file.as_uri())
+        opened.goto(made.file.as_uri() + "#at=4")
         assert opened.evaluate("document.documentElement.scrollWidth") <= width
         ground, ink = (
             opened.evaluate(f"getComputedStyle(document.body).{name}")
@@ -541,9 +691,12 @@ class TestWhereItIsOpened:
         assert abs(light[0] - light[1]) > 400
         context.close()
 
-    def test_in_print(self, page: Any) -> None:
+    def test_in_print(self, page: Any, made: Any) -> None:
+        at(page, made, at=4)
         page.emulate_media(media="print", color_scheme="dark")
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert page.is_hidden("#step")
         assert page.is_visible("#graph")
-        assert len(page.pdf(format="A4")) > 10_000
+        for width in (718, 1000):  # A4 and wider
+            page.set_viewport_size({"width": width, "height": 1000})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -80,7 +80,8 @@ def page_of(networks: list[Network], digits: Digits) -> str:
     }  # fmt: skip
     about = (
         f"Two networks of {UNITS} maxout units with {PIECES} pieces, trained when this page was made, with "
-        f"weights of 8 bits. Errors on 2,000 test digits, one step and ten steps of ε = {EPSILON}: "
+        f"weights of 8 bits. Errors on 2,000 test digits, clean, after one step of ε = {EPSILON}, and after "
+        "ten steps, within valid pixels: "
         + "; ".join(f"{net.name}, {errors_of(net)}" for net in networks)
         + ". The digits are MNIST’s."
     )
@@ -133,8 +134,8 @@ def rules_of(net: Network, digits: Digits) -> dict[str, dict[str, str]]:
         for share in visit.shares:
             if share.argument in names:
                 edge = f"{names[visit.result]}>{names[share.argument]}"
-                stands_for = [f"{name} is {names[value]}" for name, value in share.given.items()
+                stands_for = [f"{name} for {names[value]}" for name, value in share.given.items()
                               if isinstance(value, mg.Tensor) and names.get(value, name) != name]  # fmt: skip
-                where = ", ".join(["g is the cotangent", *stands_for])
+                where = f"its own names: {', '.join(['g for the cotangent', *stands_for])}"
                 found[edge] = {"text": share.rule.text, "place": f"{share.rule.place}; {where}"}
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -54,10 +55,9 @@ def trained(name: str, adversarial: bool, train: Digits, test: Digits, epochs: i
         parameter.data = whole * scales
         parameter.changed_in_place()
     x, y = test.x.astype(np.float64), test.y
-    one = evaluate(model, x, y, lambda *batch: fgsm(*batch, epsilon=EPSILON))
-    ten = evaluate(
-        model, x, y, lambda *batch: basic_iterative(*batch, epsilon=EPSILON, steps=10, bounds=(0.0, 1.0))
-    )
+    valid: Any = {"epsilon": EPSILON, "bounds": (0.0, 1.0)}
+    one = evaluate(model, x, y, partial(fgsm, **valid))
+    ten = evaluate(model, x, y, partial(basic_iterative, steps=10, **valid))
     errors = 1 - one.clean_accuracy, 1 - one.adversarial_accuracy, 1 - ten.adversarial_accuracy
     return Network(name, model, *errors)
 

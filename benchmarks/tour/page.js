@@ -5,18 +5,22 @@ const PIXELS = 784, SIDE = 28;
 const MOST = { inf: 0.5, 2: 8, 1: 40 };
 const NORMAL = {
   digit: "9", model: "0", along: "gradient", norm: "inf", epsilon: 20, steps: 1, clip: false, darker: false, seed: 1,
-  forgetToAdd: false, wrongOrder: false, rounded: false, at: 0, drawing: "", strokes: "",
+  forgetToAdd: false, wrongOrder: false, rounded: false, at: 0, drawing: "", strokes: "", label: "",
 };
 const FAULTS = {
-  forgetToAdd: "The last share of z is all that is left: softmax(z), without the −1 at the label. The step now raises "
-    + "the logits that are high already.",
+  forgetToAdd: "The last share of z is all that is left: softmax(z), without the −1 at the label. So the step raises the "
+    + "logits that are high already.",
   wrongOrder: "z goes on with the first share, and once more with the sum when the second is there. So does everything "
     + "below it, with sums of sums: in x the first share counts four times.",
-  rounded: "In single precision the probability of a digit that the network is sure of is 1. Then 1 − 1 is 0 at the "
-    + "label: little is left of the gradient, or nothing.",
+  both: "The last share that z is given is the −1 at the label, and that alone goes down last. Two bugs can hide one "
+    + "another: the attack works, and the numbers are wrong.",
+  lost: "The probability of this digit is so near to 1 that it is rounded to 1. Then 1 − 1 is 0 at the label, and that "
+    + "part of the gradient is lost.",
+  kept: "This digit’s probability is rounded in the eighth place only, and little changes. Take a digit that the network "
+    + "is surer of, a bold 6 of the plain network, say.",
 };
 const form = document.getElementById("controls");
-const element_ = id => document.getElementById(id);
+const byId = id => document.getElementById(id);
 let state = { ...NORMAL };
 
 // ---- what was made by Python
@@ -53,12 +57,14 @@ function readAddress() {
   const given = new URLSearchParams(location.hash.slice(1));
   state = { ...NORMAL };
   for (const [name, value] of given) {
-    if (!(name in NORMAL)) continue;
-    const kind = typeof NORMAL[name];
-    state[name] = kind === "boolean" ? value === "true" : kind === "number" ? Number(value) || 0 : value;
+    if (!Object.hasOwn(NORMAL, name)) continue;
+    const kind = typeof NORMAL[name], number = value.trim() === "" ? NaN : Number(value);
+    if (kind === "boolean") state[name] = value === "true";
+    else if (kind === "string") state[name] = value.slice(0, PIXELS);
+    else if (Number.isFinite(number)) state[name] = number;
   }
   const choices = { model: NETWORKS.map((_, i) => String(i)), along: ["gradient", "random", "hand"],
-    norm: Object.keys(MOST), digit: [...DIGITS.map((_, i) => String(i)), "own"] };
+    norm: Object.keys(MOST), label: ["", ..."0123456789"], digit: [...DIGITS.map((_, i) => String(i)), "own"] };
   for (const [name, known] of Object.entries(choices)) if (!known.includes(state[name])) state[name] = NORMAL[name];
   state.epsilon = Math.min(Math.max(Math.round(state.epsilon), 0), 100);
   state.steps = Math.min(Math.max(Math.round(state.steps), 1), 10);
@@ -72,27 +78,33 @@ function writeAddress() {
 
 // ---- what follows from the state
 
+// Strokes have one size, that of a pixel.
+const normNow = () => (state.along === "hand" ? "inf" : state.norm);
+const best = p => p.indexOf(Math.max(...p));
+
 function computed() {
-  const net = NETWORKS[Number(state.model)];
+  const net = NETWORKS[Number(state.model)], norm = normNow(), epsilon = MOST[norm] * state.epsilon / 100;
   const x = isOwn() ? drawing() : DIGITS[Number(state.digit)].x;
-  const logits = picture => costOf(net, picture, 0).z.value;
-  const before = softmax(logits(x));
-  const label = isOwn() ? before.indexOf(Math.max(...before)) : DIGITS[Number(state.digit)].label;
-  const { forgetToAdd, wrongOrder, rounded, norm, steps, clip } = state;
-  const faults = { forgetToAdd, wrongOrder, rounded }, epsilon = MOST[norm] * state.epsilon / 100;
+  const probabilities = picture => softmax(costOf(net, picture, 0).z.value);
+  const before = probabilities(x), said = state.label === "" ? best(before) : Number(state.label);
+  const label = isOwn() ? said : DIGITS[Number(state.digit)].label;
+  const { forgetToAdd, wrongOrder, rounded, steps, clip } = state, faults = { forgetToAdd, wrongOrder, rounded };
   const cost = costOf(net, x, label, faults), walked = walk(cost.J, faults), gradient = walked.sums.get(cost.x);
-  const ways = {
+  const along = {
     gradient: () => steepest(gradient, norm),
     random: () => steepest(randomNumbers(PIXELS, state.seed), norm),
     hand: strokes,
+  }[state.along]();
+  // x̃ after one step of any length along this direction.
+  const moved = length => {
+    const there = x.map((value, i) => value + length * along[i]);
+    return clip ? clipped(there) : there;
   };
-  const along = ways[state.along]();
-  let adversarial = x.map((value, i) => value + epsilon * along[i]);
-  if (clip) adversarial = clipped(adversarial);
-  if (state.along === "gradient") adversarial = attack(net, x, label, { epsilon, steps, norm, clip }, faults);
+  const byGradient = bugs => attack(net, x, label, { epsilon, steps, norm, clip }, bugs);
+  const adversarial = state.along === "gradient" ? byGradient(faults) : moved(epsilon);
   const costAt = picture => costOf(net, picture, label).J.value[0];
-  return { net, x, label, faults, epsilon, cost, walked, gradient, along, adversarial, costAt, before,
-    after: softmax(logits(adversarial)) };
+  return { net, x, label, faults, norm, epsilon, cost, walked, gradient, along, moved, byGradient, adversarial, costAt,
+    before, after: probabilities(adversarial) };
 }
 
 // ---- numbers and pictures
@@ -142,58 +154,66 @@ function svg(name, attributes, parent, text) {
 // ---- the left side
 
 function showPictures(now) {
-  paint(element_("x"), now.x, SIDE, inked);
-  paint(element_("gradient"), now.gradient, SIDE, signed(greatestOf(now.gradient)));
-  paint(element_("adversarial"), now.adversarial, SIDE, inked);
-  element_("x").classList.toggle("drawable", isOwn());
-  element_("adversarial").classList.toggle("drawable", state.along === "hand");
+  paint(byId("x"), now.x, SIDE, inked);
+  paint(byId("gradient"), now.gradient, SIDE, signed(greatestOf(now.gradient)));
+  paint(byId("adversarial"), now.adversarial, SIDE, inked);
+  byId("x").classList.toggle("drawable", isOwn());
+  byId("adversarial").classList.toggle("drawable", state.along === "hand");
   const help = " Arrow keys move, space paints.";
-  element_("x").setAttribute("aria-label", isOwn() ? `x, to draw on.${help}` : `x, a ${now.label}`);
-  element_("gradient").setAttribute("aria-label", `the gradient, at most ${shown(greatestOf(now.gradient))} a pixel`);
-  element_("adversarial").setAttribute("aria-label", state.along === "hand" ? `x̃, to paint on.${help}` : "x̃");
+  byId("x").setAttribute("aria-label", isOwn() ? `x, to draw on.${help}` : `x, a ${now.label}`);
+  const most = shown(greatestOf(now.gradient));
+  byId("gradient-size").textContent = most;
+  byId("gradient").setAttribute("aria-label", `the gradient, at most ${most} a pixel`);
+  for (const [canvas, place] of cursors) {
+    const context = canvas.getContext("2d");
+    context.fillStyle = "#e07000";
+    context.fillRect(place % SIDE, Math.floor(place / SIDE), 1, 1);
+  }
+  byId("adversarial").setAttribute("aria-label", state.along === "hand" ? `x̃, to paint on.${help}` : "x̃");
 }
 
 function showVerdict(now) {
-  const best = p => p.indexOf(Math.max(...p)), [from, to] = [best(now.before), best(now.after)];
+  const [from, to] = [best(now.before), best(now.after)];
   const changed = from === to ? "It stays" : "The network is broken: it says";
-  element_("verdict").textContent = `x: ${from} (${percent(now.before[from])}). ${changed} ${to} `
+  byId("verdict").textContent = `x: ${from} (${percent(now.before[from])}). ${changed} ${to} `
     + `(${percent(now.after[to])}). J goes from ${shown(now.costAt(now.x))} to ${shown(now.costAt(now.adversarial))}.`;
   const rows = now.before.map((p, j) => {
     const bar = (value, kind) => `<div class="bar ${kind}" style="width:${(100 * value).toFixed(2)}%"></div>`;
     return `<tr><th scope="row">${j}${j === now.label ? "*" : ""}</th><td>${bar(p, "")}`
       + `${bar(now.after[j], "adversarial")}</td><td class="number">${percent(p)} → ${percent(now.after[j])}</td></tr>`;
   });
-  element_("probabilities").tBodies[0].innerHTML = rows.join("");
+  byId("probabilities").tBodies[0].innerHTML = rows.join("");
 }
 
-// J along the direction of the first step, and its tangent at x: what the gradient promises.
+// J after one step of each size, and its tangent at x: what the gradient promises. A dot marks x̃.
 function showCurve(now) {
-  const picture = element_("curve"), most = MOST[state.norm], count = 40;
+  const picture = byId("curve"), most = MOST[now.norm], count = 40;
   const slope = now.gradient.reduce((sum, g, i) => sum + g * now.along[i], 0), start = now.costAt(now.x);
-  const at = part => now.costAt(now.x.map((value, i) => value + most * part * now.along[i]));
+  const at = part => now.costAt(now.moved(most * part)), reached = now.costAt(now.adversarial);
   const costs = Array.from({ length: count + 1 }, (_, i) => at(i / count));
-  const high = Math.max(...costs, start + 1e-3) * 1.08, low = Math.min(0, ...costs);
+  // What was promised is in the picture as well, however wrong.
+  const high = Math.max(...costs, reached, start + slope * most, start + 1e-3) * 1.08, low = Math.min(0, ...costs);
   const across = part => 50 + 340 * part, up = J => 180 - 165 * (J - low) / (high - low);
   picture.replaceChildren();
   svg("line", { class: "axis", x1: 50, x2: 390, y1: up(low), y2: up(low) }, picture);
   svg("line", { class: "axis", x1: 50, x2: 50, y1: 10, y2: 180 }, picture);
-  // As far as the tangent lies in the picture.
-  const end = [1, (high - start) / (most * slope), (low - start) / (most * slope)].filter(part => part > 0);
-  const far = Math.min(...end);
+  const far = slope < 0 ? Math.min(1, (low - start) / (most * slope)) : 1; // where it leaves the picture
   svg("line", { class: "tangent", x1: across(0), y1: up(start), x2: across(far), y2: up(start + slope * most * far) },
     picture);
   svg("path", { class: "cost", d: costs.map((J, i) => `${i ? "L" : "M"}${across(i / count)} ${up(J)}`).join("") },
     picture);
   const here = across(state.epsilon / 100);
   svg("line", { class: "now", x1: here, x2: here, y1: 10, y2: 180 }, picture);
+  svg("circle", { class: "reached", cx: here, cy: up(reached), r: 5 }, picture);
   svg("text", { x: 46, y: 20, "text-anchor": "end" }, picture, Number(high.toPrecision(2)));
   svg("text", { x: 46, y: 184, "text-anchor": "end" }, picture, Number(low.toPrecision(2)));
   svg("text", { x: 390, y: 200, "text-anchor": "end" }, picture, `ε ${most}`);
-  const norms = { inf: "ε‖∇ₓJ‖₁", 2: "ε‖∇ₓJ‖₂", 1: "ε‖∇ₓJ‖∞" };
-  const promise = state.along === "gradient" ? norms[state.norm] : "ε times the slope";
-  const text = `J along this direction, and its tangent: at this ε, ${promise} = ${shown(slope * now.epsilon)} is `
-    + `promised, and J rises by ${shown(at(state.epsilon / 100) - start)}.`;
-  element_("curve-text").textContent = text;
+  const norms = { inf: "ε‖∇ₓJ‖₁", 2: "ε‖∇ₓJ‖₂", 1: "ε‖∇ₓJ‖∞" }, wrong = Object.values(now.faults).some(Boolean);
+  const promise = state.along === "gradient" && !wrong ? `${norms[now.norm]} = ` : "";
+  const text = `J after one step of each size, and dashed its tangent at x. At this ε the ${wrong ? "wrong " : ""}gradient `
+    + `promises ${promise}${shown(slope * now.epsilon)}; one step gains ${shown(at(state.epsilon / 100) - start)}`
+    + (state.steps > 1 && state.along === "gradient" ? `, ${state.steps} steps (the dot) ${shown(reached - start)}.` : ".");
+  byId("curve-text").textContent = text;
   picture.setAttribute("aria-label", text);
 }
 
@@ -205,17 +225,17 @@ const NAMES = { J: "J", logsumexp: "ln Σ eᶻ", "z[label]": "z[label]", z: "z =
   a: "a = x W₁ + b₁", x: "x" };
 
 function showGraph(now) {
-  const picture = element_("graph"), { shares } = now.walked, current = shares[state.at - 1];
+  const picture = byId("graph"), { shares } = now.walked, current = shares[state.at - 1];
   const before = shares.slice(0, Math.max(state.at - 1, 0));
   const focused = document.activeElement?.dataset?.edge;
   picture.replaceChildren();
-  for (const y of allResults(now.cost.J)) {
+  for (const y of allResults(now.cost.J).reverse()) {
     for (const x of y.args) {
       const [x1, y1] = PLACES[y.name], [x2, y2] = PLACES[x.name];
       const is = share => share.from === y && share.to === x;
       const kind = current && is(current) ? "here" : before.some(is) ? "handed" : "";
       const edge = svg("g", { class: `edge ${kind}`, tabindex: 0, role: "button", "data-edge": `${y.name}>${x.name}`,
-        "aria-label": `the share of ${NAMES[x.name]} from ${NAMES[y.name]}` }, picture);
+        "aria-label": `the share of ${NAMES[x.name]} from ${NAMES[y.name]}`, "aria-pressed": kind === "here" }, picture);
       svg("line", { x1, y1: y1 + 16, x2, y2: y2 - 18 }, edge);
       svg("line", { class: "hit", x1, y1: y1 + 16, x2, y2: y2 - 18 }, edge);
       // The first of its shares; chosen again, the next.
@@ -244,7 +264,7 @@ function numbers(values) {
   const made = document.createElement("dd"), text = document.createElement("span");
   text.className = "numbers";
   text.textContent = values.length > 10
-    ? `${values.length} numbers, the greatest ${shown(greatestOf(values))}, ${values.filter(v => v === 0).length} are 0`
+    ? `${values.length} numbers, at most ${shown(greatestOf(values))} in size, ${values.filter(v => !v).length} are 0`
     : values.map(shown).join("  ");
   if (values.length > 1) {
     const canvas = document.createElement("canvas"), columns = values.length === PIXELS ? SIDE : values.length;
@@ -261,10 +281,11 @@ function numbers(values) {
 }
 
 function showShare(now) {
-  const { shares } = now.walked, place = element_("share"), share = shares[state.at - 1];
-  element_("where").textContent = `share ${state.at} of ${shares.length}`;
-  element_("back").disabled = state.at === 0;
-  element_("step").disabled = state.at === shares.length;
+  const { shares } = now.walked, place = byId("share"), share = shares[state.at - 1];
+  byId("where").textContent = `share ${state.at} of ${shares.length}`;
+  // Not `disabled`, which would take the focus away.
+  byId("back").setAttribute("aria-disabled", state.at === 0);
+  byId("step").setAttribute("aria-disabled", state.at === shares.length);
   const heading = document.createElement("h3");
   place.replaceChildren(heading);
   if (!share) {
@@ -292,20 +313,36 @@ function showShare(now) {
 
 function showControls(now) {
   for (const input of form.elements) {
-    if (!(input.name in NORMAL)) continue;
+    if (!Object.hasOwn(NORMAL, input.name)) continue;
     if (input.type === "checkbox") input.checked = state[input.name];
     else if (input.type === "radio") input.checked = input.value === state[input.name];
     else input.value = state[input.name];
   }
-  element_("epsilon-value").textContent = shown(now.epsilon);
-  element_("steps-value").textContent = state.norm === "1" ? "1" : state.steps;
-  form.elements.steps.disabled = state.norm === "1" || state.along !== "gradient";
+  byId("epsilon-value").textContent = shown(now.epsilon);
+  byId("steps-value").textContent = now.norm === "1" ? "1" : state.steps;
+  form.elements.steps.disabled = now.norm === "1" || state.along !== "gradient";
   form.elements.norm.disabled = state.along === "hand";
-  element_("again").disabled = state.along !== "random";
-  element_("clear").disabled = !isOwn() && state.along !== "hand";
+  form.elements.norm.value = now.norm;
+  form.elements.label.disabled = !isOwn();
+  byId("again").disabled = state.along !== "random";
+  byId("clear").disabled = !isOwn() && state.along !== "hand";
   form.elements.darker.disabled = state.along !== "hand";
-  const found = Object.keys(FAULTS).filter(name => state[name]).map(name => FAULTS[name]);
-  element_("fault-text").textContent = found.join(" ") || "None: the gradient is right.";
+  byId("fault-text").textContent = said(now);
+}
+
+// What the bugs that are switched on do, and what becomes of the attack.
+function said(now) {
+  const { forgetToAdd, wrongOrder, rounded } = now.faults;
+  if (!forgetToAdd && !wrongOrder && !rounded) return "None: the gradient is right.";
+  const found = [];
+  if (forgetToAdd && wrongOrder) found.push(FAULTS.both);
+  else if (forgetToAdd || wrongOrder) found.push(forgetToAdd ? FAULTS.forgetToAdd : FAULTS.wrongOrder);
+  if (rounded) found.push(Math.fround(now.before[now.label]) === 1 ? FAULTS.lost : FAULTS.kept);
+  if (state.along === "gradient") {
+    const [start, wrong, right] = [now.x, now.adversarial, now.byGradient({})].map(now.costAt).map(shown);
+    found.push(`J goes from ${start} to ${wrong}; along the right gradient, to ${right}.`);
+  }
+  return found.join(" ");
 }
 
 function show() {
@@ -323,7 +360,7 @@ function set(changes) {
 }
 
 function makeDigits() {
-  const place = element_("digits");
+  const place = byId("digits");
   [...DIGITS.keys(), "own"].forEach(value => {
     const label = document.createElement("label"), input = document.createElement("input");
     Object.assign(input, { type: "radio", name: "digit", value: String(value) });
@@ -342,28 +379,39 @@ function makeDigits() {
   });
 }
 
-// A canvas on which pointer and keys paint. `stroke(place)` says what is set at a pixel.
+const cursors = new Map(); // of the keys, on the canvases that are painted with them
+
+// A canvas on which pointer and keys paint. `stroke(place)` sets what a touch of a pixel does.
 function drawable(canvas, isOpen, stroke) {
-  let cursor = 14 * SIDE + 14, down = false;
+  let last = null; // where the pointer was, while it is down
   const placeOf = event => {
     const box = canvas.getBoundingClientRect();
-    const across = Math.floor(SIDE * (event.clientX - box.left) / box.width);
-    const below = Math.floor(SIDE * (event.clientY - box.top) / box.height);
-    return across >= 0 && across < SIDE && below >= 0 && below < SIDE ? below * SIDE + across : null;
+    return [event.clientX - box.left, event.clientY - box.top].map(
+      (way, i) => Math.floor(SIDE * way / [box.width, box.height][i]));
   };
   const touch = event => {
-    const place = placeOf(event);
-    if (isOpen() && place !== null) set(stroke(place));
+    const [x, y] = placeOf(event), [fromX, fromY] = last || [x, y];
+    // All pixels on the way: a fast pointer leaves some out.
+    const count = Math.max(Math.abs(x - fromX), Math.abs(y - fromY), 1);
+    for (let i = 0; i <= count; i++) {
+      const [column, row] = [fromX + (x - fromX) * i / count, fromY + (y - fromY) * i / count].map(Math.round);
+      if (column >= 0 && column < SIDE && row >= 0 && row < SIDE) set(stroke(row * SIDE + column));
+    }
+    last = [x, y];
   };
-  canvas.addEventListener("pointerdown", event => { down = true; touch(event); });
-  canvas.addEventListener("pointermove", event => { if (down) touch(event); });
-  addEventListener("pointerup", () => { down = false; });
+  canvas.addEventListener("pointerdown", event => { if (isOpen() && event.button === 0) touch(event); });
+  canvas.addEventListener("pointermove", event => { if (last && event.buttons & 1) touch(event); });
+  for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => { last = null; });
+  canvas.addEventListener("blur", () => { if (cursors.delete(canvas)) set({}); });
   canvas.addEventListener("keydown", event => {
-    const moves = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -SIDE, ArrowDown: SIDE };
+    const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     if (!isOpen() || !(event.key in moves || event.key === " ")) return;
     event.preventDefault();
-    if (event.key === " ") set(stroke(cursor));
-    else cursor = (cursor + moves[event.key] + PIXELS) % PIXELS;
+    const place = cursors.get(canvas) ?? 14 * SIDE + 14, [across, down] = moves[event.key] || [0, 0];
+    const within = value => Math.min(Math.max(value, 0), SIDE - 1);
+    const next = within(Math.floor(place / SIDE) + down) * SIDE + within(place % SIDE + across);
+    cursors.set(canvas, next);
+    set(event.key === " " ? stroke(next) : {});
   });
 }
 
@@ -381,18 +429,19 @@ function brushed(place) {
 // The bugs are controls of the form that stand outside of it.
 document.addEventListener("input", event => {
   const { name, type, checked, value } = event.target;
-  if (!(name in NORMAL)) return;
+  if (!Object.hasOwn(NORMAL, name)) return;
   const number = typeof NORMAL[name] === "number";
   set({ [name]: type === "checkbox" ? checked : number ? Number(value) : value });
 });
 form.addEventListener("submit", event => event.preventDefault());
-element_("again").addEventListener("click", () => set({ seed: state.seed + 1 }));
-element_("clear").addEventListener("click", () => set(state.along === "hand" ? { strokes: "" } : { drawing: "" }));
-element_("back").addEventListener("click", () => set({ at: state.at - 1 }));
-element_("step").addEventListener("click", () => set({ at: state.at + 1 }));
-element_("start").addEventListener("click", () => set({ at: 0 }));
-drawable(element_("x"), isOwn, brushed);
-drawable(element_("adversarial"), () => state.along === "hand",
+byId("again").addEventListener("click", () => set({ seed: state.seed + 1 }));
+byId("clear").addEventListener("click",
+  () => set(state.along === "hand" && state.strokes ? { strokes: "" } : { drawing: "" }));
+byId("back").addEventListener("click", () => set({ at: Math.max(state.at - 1, 0) }));
+byId("step").addEventListener("click", () => set({ at: state.at + 1 }));
+byId("start").addEventListener("click", () => set({ at: 0 }));
+drawable(byId("x"), isOwn, brushed);
+drawable(byId("adversarial"), () => state.along === "hand",
   place => ({ strokes: painted(state.strokes, place, state.darker ? 2 : 1) }));
 addEventListener("hashchange", () => { readAddress(); show(); });
 makeDigits();

@@ -55,7 +55,7 @@ function logsumexp(name, z, rounded) {
 }
 
 // z[place]
-function element(name, z, place) {
+function entry(name, z, place) {
   return result(name, [z.value[place]], [z], [g => z.value.map((_, j) => (j === place ? g[0] : 0))]);
 }
 
@@ -69,7 +69,7 @@ function costOf(net, x, label, faults = {}) {
   const input = result("x", x);
   const a = linear("a", input, net.W1, net.b1), h = maxout("h", a, net.pieces);
   const z = linear("z", h, net.W2, net.b2);
-  const all = logsumexp("logsumexp", z, faults.rounded), own = element("z[label]", z, label);
+  const all = logsumexp("logsumexp", z, faults.rounded), own = entry("z[label]", z, label);
   return { x: input, z, J: difference("J", all, own) };
 }
 
