@@ -1,4 +1,8 @@
-"""The two networks of the page: small, trained while it is made, and with weights of 8 bits."""
+"""The two networks of the page: small, trained while it is made, and with weights of 8 bits.
+
+They are trained in float64, and rounded. So a processor's own way to add up leaves no trace: the page is the
+same wherever it is made, and the tour's chapters may say what is on it.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +36,7 @@ class Network:
 
 def trained(name: str, adversarial: bool, train: Digits, test: Digits, epochs: int, seed: int) -> Network:
     """A maxout network trained on digits, or on the adversarial objective, and then rounded."""
-    model = MaxoutNetwork(train.x.shape[1], 10, units=(UNITS,), pieces=PIECES, seed=seed)
+    model = MaxoutNetwork(train.x.shape[1], 10, units=(UNITS,), pieces=PIECES, seed=seed).to(dtype=np.float64)
     optimiser = mg.optim.SGD(model.parameters(), lr=LR, momentum=MOMENTUM)
 
     def update(x: Any, y: Any) -> None:
@@ -41,19 +45,18 @@ def trained(name: str, adversarial: bool, train: Digits, test: Digits, epochs: i
         adversarial_objective(model, x, y, alpha=alpha, epsilon=EPSILON).backward()
         optimiser.step()
 
-    step = mg.capture(update, train.x[:BATCH], train.y[:BATCH], of=[model, optimiser])
+    step = mg.capture(update, train.x[:BATCH].astype(np.float64), train.y[:BATCH], of=[model, optimiser])
     generator = np.random.default_rng(seed)
     for epoch in range(epochs):
         optimiser.lr = LR * (1 - epoch / epochs)
         order = generator.permutation(len(train))
         for start in range(0, len(train) - BATCH + 1, BATCH):
             chosen = order[start : start + BATCH]
-            step(train.x[chosen], train.y[chosen])
-    model = model.to(dtype=np.float64)
-    for parameter in (model.hidden[0].W, model.output.W):
-        whole, scales = rounded(parameter.numpy())
-        parameter.data = whole * scales
-        parameter.changed_in_place()
+            step(train.x[chosen].astype(np.float64), train.y[chosen])
+    for layer in (model.hidden[0], model.output):
+        whole, scales = rounded(layer.W.numpy())
+        layer.W.data, layer.b.data = whole * scales, in_float32(layer.b.numpy())
+        layer.W.changed_in_place(), layer.b.changed_in_place()
     x, y = test.x.astype(np.float64), test.y
     valid: Any = {"epsilon": EPSILON, "bounds": (0.0, 1.0)}
     one = evaluate(model, x, y, partial(fgsm, **valid))
@@ -64,5 +67,10 @@ def trained(name: str, adversarial: bool, train: Digits, test: Digits, epochs: i
 
 def rounded(W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(whole numbers, the step of each column): W is about their product."""
-    scales = np.abs(W).max(0) / LEVELS
+    scales = in_float32(np.abs(W).max(0) / LEVELS)
     return np.rint(W / scales).astype(np.int8), scales
+
+
+def in_float32(array: np.ndarray) -> np.ndarray:
+    """The nearest numbers of float32, in float64."""
+    return array.astype(np.float32).astype(np.float64)
