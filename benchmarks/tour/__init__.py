@@ -81,7 +81,7 @@ def page_of(networks: list[Network], digits: Digits) -> str:
     about = (
         f"Two networks of {UNITS} maxout units with {PIECES} pieces, trained when this page was made, with "
         f"weights of 8 bits. Errors on 2,000 test digits, clean, after one step of ε = {EPSILON}, and after "
-        "ten steps, within valid pixels: "
+        "ten smaller ones within ε, in valid pixels: "
         + "; ".join(f"{net.name}, {errors_of(net)}" for net in networks)
         + ". The digits are MNIST’s."
     )
@@ -136,6 +136,6 @@ def rules_of(net: Network, digits: Digits) -> dict[str, dict[str, str]]:
                 edge = f"{names[visit.result]}>{names[share.argument]}"
                 stands_for = [f"{name} for {names[value]}" for name, value in share.given.items()
                               if isinstance(value, mg.Tensor) and names.get(value, name) != name]  # fmt: skip
-                where = f"its own names: {', '.join(['g for the cotangent', *stands_for])}"
+                where = f"in it, {', '.join(['g stands for the cotangent', *stands_for])}"
                 found[edge] = {"text": share.rule.text, "place": f"{share.rule.place}; {where}"}
     return found

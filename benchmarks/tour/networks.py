@@ -1,7 +1,7 @@
 """The two networks of the page: small, trained while it is made, and with weights of 8 bits.
 
-They are trained in float64, and rounded. So a processor's own way to add up leaves no trace: the page is the
-same wherever it is made, and the tour's chapters may say what is on it.
+They are trained in float64, and rounded. So a processor's own way to add up hardly ever leaves a trace: the
+page is the same wherever it is made, and the tour's chapters may say what is on it.
 """
 
 from __future__ import annotations

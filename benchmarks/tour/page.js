@@ -1,23 +1,23 @@
 // The page: its state, its controls, and what is drawn. DATA has the networks, the digits and the engine's rules.
 
 const PIXELS = 784, SIDE = 28;
-// The greatest ε of each norm: a step of .5 a pixel, and steps of other norms that do something.
+// The largest ε of each norm, chosen so that the slider has an effect.
 const MOST = { inf: 0.5, 2: 8, 1: 40 };
 const NORMAL = {
   digit: "9", model: "0", along: "gradient", norm: "inf", epsilon: 20, steps: 1, clip: false, darker: false, seed: 1,
   forgetToAdd: false, wrongOrder: false, rounded: false, at: 0, drawing: "", strokes: "", label: "",
 };
 const FAULTS = {
-  forgetToAdd: "The last share of z is all that is left: softmax(z), without the −1 at the label. So the step raises the "
-    + "logits that are high already.",
-  wrongOrder: "z goes on with the first share, and once more with the sum when the second is there. So does everything "
-    + "below it, with sums of sums: in x the first share counts four times.",
-  both: "The last share that z is given is the −1 at the label, and that alone goes down last. Two bugs can hide one "
-    + "another: the attack works, and the numbers are wrong.",
+  forgetToAdd: "The last share of z is all that is left: softmax(z), without the −1 at the label. A step along that "
+    + "raises the logits that are high already.",
+  wrongOrder: "z goes on with its first share, softmax(z), and once more with the sum when the −1 at the label is there. "
+    + "So does everything below it, with sums of sums: in x softmax(z) counts four times, the −1 once.",
+  both: "The −1 at the label is the last share that z is given, and that alone goes down last. A step along that lowers "
+    + "the label’s logit. Two bugs can hide one another: the numbers are wrong, and the attack may work all the same.",
   lost: "The probability of this digit is so near to 1 that it is rounded to 1. Then 1 − 1 is 0 at the label, and that "
     + "part of the gradient is lost.",
-  kept: "This digit’s probability is rounded in the eighth place only, and little changes. Take a digit that the network "
-    + "is surer of, a bold 6 of the plain network, say.",
+  kept: "This digit’s probability is rounded in the eighth place, and 1 minus it has places enough. Take a digit that the "
+    + "network is surer of, a bold 6 of the plain network, say.",
 };
 const form = document.getElementById("controls");
 const byId = id => document.getElementById(id);
@@ -86,8 +86,8 @@ function computed() {
   const net = NETWORKS[Number(state.model)], norm = normNow(), epsilon = MOST[norm] * state.epsilon / 100;
   const x = isOwn() ? drawing() : DIGITS[Number(state.digit)].x;
   const probabilities = picture => softmax(costOf(net, picture, 0).z.value);
-  const before = probabilities(x), said = state.label === "" ? best(before) : Number(state.label);
-  const label = isOwn() ? said : DIGITS[Number(state.digit)].label;
+  const before = probabilities(x), named = state.label === "" ? best(before) : Number(state.label);
+  const label = isOwn() ? named : DIGITS[Number(state.digit)].label;
   const { forgetToAdd, wrongOrder, rounded, steps, clip } = state, faults = { forgetToAdd, wrongOrder, rounded };
   const cost = costOf(net, x, label, faults), walked = walk(cost.J, faults), gradient = walked.sums.get(cost.x);
   const along = {
@@ -100,10 +100,11 @@ function computed() {
     const there = x.map((value, i) => value + length * along[i]);
     return clip ? clipped(there) : there;
   };
+  const count = state.along !== "gradient" || norm === "1" ? 1 : steps;
   const byGradient = bugs => attack(net, x, label, { epsilon, steps, norm, clip }, bugs);
   const adversarial = state.along === "gradient" ? byGradient(faults) : moved(epsilon);
   const costAt = picture => costOf(net, picture, label).J.value[0];
-  return { net, x, label, faults, norm, epsilon, cost, walked, gradient, along, moved, byGradient, adversarial, costAt,
+  return { net, x, label, faults, norm, epsilon, count, cost, walked, gradient, along, moved, byGradient, adversarial, costAt,
     before, after: probabilities(adversarial) };
 }
 
@@ -124,7 +125,7 @@ function inked(value) {
   return Array(3).fill(255 * (1 - value));
 }
 
-// White at 0, red up, blue down, as strong as the greatest.
+// White at 0, red above it, blue below; strongest at the greatest, by the square root.
 function signed(greatest) {
   return value => {
     const part = greatest ? Math.sqrt(Math.abs(value) / greatest) : 0;
@@ -163,6 +164,7 @@ function showPictures(now) {
   byId("x").setAttribute("aria-label", isOwn() ? `x, to draw on.${help}` : `x, a ${now.label}`);
   const most = shown(greatestOf(now.gradient));
   byId("gradient-size").textContent = most;
+  byId("gradient-name").textContent = Object.values(now.faults).some(Boolean) ? "the wrong ∇ₓJ" : "∇ₓJ";
   byId("gradient").setAttribute("aria-label", `the gradient, at most ${most} a pixel`);
   for (const [canvas, place] of cursors) {
     const context = canvas.getContext("2d");
@@ -174,7 +176,8 @@ function showPictures(now) {
 
 function showVerdict(now) {
   const [from, to] = [best(now.before), best(now.after)];
-  const changed = from === to ? "It stays" : "The network is broken: it says";
+  const broken = from === now.label ? "The network is broken: it says" : "Now it says";
+  const changed = from === to ? "It stays" : broken;
   byId("verdict").textContent = `x: ${from} (${percent(now.before[from])}). ${changed} ${to} `
     + `(${percent(now.after[to])}). J goes from ${shown(now.costAt(now.x))} to ${shown(now.costAt(now.adversarial))}.`;
   const rows = now.before.map((p, j) => {
@@ -185,10 +188,12 @@ function showVerdict(now) {
   byId("probabilities").tBodies[0].innerHTML = rows.join("");
 }
 
-// J after one step of each size, and its tangent at x: what the gradient promises. A dot marks x̃.
+// J after one step of each size, and what the gradient promises: if it is right, the tangent at x. A dot marks x̃.
 function showCurve(now) {
   const picture = byId("curve"), most = MOST[now.norm], count = 40;
-  const slope = now.gradient.reduce((sum, g, i) => sum + g * now.along[i], 0), start = now.costAt(now.x);
+  // Clipping stops a pixel that is at its bound already.
+  const goes = now.along.map((way, i) => (state.clip && (way < 0 ? now.x[i] <= 0 : now.x[i] >= 1) ? 0 : way));
+  const slope = now.gradient.reduce((sum, g, i) => sum + g * goes[i], 0), start = now.costAt(now.x);
   const at = part => now.costAt(now.moved(most * part)), reached = now.costAt(now.adversarial);
   const costs = Array.from({ length: count + 1 }, (_, i) => at(i / count));
   // What was promised is in the picture as well, however wrong.
@@ -209,10 +214,10 @@ function showCurve(now) {
   svg("text", { x: 46, y: 184, "text-anchor": "end" }, picture, Number(low.toPrecision(2)));
   svg("text", { x: 390, y: 200, "text-anchor": "end" }, picture, `ε ${most}`);
   const norms = { inf: "ε‖∇ₓJ‖₁", 2: "ε‖∇ₓJ‖₂", 1: "ε‖∇ₓJ‖∞" }, wrong = Object.values(now.faults).some(Boolean);
-  const promise = state.along === "gradient" && !wrong ? `${norms[now.norm]} = ` : "";
-  const text = `J after one step of each size, and dashed its tangent at x. At this ε the ${wrong ? "wrong " : ""}gradient `
+  const promise = state.along === "gradient" && !wrong && !state.clip ? `${norms[now.norm]} = ` : "";
+  const text = `J after one step of each size; dashed, what the gradient promises. At this ε the ${wrong ? "wrong " : ""}gradient `
     + `promises ${promise}${shown(slope * now.epsilon)}; one step gains ${shown(at(state.epsilon / 100) - start)}`
-    + (state.steps > 1 && state.along === "gradient" ? `, ${state.steps} steps (the dot) ${shown(reached - start)}.` : ".");
+    + (now.count > 1 ? `, ${now.count} steps (the dot) ${shown(reached - start)}.` : ".");
   byId("curve-text").textContent = text;
   picture.setAttribute("aria-label", text);
 }
@@ -238,7 +243,7 @@ function showGraph(now) {
         "aria-label": `the share of ${NAMES[x.name]} from ${NAMES[y.name]}`, "aria-pressed": kind === "here" }, picture);
       svg("line", { x1, y1: y1 + 16, x2, y2: y2 - 18 }, edge);
       svg("line", { class: "hit", x1, y1: y1 + 16, x2, y2: y2 - 18 }, edge);
-      // The first of its shares; chosen again, the next.
+      // Its next share after the one that is shown, or its first.
       const choose = () => {
         const places = shares.flatMap((share, i) => (is(share) ? [i + 1] : []));
         set({ at: places.find(place => place > state.at) || places[0] });
@@ -291,7 +296,7 @@ function showShare(now) {
   if (!share) {
     heading.textContent = "Nothing was handed on yet";
     const text = document.createElement("p");
-    text.textContent = "The cotangent of J is 1. The walk visits the youngest result first, and hands on along its edges.";
+    text.textContent = "The cotangent of J is 1. The walk begins there.";
     place.append(text);
     return;
   }
@@ -319,7 +324,7 @@ function showControls(now) {
     else input.value = state[input.name];
   }
   byId("epsilon-value").textContent = shown(now.epsilon);
-  byId("steps-value").textContent = now.norm === "1" ? "1" : state.steps;
+  byId("steps-value").textContent = now.count;
   form.elements.steps.disabled = now.norm === "1" || state.along !== "gradient";
   form.elements.norm.disabled = state.along === "hand";
   form.elements.norm.value = now.norm;
@@ -327,17 +332,21 @@ function showControls(now) {
   byId("again").disabled = state.along !== "random";
   byId("clear").disabled = !isOwn() && state.along !== "hand";
   form.elements.darker.disabled = state.along !== "hand";
-  byId("fault-text").textContent = said(now);
+  byId("fault-text").textContent = bugText(now);
 }
 
 // What the bugs that are switched on do, and what becomes of the attack.
-function said(now) {
+function bugText(now) {
   const { forgetToAdd, wrongOrder, rounded } = now.faults;
   if (!forgetToAdd && !wrongOrder && !rounded) return "None: the gradient is right.";
   const found = [];
   if (forgetToAdd && wrongOrder) found.push(FAULTS.both);
   else if (forgetToAdd || wrongOrder) found.push(forgetToAdd ? FAULTS.forgetToAdd : FAULTS.wrongOrder);
-  if (rounded) found.push(Math.fround(now.before[now.label]) === 1 ? FAULTS.lost : FAULTS.kept);
+  if (rounded) {
+    const p = now.before[now.label], left = p === 1 ? 0 : (1 - Math.fround(p)) / (1 - p);
+    const coarse = `By rounding, the part at the label is ${percent(left)} of what it should be.`;
+    found.push(left === 0 ? FAULTS.lost : Math.abs(left - 1) < 0.01 ? FAULTS.kept : coarse);
+  }
   if (state.along === "gradient") {
     const [start, wrong, right] = [now.x, now.adversarial, now.byGradient({})].map(now.costAt).map(shown);
     found.push(`J goes from ${start} to ${wrong}; along the right gradient, to ${right}.`);
@@ -351,12 +360,14 @@ function show() {
   for (const part of [showControls, showPictures, showVerdict, showCurve, showGraph, showShare]) part(now);
 }
 
-let asked = false;
+let asked = false, later = null;
 function set(changes) {
   Object.assign(state, changes);
+  clearTimeout(later);
+  later = setTimeout(writeAddress, 150); // browsers refuse to write it at every frame
   if (asked) return; // many changes in one frame are shown once
   asked = true;
-  requestAnimationFrame(() => { asked = false; show(); writeAddress(); });
+  requestAnimationFrame(() => { asked = false; show(); });
 }
 
 function makeDigits() {
@@ -399,7 +410,12 @@ function drawable(canvas, isOpen, stroke) {
     }
     last = [x, y];
   };
-  canvas.addEventListener("pointerdown", event => { if (isOpen() && event.button === 0) touch(event); });
+  canvas.addEventListener("pointerdown", event => {
+    if (!isOpen() || event.button !== 0) return;
+    last = null;
+    canvas.setPointerCapture(event.pointerId); // it may leave the canvas, and come back elsewhere
+    touch(event);
+  });
   canvas.addEventListener("pointermove", event => { if (last && event.buttons & 1) touch(event); });
   for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => { last = null; });
   canvas.addEventListener("blur", () => { if (cursors.delete(canvas)) set({}); });
@@ -436,7 +452,7 @@ document.addEventListener("input", event => {
 form.addEventListener("submit", event => event.preventDefault());
 byId("again").addEventListener("click", () => set({ seed: state.seed + 1 }));
 byId("clear").addEventListener("click",
-  () => set(state.along === "hand" && state.strokes ? { strokes: "" } : { drawing: "" }));
+  () => set(state.along === "hand" && state.strokes ? { strokes: "" } : isOwn() ? { drawing: "" } : {}));
 byId("back").addEventListener("click", () => set({ at: Math.max(state.at - 1, 0) }));
 byId("step").addEventListener("click", () => set({ at: state.at + 1 }));
 byId("start").addEventListener("click", () => set({ at: 0 }));
