@@ -328,10 +328,11 @@ function showControls(now) {
   form.elements.steps.disabled = now.norm === "1" || state.along !== "gradient";
   form.elements.norm.disabled = state.along === "hand";
   form.elements.norm.value = now.norm;
-  form.elements.label.disabled = !isOwn();
-  byId("again").disabled = state.along !== "random";
-  byId("clear").disabled = !isOwn() && state.along !== "hand";
-  form.elements.darker.disabled = state.along !== "hand";
+  // What does nothing now is not there.
+  byId("again").hidden = state.along !== "random";
+  byId("clear").hidden = !isOwn() && state.along !== "hand";
+  form.elements.label.parentElement.hidden = !isOwn();
+  form.elements.darker.parentElement.hidden = state.along !== "hand";
   byId("fault-text").textContent = bugText(now);
 }
 
