@@ -66,8 +66,7 @@ def opened(directory: Path) -> list[str]:
 
     found: list[str] = []
     with sync_playwright() as playwright:
-        # As root, in a container, Chromium has no sandbox of its own.
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser = launched(playwright)
         context = browser.new_context()
         page = context.new_page()
         here = directory.resolve().as_uri()
@@ -83,6 +82,11 @@ def opened(directory: Path) -> list[str]:
             found += [f"{file.name}: an empty picture {source}" for source in empty]
         browser.close()
     return found
+
+
+def launched(playwright: Any) -> Any:
+    """Debian's Chromium. As root, in a container, it has no sandbox of its own."""
+    return playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
 
 
 def why_unopened() -> str:

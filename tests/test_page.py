@@ -6,7 +6,6 @@ import functools
 import http.server
 import json
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ import minigrad as mg
 from attacks import basic_iterative, fast_gradient
 from benchmarks import mnist, tour
 from benchmarks.__main__ import main
-from tests.site import elsewhere, why_unopened
+from tests.site import elsewhere, launched, why_unopened
 
 EDGES = {"J>logsumexp", "J>z[label]", "logsumexp>z", "z[label]>z", "z>h", "h>a", "a>x"}
 NORMS = {"inf": np.inf, "2": 2.0, "1": 1.0}
@@ -59,7 +58,7 @@ class TestTheFile:
         for net in made.networks:
             np.testing.assert_array_equal(net.model.predict(made.digits.x.astype(np.float64)), made.digits.y)
         plain, adversarial = made.networks
-        assert plain.one_step > 0.5 > adversarial.one_step > adversarial.clean
+        assert plain.one_step_error > 0.5 > adversarial.one_step_error > adversarial.clean_error
 
     def test_the_command(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         main(["tour", "--epochs", "1", "--out", str(tmp_path)])
@@ -79,8 +78,7 @@ def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        # As root, in a container, Chromium has no sandbox of its own.
-        opened = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        opened = launched(playwright)
         yield opened
         opened.close()
 

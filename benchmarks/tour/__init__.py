@@ -15,7 +15,7 @@ import minigrad as mg
 from benchmarks import mnist
 from benchmarks.mnist import Digits
 from benchmarks.output import check_writable_directory, terminal
-from benchmarks.tour.networks import EPSILON, PIECES, UNITS, Network, rounded, trained
+from benchmarks.tour.networks import EPSILON, EXAMINED, PIECES, UNITS, Network, rounded, trained
 from minigrad.checks import check_count
 
 HERE = Path(__file__).parent
@@ -49,8 +49,8 @@ def made(epochs: int = EPOCHS, seed: int = 0) -> tuple[list[Network], str]:
     """The two networks, and the page."""
     train, test = mnist.load()
     networks = [
-        trained("plain", False, train, test[:2000], epochs, seed),
-        trained("trained on adversarial examples", True, train, test[:2000], epochs, seed),
+        trained("plain", False, train, test, epochs, seed),
+        trained("trained on adversarial examples", True, train, test, epochs, seed),
     ]
     return networks, page_of(networks, chosen(networks, test))
 
@@ -58,8 +58,7 @@ def made(epochs: int = EPOCHS, seed: int = 0) -> tuple[list[Network], str]:
 def chosen(networks: list[Network], test: Digits) -> Digits:
     """Two digits of each class that all of the networks know: the one that the plain network is surest of,
     and one of the tenth that it is least sure of, whose cost rises from the start."""
-    x = test.x[:2000].astype(np.float64)
-    y = test.y[:2000]
+    x, y = test.x[:EXAMINED].astype(np.float64), test.y[:EXAMINED]
     known = np.all([net.model.predict(x) == y for net in networks], axis=0)
     sure = networks[0].model.predict_proba(x)[np.arange(len(y)), y]
     places = []
@@ -80,8 +79,8 @@ def page_of(networks: list[Network], digits: Digits) -> str:
     }  # fmt: skip
     about = (
         f"Two networks of {UNITS} maxout units with {PIECES} pieces, trained when this page was made, with "
-        f"weights of 8 bits. Errors on 2,000 test digits, clean, after one step of ε = {EPSILON}, and after "
-        "ten smaller ones within ε, in valid pixels: "
+        f"weights of 8 bits. Errors on {EXAMINED:,} test digits, clean, after one step of ε = {EPSILON}, "
+        "and after ten smaller ones within ε, in valid pixels: "
         + "; ".join(f"{net.name}, {errors_of(net)}" for net in networks)
         + ". The digits are MNIST’s."
     )
@@ -95,7 +94,7 @@ def page_of(networks: list[Network], digits: Digits) -> str:
 
 
 def errors_of(net: Network) -> str:
-    return f"{net.clean:.1%} clean, {net.one_step:.1%} and {net.ten_steps:.1%}"
+    return f"{net.clean_error:.1%} clean, {net.one_step_error:.1%} and {net.ten_steps_error:.1%}"
 
 
 def weights_of(net: Network) -> dict[str, Any]:
@@ -120,9 +119,9 @@ def cost_of(model: Any, x: mg.Tensor, label: int) -> tuple[mg.Tensor, dict[mg.Te
     a = model.hidden[0](x)
     h = mg.maxout(a, PIECES)
     z = model.output(h)
-    both = mg.logsumexp(z, axis=1), z[:, label]
-    J = both[0] - both[1]
-    return J, {x: "x", a: "a", h: "h", z: "z", both[0]: "logsumexp", both[1]: "z[label]", J: "J"}
+    over_all, own = mg.logsumexp(z, axis=1), z[:, label]
+    J = over_all - own
+    return J, {x: "x", a: "a", h: "h", z: "z", over_all: "logsumexp", own: "z[label]", J: "J"}
 
 
 def rules_of(net: Network, digits: Digits) -> dict[str, dict[str, str]]:

@@ -21,27 +21,28 @@ UNITS, PIECES = 32, 2
 EPSILON = 0.1  # of the training on adversarial examples, and of the error rates
 BATCH, LR, MOMENTUM, ALPHA = 100, 0.1, 0.9, 0.5
 LEVELS = 127  # of a weight, on each side of 0
+EXAMINED = 2000  # test digits, of which errors are told and the page's digits are chosen
 
 
 @dataclass(frozen=True)
 class Network:
-    """A trained network as the page has it, and how often it errs, of 1."""
+    """A trained network as the page has it, and the shares of digits on which it errs."""
 
     name: str
     model: MaxoutNetwork
-    clean: float
-    one_step: float
-    ten_steps: float
+    clean_error: float
+    one_step_error: float
+    ten_steps_error: float
 
 
 def trained(name: str, adversarial: bool, train: Digits, test: Digits, epochs: int, seed: int) -> Network:
     """A maxout network trained on digits, or on the adversarial objective, and then rounded."""
     model = MaxoutNetwork(train.x.shape[1], 10, units=(UNITS,), pieces=PIECES, seed=seed).to(dtype=np.float64)
     optimiser = mg.optim.SGD(model.parameters(), lr=LR, momentum=MOMENTUM)
+    alpha = ALPHA if adversarial else 1.0
 
     def update(x: Any, y: Any) -> None:
         optimiser.zero_grad()
-        alpha = ALPHA if adversarial else 1.0
         adversarial_objective(model, x, y, alpha=alpha, epsilon=EPSILON).backward()
         optimiser.step()
 
@@ -56,8 +57,9 @@ def trained(name: str, adversarial: bool, train: Digits, test: Digits, epochs: i
     for layer in (model.hidden[0], model.output):
         whole, scales = rounded(layer.W.numpy())
         layer.W.data, layer.b.data = whole * scales, in_float32(layer.b.numpy())
-        layer.W.changed_in_place(), layer.b.changed_in_place()
-    x, y = test.x.astype(np.float64), test.y
+        layer.W.changed_in_place()
+        layer.b.changed_in_place()
+    x, y = test.x[:EXAMINED].astype(np.float64), test.y[:EXAMINED]
     valid: Any = {"epsilon": EPSILON, "bounds": (0.0, 1.0)}
     one = evaluate(model, x, y, partial(fgsm, **valid))
     ten = evaluate(model, x, y, partial(basic_iterative, steps=10, **valid))
