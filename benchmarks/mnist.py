@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import math
 import os
 import struct
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from minigrad import backend
+from benchmarks.examples import Examples
 from minigrad.checkpoint import check_regular
 from minigrad.errors import DataError
 
@@ -23,22 +21,8 @@ DIRECTORY = Path(__file__).parent / "data" / "mnist"
 KNOWN = {"55c41ac0f5a8c456": "MNIST", "a64cc0dca83e19f4": "Fashion-MNIST"}
 
 
-@dataclass(frozen=True)
-class Digits:
+class Digits(Examples):
     """Images x (examples, 784), float32 in [0, 1], and labels y (examples,), integers."""
-
-    x: Any
-    y: Any
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def __getitem__(self, index: Any) -> Digits:
-        return Digits(self.x[index], self.y[index])
-
-    def to(self, name: str) -> Digits:
-        library = backend.get(name)
-        return Digits(library.asarray(self.x), library.asarray(self.y))
 
     def sevens_against_threes(self) -> Digits:
         """The threes, labelled −1, and the sevens, labelled +1 (paper, figure 2)."""
@@ -53,15 +37,6 @@ def load(directory: str | os.PathLike[str] = DIRECTORY) -> tuple[Digits, Digits]
     FileNotFoundError if one is missing, DataError if one is not what its name says.
     """
     return _digits(Path(directory), "train"), _digits(Path(directory), "t10k")
-
-
-def fingerprint(*sets: Digits) -> str:
-    """Tells one collection of digits from another: the first 16 hex digits of the SHA-256 of all bytes."""
-    digest = hashlib.sha256()
-    for digits in sets:
-        digest.update(digits.x.tobytes())
-        digest.update(digits.y.tobytes())
-    return digest.hexdigest()[:16]
 
 
 def name_of(found: str) -> str:

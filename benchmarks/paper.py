@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from benchmarks import mnist
+from benchmarks.examples import fingerprint
 from benchmarks.experiments import CORE, EXPERIMENTS, RECIPES
 from benchmarks.output import check_writable_directory, terminal
 from benchmarks.processes import parallel
@@ -98,7 +99,7 @@ def checked(options: argparse.Namespace) -> Plan:
         RECIPES[model].check_large_enough(train, test, options.scale)
     processors = cpu_count()
     jobs = options.jobs or (1 if library.name == "cupy" else processors)
-    settings = Settings(options.scale, options.epochs, library.name, mnist.fingerprint(train, test),
+    settings = Settings(options.scale, options.epochs, library.name, fingerprint(train, test),
                         max(1, processors // jobs), source_fingerprint())  # fmt: skip
     return Plan(
         names=tuple(names),

@@ -28,6 +28,7 @@ from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 from threadpoolctl import threadpool_limits
 
 from benchmarks import mnist
+from benchmarks.examples import fingerprint
 from benchmarks.experiments import EXPERIMENTS, RECIPES
 from benchmarks.mnist import Digits
 from benchmarks.output import write_json
@@ -330,9 +331,9 @@ def only_while(host: str, process: int) -> Iterator[None]:
 
 
 @functools.lru_cache(maxsize=1)
-def _digits(data: str, library: str, fingerprint: str) -> tuple[Digits, Digits]:
+def _digits(data: str, library: str, expected: str) -> tuple[Digits, Digits]:
     train, test = mnist.load(data)
-    if mnist.fingerprint(train, test) != fingerprint:
+    if fingerprint(train, test) != expected:
         raise DataError(f"--data must stay as it is while a run goes on, but {data} holds other digits now")
     return train.to(library), test.to(library)
 
@@ -371,6 +372,6 @@ def source_fingerprint() -> str:
         for path in sorted((root / package).rglob("[!.]*.py")):
             if not any(part.startswith(".") for part in path.relative_to(root).parts):
                 digest.update(path.read_bytes())
-    for name in ("recipe", "task", "training", "mnist", "photos"):
+    for name in ("recipe", "task", "training", "examples", "mnist", "photos"):
         digest.update((root / "benchmarks" / f"{name}.py").read_bytes())
     return digest.hexdigest()[:16]

@@ -19,6 +19,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 import minigrad as mg
 from benchmarks import mnist, output, workspace
 from benchmarks.__main__ import main
+from benchmarks.examples import fingerprint
 from benchmarks.experiments import EXPERIMENTS
 from benchmarks.training import Training
 from benchmarks.workspace import Workspace
@@ -416,7 +417,7 @@ class TestOtherData:
         assert "claims hold" not in page
 
     def test_known_data_is_named(self) -> None:
-        assert mnist.name_of(mnist.fingerprint(*mnist.load())) == "MNIST"
+        assert mnist.name_of(fingerprint(*mnist.load())) == "MNIST"
 
 
 class TestTerminal:
