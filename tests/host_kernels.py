@@ -113,7 +113,7 @@ class ElementwiseKernel:
 
 
 class ReductionKernel:
-    """Σ over an axis, the one reduction that minigrad asks for: its map is compiled, its sum is NumPy's."""
+    """Σ over axes, the one reduction that minigrad asks for: its map is compiled, its sum is NumPy's."""
 
     def __init__(self, in_params: str, out_params: str, map_: str, reduce: str, post: str, identity: str,
                  name: str) -> None:  # fmt: skip
@@ -121,7 +121,7 @@ class ReductionKernel:
         self.name, self.kind = name, out_params.split()[0]
         self.mapped = ElementwiseKernel(in_params, f"{self.kind} mapped", f"mapped = {map_};", name)
 
-    def __call__(self, w: Array, axis: int) -> Array:
+    def __call__(self, w: Array, axis: int | tuple[int, ...]) -> Array:
         mapped = Array(np.empty(w.shape, w.dtype if self.kind == "T" else self.kind))
         self.mapped(w, mapped)
         return Array(launch(self.name, lambda: mapped._host.sum(axis), counted=False))

@@ -260,6 +260,15 @@ class TestSGD:
         np.testing.assert_allclose(np.linalg.norm(W.data, axis=0), 1.0, rtol=1e-6)
         assert b.data.tolist() == [9, 9]
 
+    def test_max_norm_holds_for_filters_and_spares_what_has_no_units(self) -> None:
+        """A convolution's W has a unit for each place on its last axis; an array of three axes has none."""
+        filters, other = mg.Parameter(np.ones((2, 2, 3, 5))), mg.Parameter(np.ones((4, 4, 4)))
+        optimiser = SGD([filters, other], lr=0.0, max_norm=1.0)
+        (mg.sum(filters) + mg.sum(other)).backward()
+        optimiser.step()
+        np.testing.assert_allclose(np.sqrt((filters.data**2).sum((0, 1, 2))), 1.0)
+        assert (other.data == 1).all()
+
     def test_schedules(self) -> None:
         decay = exponential_decay(0.1, 1.000004, minimum=1e-6)
         assert decay(0) == 0.1
@@ -684,6 +693,20 @@ class TestEdges:
             found, expected.astype(dtype), rtol=4 * info.eps, atol=4 * info.smallest_subnormal
         )
         np.testing.assert_array_equal(found[:, norms < max_norm * 0.9], host[:, norms < max_norm * 0.9])
+
+    @pytest.mark.parametrize("turned", [False, True], ids=["whole", "a view"])
+    def test_filters_are_limited_each_by_itself(self, library: Any, turned: bool) -> None:
+        """A filter is what has one place on the last axis, whatever its rows, columns and channels."""
+        lengths = np.arange(1.0, 7.0)
+        host = (np.ones((3, 2, 4, 6)) * lengths / 24**0.5).astype(np.float32)
+        W = library.xp.array(library.asarray(host))
+        W = W.transpose(1, 0, 2, 3) if turned else W
+        expected = library.xp.array(library.asarray(host.reshape(-1, 6)))
+        limit_columns(W, 4.0)
+        limit_columns(expected, 4.0)
+        found = backend.to_numpy(W.transpose(1, 0, 2, 3) if turned else W).reshape(-1, 6)
+        np.testing.assert_allclose(found, backend.to_numpy(expected), rtol=1e-6)
+        np.testing.assert_allclose(np.linalg.norm(found, axis=0), np.minimum(lengths, 4.0), rtol=1e-5)
 
     @pytest.mark.filterwarnings("ignore:overflow")
     def test_columns_that_are_too_long_even_for_float64(self, library: Any) -> None:

@@ -16,6 +16,7 @@ from minigrad.lanes import replace
 from minigrad.operations import costs, dropout_masks, elementwise, maxout_units
 from minigrad.operations.dropout_masks import mask
 from minigrad.operations.elementwise import multiply
+from minigrad.operations.products import as_rows
 from minigrad.optim import sgd
 from minigrad.primitives import primitive
 from minigrad.tensor import Tensor
@@ -226,7 +227,10 @@ def limit_columns(W: Any, max_norm: float) -> None:
         kernels.limit_columns(W, max_norm)
     elif not isinstance(W, np.ndarray) or W.dtype.char not in "fd" or max_norm < LEAST_NORM:
         sgd.limit_columns.plain(W, max_norm)
+    elif W.ndim != 2 and not W.flags.c_contiguous:
+        sgd.limit_columns.plain(W, max_norm)  # as rows it would be a copy
     else:
+        W = as_rows(W)
         squares = np.einsum("ij,ij->j", W[:ROWS], W[:ROWS])
         if len(W) > ROWS:
             squares = squares.astype(np.float64)

@@ -80,7 +80,7 @@ class Kernels:
 
     def limit_columns(self, W: Any, max_norm: float) -> None:
         """Scale back, in place, each column of W that is longer than max_norm."""
-        self._limit(self._squares(W, axis=0), max_norm, W)
+        self._limit(self._squares(W, axis=tuple(range(W.ndim - 1))), max_norm, W)
 
     def _flat(self, array: Any) -> Any:
         return self.xp.ascontiguousarray(array)

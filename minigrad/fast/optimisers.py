@@ -16,7 +16,7 @@ from minigrad.fast.recording import RECORDING, Recorded, recorded_now
 from minigrad.lanes import replace
 from minigrad.optim import SGD
 from minigrad.optim.optimiser import Optimiser
-from minigrad.optim.sgd import limit_columns
+from minigrad.optim.sgd import has_units, limit_columns
 
 eager_step = Optimiser.step
 
@@ -103,7 +103,7 @@ def update_at_once(
         p: Any = parameter.data
         p += velocities[start : start + p.size].reshape(p.shape)
         start += p.size
-        if optimiser.max_norm is not None and p.ndim == 2:
+        if optimiser.max_norm is not None and has_units(p):
             limit_columns(p, optimiser.max_norm)
 
 

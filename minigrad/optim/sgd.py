@@ -23,8 +23,9 @@ class SGD(Optimiser):
     lr            ≥ 0, learning rate, or a schedule: a function of the number of updates already made
     momentum      in [0, 1), or a schedule
     weight_decay  ≥ 0, or a schedule: the gradient of weight_decay/2 · Σp² is added to g
-    max_norm      in [1e-100, 1e100], or a schedule: after each update, scale back every column of a weight
-                  matrix (a unit's incoming weights) whose Euclidean norm is greater; None for no constraint
+    max_norm      in [1e-100, 1e100], or a schedule: after each update, scale back every unit's incoming
+                  weights, a column of a matrix or a filter of a convolution's W (rows, columns, channels,
+                  filters), whose Euclidean norm is greater; None for no constraint
 
     A Parameter without a grad is left as it is. Updates are made in place, in the arrays that the
     Parameters hold. The settings may be set anew between steps.
@@ -57,7 +58,7 @@ class SGD(Optimiser):
         lr, momentum, max_norm = settings
         parameter = self.parameters[position]
         update(parameter.data, memory[0], g, lr, momentum)
-        if max_norm is not None and parameter.ndim == 2:
+        if max_norm is not None and has_units(parameter.data):
             limit_columns(parameter.data, max_norm)
 
     def velocities(self) -> list[Any]:
@@ -73,11 +74,18 @@ def update(p: Any, v: Any, g: Any, lr: float, momentum: float) -> None:
     p += v
 
 
+def has_units(W: Any) -> bool:
+    """Whether W holds units along its last axis: the columns of a matrix, the filters of a convolution."""
+    return W.ndim in (2, 4)
+
+
 @replaceable
 def limit_columns(W: Any, max_norm: float) -> None:
-    """Scale back, in place, each column of W whose Euclidean norm is above max_norm. Squares are added in
-    float64; a column whose sum is infinite even so becomes NaN."""
-    W[...] = W * column_factors((W.astype(np.float64) ** 2).sum(0), max_norm)
+    """Scale back, in place, each column of W, which is all that has one place on its last axis, if its
+    Euclidean norm is above max_norm. Squares are added in float64; a column whose sum is infinite even so
+    becomes NaN."""
+    squares = (W.astype(np.float64) ** 2).sum(tuple(range(W.ndim - 1)))
+    W[...] = W * column_factors(squares, max_norm)
 
 
 def column_factors(squares: Any, max_norm: float) -> Any:
