@@ -1,0 +1,369 @@
+"""CIFAR-10's files, contrast normalisation and whitening."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import pickle
+import tarfile
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from benchmarks import cifar
+from benchmarks.cifar import Whitening, contrast_normalised
+from benchmarks.examples import Examples
+from minigrad.errors import ArgumentError, ArgumentTypeError, DataError
+
+SIZES = {"data_batch_1.bin": 4, "data_batch_2.bin": 7, "data_batch_3.bin": 2, "data_batch_4.bin": 5,
+         "data_batch_5.bin": 3, "test_batch.bin": 6}  # fmt: skip
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """Six small files of noise."""
+    random = np.random.default_rng(0)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name, n in SIZES.items():
+        records = random.integers(0, 256, (n, 3073)).astype(np.uint8)
+        records[:, 0] %= 10
+        (folder / name).write_bytes(records.tobytes())
+    return folder
+
+
+def tar(content: bytes) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        entry = tarfile.TarInfo("cifar-10-batches-bin/data_batch_1.bin")
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
+    return file.getvalue()
+
+
+def python_version(content: bytes) -> bytes:
+    return pickle.dumps({b"data": content, b"labels": [0] * (len(content) // 3073)}, protocol=2)
+
+
+def cifar_100(content: bytes) -> bytes:
+    return b"".join(b"\0" + content[i : i + 3073] for i in range(0, len(content), 3073))
+
+
+class TestFiles:
+    def test_sizes_and_labels(self, directory: Path) -> None:
+        train, test = cifar.load_pixels(directory)
+        assert (train.x.shape, test.x.shape) == ((21, 3072), (6, 3072))
+        contents = [(directory / name).read_bytes() for name in SIZES]
+        assert train.y.tolist() == [
+            content[i] for content in contents[:5] for i in range(0, len(content), 3073)
+        ]
+        assert test.y.tolist() == list(contents[5][::3073])
+        for examples in (train, test):
+            assert (examples.x.dtype, examples.y.dtype) == (np.uint8, np.int64)
+            assert examples.x.flags.c_contiguous
+            assert examples.x.flags.writeable
+
+    def test_channels_come_last(self, directory: Path) -> None:
+        path = directory / "data_batch_4.bin"
+        record = path.read_bytes()[2 * 3073 : 3 * 3073]
+        expected = np.zeros((32, 32, 3), np.uint8)
+        for row in range(32):
+            for column in range(32):
+                for channel in range(3):
+                    expected[row, column, channel] = record[1 + 1024 * channel + 32 * row + column]
+        assert np.array_equal(cifar.read_batch(path)[0][2], expected.ravel())
+
+    def test_the_training_files_in_their_order(self, directory: Path) -> None:
+        train, test = cifar.load_pixels(directory)
+        parts = [cifar.read_batch(directory / name)[0] for name in SIZES]
+        assert np.array_equal(train.x, np.concatenate(parts[:5]))
+        assert np.array_equal(test.x, parts[5])
+
+    def test_the_folder_of_the_archive(self, directory: Path, tmp_path: Path) -> None:
+        directory.rename(tmp_path / "cifar-10-batches-bin")
+        train, test = cifar.load_pixels(tmp_path)
+        assert (len(train), len(test)) == (21, 6)
+
+    def test_loading_is_preparing_the_pixels(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        # The whitening of 3,072 features takes seconds: it is tested on few features, below.
+        monkeypatch.setattr(cifar, "prepare", lambda train, test: ("prepared", len(train), len(test)))
+        assert cifar.load(directory) == ("prepared", 21, 6)
+
+    @pytest.mark.parametrize("name", SIZES)
+    @pytest.mark.parametrize(
+        ("damage", "message"),
+        [
+            (lambda content: b"", "got an empty file"),
+            (lambda content: content[:-1], r"records of 3,073 bytes, .* got [\d,]+ bytes$"),
+            (lambda content: content + b"\0", r"records of 3,073 bytes, .* got [\d,]+ bytes$"),
+            (lambda content: b"\0\0\x08\x03" + bytes([0, 0, 0, 1, 0, 0, 0, 28] * 99), "got 796 bytes$"),
+            (cifar_100, "got .* bytes, as of whole records of CIFAR-100$"),
+            (python_version, "got a pickle, as in the Python version"),
+            (lambda content: gzip.compress(tar(content)), "got a gzip file: unpack it"),
+            (lambda content: gzip.compress(content)[:10].ljust(3073), "got a gzip file: unpack it"),
+            (tar, "got a tar archive: unpack it"),
+            (lambda content: b"\x0a" + content[1:], r"must hold labels 0 to 9, got 10 in record 1 of \d$"),
+            (lambda content: content + b"\xff" * 3073, r"got 255 in record (\d) of \1$"),
+        ],
+    )
+    def test_damage_is_named(
+        self, directory: Path, name: str, damage: Callable[[bytes], bytes], message: str
+    ) -> None:
+        path = directory / name
+        path.write_bytes(damage(path.read_bytes()))
+        with pytest.raises(DataError, match=message) as error:
+            cifar.load_pixels(directory)
+        assert str(path) in str(error.value)
+
+    @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo] if hasattr(os, "mkfifo") else [Path.mkdir])
+    def test_what_is_no_file(self, directory: Path, make: Callable[[Path], None]) -> None:
+        path = directory / "data_batch_3.bin"
+        path.unlink()
+        make(path)
+        with pytest.raises(DataError, match=r"data_batch_3.bin must be a file"):
+            cifar.load_pixels(directory)
+
+    @pytest.mark.parametrize("name", SIZES)
+    def test_a_missing_file(self, directory: Path, name: str) -> None:
+        (directory / name).unlink()
+        with pytest.raises(FileNotFoundError, match=rf"must hold {name} .*\(--cifar\)$") as error:
+            cifar.load_pixels(directory)
+        assert str(directory) in str(error.value)
+
+    @pytest.mark.parametrize(
+        ("found", "advice"),
+        [
+            ("cifar-10-binary.tar.gz", "unpack the archive"),
+            ("cifar-10-python.tar.gz", "the Python version"),
+            ("cifar-10-batches-py/data_batch_1", "the Python version"),
+            ("data_batch_1", "the Python version"),
+            ("cifar-100-binary/train.bin", "CIFAR-100"),
+            ("train.bin", "CIFAR-100"),
+        ],
+    )
+    def test_what_is_there_instead(self, tmp_path: Path, found: str, advice: str) -> None:
+        path = tmp_path / found
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+        with pytest.raises(FileNotFoundError, match=rf"data_batch_1\.bin.*\(--cifar\): .*{advice}"):
+            cifar.load_pixels(tmp_path)
+
+    def test_no_directory(self, directory: Path) -> None:
+        for path in (directory / "elsewhere", directory / "test_batch.bin"):
+            with pytest.raises(FileNotFoundError, match=r"must be a directory, got .*\(--cifar\)$"):
+                cifar.load_pixels(path)
+
+
+def test_the_classes() -> None:
+    assert (cifar.CLASSES[0], cifar.CLASSES[9], len(set(cifar.CLASSES))) == ("airplane", "truck", 10)
+
+
+def test_what_is_whole() -> None:
+    random = np.random.default_rng(0)
+    train, test = random.permutation(np.arange(50_000) % 10), random.permutation(np.arange(10_000) % 10)
+    assert cifar.is_whole(train, test)
+    assert not cifar.is_whole(test, train)
+    assert not cifar.is_whole(train, test[:-1])
+    assert not cifar.is_whole(train + 1, test)
+    changed = train.copy()
+    changed[0] = (changed[0] + 1) % 10
+    assert not cifar.is_whole(changed, test)
+
+
+def normalised_alone(image: np.ndarray, scale: float) -> list[float]:
+    """Of one image, with Python's numbers."""
+    pixels = [float(pixel) for pixel in image]
+    mean = sum(pixels) / len(pixels)
+    centred = [pixel - mean for pixel in pixels]
+    divisor = sum(pixel * pixel for pixel in centred) ** 0.5 / scale
+    return centred if divisor < 1e-8 else [pixel / divisor for pixel in centred]
+
+
+# Of 2 to 20 features, so that sums of bytes are exact.
+images = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=20))
+
+
+class TestContrast:
+    @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+    @pytest.mark.parametrize("scale", [55.0, 1.0])
+    def test_each_image_by_itself(self, dtype: Any, scale: float) -> None:
+        x = np.random.default_rng(0).integers(0, 256, (4_100, 12)).astype(dtype)  # more than two blocks
+        x[7] = 3
+        before = x.copy()
+        result = contrast_normalised(x, scale)
+        expected = [normalised_alone(image, scale) for image in x]
+        np.testing.assert_allclose(result, expected, rtol=1e-6, atol=1e-6 * scale)
+        assert result.dtype == np.float32
+        assert result.flags.c_contiguous
+        assert np.array_equal(x, before)
+
+    def test_the_published_scale(self) -> None:
+        x = np.random.default_rng(0).integers(0, 256, (3, 3072))
+        np.testing.assert_allclose(np.linalg.norm(contrast_normalised(x), axis=1), 55.0, rtol=1e-6)
+
+    @given(images, st.floats(1e-2, 1e3))
+    def test_mean_and_norm(self, x: np.ndarray, scale: float) -> None:
+        result = contrast_normalised(x, scale).astype(np.float64)
+        np.testing.assert_allclose(result.mean(axis=1), 0.0, atol=1e-6 * scale)
+        constant = x.min(axis=1) == x.max(axis=1)
+        np.testing.assert_allclose(np.linalg.norm(result, axis=1), np.where(constant, 0.0, scale), rtol=1e-6)
+        assert not result[constant].any()
+
+    @given(images, st.floats(1e-2, 1e2), st.floats(-1e3, 1e3))
+    def test_brightness_and_contrast_do_not_matter(self, x: np.ndarray, a: float, b: float) -> None:
+        np.testing.assert_allclose(contrast_normalised(a * x + b), contrast_normalised(x), atol=1e-5)
+
+    @pytest.mark.parametrize("value", [0, 255, 0.1, -3e38])
+    def test_a_constant_image_becomes_zero(self, value: float) -> None:
+        assert not contrast_normalised(np.full((2, 3072), value, np.float32)).any()
+
+    def test_the_least_divisor_is_of_the_norm_over_the_scale(self) -> None:
+        for factor, norm in ((0.99, 0.99e-8 * 55.0), (1.01, 55.0)):
+            half = factor * 1e-8 * 55.0 / 2**0.5
+            assert np.linalg.norm(contrast_normalised([[half, -half]])) == pytest.approx(norm, rel=1e-6)
+
+    def test_no_images(self) -> None:
+        assert contrast_normalised(np.zeros((0, 5))).shape == (0, 5)
+
+    @pytest.mark.parametrize("scale", [0.0, -1.0, np.inf])
+    def test_what_is_no_scale(self, scale: float) -> None:
+        with pytest.raises(ArgumentError, match="scale must be"):
+            contrast_normalised([[1.0, 2.0]], scale)
+
+
+@pytest.mark.parametrize("function", [contrast_normalised, Whitening.fit, Whitening(np.zeros(3), np.eye(3))])
+class TestRefusals:
+    @pytest.mark.parametrize("shape", [(3,), (2, 3, 1), (3, 0), ()])
+    def test_shapes(self, function: Callable[[Any], Any], shape: tuple[int, ...]) -> None:
+        with pytest.raises(ArgumentError, match=r"x must have shape \(examples, features\), got \("):
+            function(np.zeros(shape))
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+    def test_values(self, function: Callable[[Any], Any], value: float) -> None:
+        x = np.zeros((5, 3), np.float32)
+        x[4, 1] = value
+        with pytest.raises(ArgumentError, match="x must be finite, got 1 NaN or infinite"):
+            function(x)
+
+    def test_dtypes(self, function: Callable[[Any], Any]) -> None:
+        with pytest.raises(ArgumentTypeError, match="x must be real numbers"):
+            function(np.zeros((2, 3), complex))
+
+
+def correlated(n: int, features: int = 12) -> np.ndarray:
+    random = np.random.default_rng(n)
+    return random.normal(3.0, 1.0, (n, features)) @ random.normal(0.0, 1.0, (features, features))
+
+
+class TestWhitening:
+    def test_a_covariance_that_is_known(self) -> None:
+        x = np.array([[2.0, 5.0], [0.0, 5.0], [1.0, 7.0], [1.0, 3.0]])  # variances 1/2 and 2, not correlated
+        whitening = Whitening.fit(x)
+        np.testing.assert_allclose(whitening.mean, [1.0, 5.0])
+        np.testing.assert_allclose(whitening.matrix, np.diag([0.6**-0.5, 2.1**-0.5]), rtol=1e-14)
+
+    @pytest.mark.parametrize("n", [3, 12, 4_100])  # fewer examples than features; more than two blocks
+    @pytest.mark.parametrize("bias", [0.1, 2.0])
+    def test_the_inverse_root_of_the_covariance(self, n: int, bias: float) -> None:
+        x = correlated(n)
+        whitening = Whitening.fit(x, bias)
+        p = whitening.matrix
+        c = np.cov(x, rowvar=False, bias=True) + bias * np.eye(12)
+        np.testing.assert_allclose(whitening.mean, x.mean(axis=0), rtol=1e-12)
+        np.testing.assert_allclose(p @ c @ p, np.eye(12), atol=1e-11)
+        assert np.array_equal(p, p.T)
+        assert np.linalg.eigvalsh(p)[0] > 0.0
+        assert (p.dtype, whitening.mean.dtype) == (np.float64, np.float64)
+
+    @pytest.mark.parametrize("n", [3, 12, 4_100])
+    def test_by_singular_values(self, n: int) -> None:
+        x = correlated(n)
+        before = x.copy()
+        centred = x - x.mean(axis=0)
+        _, values, rows = np.linalg.svd(centred, full_matrices=n < 12)
+        variances = np.zeros(12)
+        variances[: len(values)] = values**2 / n
+        p = rows.T @ np.diag((variances + 0.1) ** -0.5) @ rows
+        whitening = Whitening.fit(x)
+        np.testing.assert_allclose(whitening.matrix, p, rtol=1e-10, atol=1e-12)
+        result = whitening(x)
+        np.testing.assert_allclose(result, centred @ p, rtol=1e-6, atol=1e-7)
+        assert result.dtype == np.float32
+        assert result.flags.c_contiguous
+        assert np.array_equal(x, before)
+
+    def test_without_a_bias_the_covariance_becomes_one(self) -> None:
+        x = correlated(500)
+        white = Whitening.fit(x, bias=0.0)(x).astype(np.float64)
+        np.testing.assert_allclose(np.cov(white, rowvar=False, bias=True), np.eye(12), atol=1e-5)
+
+    def test_the_order_of_the_features_does_not_matter(self) -> None:
+        x = correlated(50)
+        order = np.random.default_rng(0).permutation(12)
+        np.testing.assert_allclose(
+            Whitening.fit(x[:, order])(x[:, order]), Whitening.fit(x)(x)[:, order], rtol=1e-5, atol=1e-6
+        )
+
+    def test_what_cannot_be_whitened(self) -> None:
+        with pytest.raises(ArgumentError, match="at least one example"):
+            Whitening.fit(np.zeros((0, 3)))
+        with pytest.raises(ArgumentError, match="bias must make the eigenvalues of the covariance positive"):
+            Whitening.fit(np.ones((4, 3)), bias=0.0)
+        with pytest.raises(ArgumentError, match="bias must be"):
+            Whitening.fit(np.ones((4, 3)), bias=-1.0)
+        with pytest.raises(ArgumentError, match="x must have 12 features, as the data fitted, got 11"):
+            Whitening.fit(correlated(20))(np.ones((4, 11)))
+
+
+class TestPreparing:
+    def sets(self) -> tuple[Examples, Examples]:
+        random = np.random.default_rng(0)
+        x = random.integers(0, 256, (70, 12)).astype(np.uint8)
+        y = random.integers(0, 10, 70)
+        return Examples(x[:50], y[:50]), Examples(x[50:], y[50:])
+
+    def test_both_by_what_the_training_images_teach(self) -> None:
+        train, test = self.sets()
+        normalised = [np.array([normalised_alone(image, 55.0) for image in part.x]) for part in (train, test)]
+        mean = normalised[0].mean(axis=0)
+        # Of rank 11 but for the bias, because each image has mean 0.
+        values, vectors = np.linalg.eigh(np.cov(normalised[0], rowvar=False, bias=True) + 0.1 * np.eye(12))
+        p = vectors @ np.diag(values**-0.5) @ vectors.T
+        prepared = cifar.prepare(train, test)
+        for result, expected, labels in zip(prepared, normalised, (train.y, test.y), strict=True):
+            np.testing.assert_allclose(result.x, (expected - mean) @ p, rtol=1e-4, atol=1e-4)
+            assert result.x.dtype == np.float32
+            assert result.x.flags.c_contiguous
+            assert np.array_equal(result.y, labels)
+
+    def test_the_test_images_teach_nothing(self) -> None:
+        train, test = self.sets()
+        prepared, both = cifar.prepare(train, test)
+        again, one = cifar.prepare(train, test[3:4])
+        assert np.array_equal(prepared.x, again.x)
+        np.testing.assert_allclose(one.x, both.x[3:4], rtol=1e-5, atol=1e-5)
+
+    def test_the_pixels_stay(self) -> None:
+        sets = self.sets()
+        before = [part.x.copy() for part in sets]
+        cifar.prepare(*sets)
+        for part, pixels in zip(sets, before, strict=True):
+            assert np.array_equal(part.x, pixels)
+
+    def test_memory(self) -> None:
+        """Beside the result, a few blocks: no copy of all images."""
+        x = np.random.default_rng(0).random((40_000, 20), dtype=np.float32)
+        for function in (contrast_normalised, Whitening.fit, Whitening(np.zeros(20), np.eye(20))):
+            tracemalloc.start()
+            result = function(x)
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            assert peak < getattr(result, "nbytes", 0) + x.nbytes / 2
