@@ -4,10 +4,21 @@ A model takes x of shape (examples, features), SqueezeNet images. It returns log
 probabilities: an attack on a cost computed from probabilities finds gradients that have rounded to zero.
 """
 
+from models.convolutional_maxout import ConvolutionalMaxout, MaxoutConvolution
+from models.deep_boltzmann_machine import DeepBoltzmannMachine
 from models.logistic_regression import LogisticRegression
 from models.maxout_network import MaxoutNetwork
 from models.rbf_network import RBFNetwork
 from models.softmax_regression import SoftmaxRegression
 from models.squeezenet import SqueezeNet
 
-__all__ = ["LogisticRegression", "MaxoutNetwork", "RBFNetwork", "SoftmaxRegression", "SqueezeNet"]
+__all__ = [
+    "ConvolutionalMaxout",
+    "DeepBoltzmannMachine",
+    "LogisticRegression",
+    "MaxoutConvolution",
+    "MaxoutNetwork",
+    "RBFNetwork",
+    "SoftmaxRegression",
+    "SqueezeNet",
+]

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 import minigrad as mg
-from minigrad.checks import check_count, check_number
+from minigrad.checks import check_count
 from minigrad.errors import ArgumentError
-from minigrad.generators import mask_generator, random_generator
-from models.classifier import Classifier, initial_weights
+from models.classifier import initial_weights
+from models.dropout import DropoutClassifier
 
 
-class MaxoutNetwork(Classifier):
+class MaxoutNetwork(DropoutClassifier):
     """Hidden layers of maxout units, each the greatest of `pieces` linear functions; then a linear one.
 
     units    units of each hidden layer, input side first
@@ -36,23 +36,15 @@ class MaxoutNetwork(Classifier):
         outputs: str = "softmax",
         seed: int = 0,
     ) -> None:
-        super().__init__(n_features, n_classes, outputs)
+        super().__init__(n_features, n_classes, outputs, dropout, seed)
         if not isinstance(units, (tuple, list)) or len(units) == 0:
             raise ArgumentError(f"units must be one number a hidden layer, (240, 240) say, got {units!r}")
         self.units = tuple(check_count(f"units[{i}]", n) for i, n in enumerate(units))
         self.pieces = check_count("pieces", pieces)
-        if dropout is not None:
-            if not isinstance(dropout, (tuple, list)) or len(dropout) != 2:
-                raise ArgumentError(f"dropout must be (keep_input, keep_hidden) or None, got {dropout!r}")
-            for i, keep in enumerate(dropout):
-                check_number(f"dropout[{i}]", keep, low=0.0, high=1.0, low_open=True)
-        self.dropout = dropout
-        check_count("seed", seed, low=0)
         for i, n in enumerate(self.units):
             if n * self.pieces > np.iinfo(np.intp).max // 8:
                 raise ArgumentError(f"units[{i}] must leave weights that fit in memory, got {n}")
-        seeds = np.random.SeedSequence(seed).spawn(2)
-        weights, self.dropout_generator = random_generator(seeds[0]), mask_generator(seeds[1])
+        weights = self.weight_generator()
         widths = (n_features, *self.units)
         self.hidden = [
             mg.Linear(inputs, units * pieces, initial_weights, weights)
@@ -66,18 +58,11 @@ class MaxoutNetwork(Classifier):
     def logits_above(self, layer: int, values: mg.Tensor) -> mg.Tensor:
         """The logits that follow from the values of a hidden layer; layer 0 is the input."""
         if layer == 0:
-            values = self._dropped(values, 0)
+            values = self.dropped_input(values)
         for number in range(layer, len(self.hidden)):
             values = self.hidden_values(number + 1, values)
         return self.output(values)
 
     def hidden_values(self, layer: int, below: mg.Tensor) -> mg.Tensor:
         """The values of hidden layer 1, 2, … from those of the layer below it, (examples, units)."""
-        return self._dropped(mg.maxout(self.hidden[layer - 1](below), self.pieces), layer)
-
-    def _dropped(self, values: mg.Tensor, layer: int) -> mg.Tensor:
-        if not self.dropout or not self.training:
-            return values
-        if layer == 0:
-            return mg.dropout(values, keep=self.dropout[0], scale=1.0, generator=self.dropout_generator)
-        return mg.dropout(values, keep=self.dropout[1], generator=self.dropout_generator)
+        return self.dropped_hidden(mg.maxout(self.hidden[layer - 1](below), self.pieces))

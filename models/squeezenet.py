@@ -7,7 +7,6 @@ and <0.5MB model size", 2016 (arXiv 1602.07360). Version 1.1 is the authors' lat
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -18,28 +17,12 @@ from minigrad.errors import ArgumentError
 from minigrad.generators import random_generator
 from minigrad.operands import as_tensor
 from models.classifier import Classifier
+from models.convolution import Convolution
 
 SIDE = 224  # pixels in a row and in a column
 MEAN = np.array([104.006, 116.669, 122.679], np.float32)  # of ImageNet's photos: blue, green, red; 0 to 255
 FIRES = (16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256)  # from fire2 on
 POOLED = (2, 4, 6)  # the fires before which version 1.1 pools
-
-
-class Convolution(mg.Module):
-    """`mg.conv2d` with Parameters: W (size, size, channels, filters), drawn from N(0, 2 / (size² channels)),
-    and b (filters,), zeros.
-
-    He, Zhang, Ren, Sun, "Delving deep into rectifiers", 2015 (arXiv 1502.01852), section 2.2.
-    """
-
-    def __init__(self, size: int, channels: int, filters: int, generator: np.random.Generator) -> None:
-        deviation = math.sqrt(2.0 / (size * size * channels))
-        W = generator.normal(0.0, deviation, (size, size, channels, filters))
-        self.W = mg.Parameter(W.astype(np.float32))
-        self.b = mg.Parameter(np.zeros(filters, np.float32))
-
-    def forward(self, x: Any, stride: int = 1, padding: Any = "valid") -> mg.Tensor:
-        return mg.conv2d(x, self.W, self.b, stride, padding)
 
 
 class Fire(mg.Module):

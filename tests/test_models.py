@@ -1,4 +1,4 @@
-"""The three models: gradients, predictions, and what they do with wrong input."""
+"""The models: gradients, predictions, and what they do with wrong input."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ from attacks import fgsm
 from minigrad import backend
 from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.testing import check_gradients
-from models import LogisticRegression, MaxoutNetwork, RBFNetwork, SoftmaxRegression
+from models import (
+    ConvolutionalMaxout,
+    DeepBoltzmannMachine,
+    LogisticRegression,
+    MaxoutConvolution,
+    MaxoutNetwork,
+    RBFNetwork,
+    SoftmaxRegression,
+)
 
 rng = np.random.default_rng(11)
 X = rng.normal(size=(4, 6))
@@ -32,6 +40,7 @@ def randomised(model: Any) -> Any:
     return model
 
 
+LAYER = MaxoutConvolution(2, pieces=2, window=2, padding=1, pool=2, pool_stride=1)
 MODELS = {
     "logistic": (lambda seed=0: LogisticRegression(6, seed=seed), SIGNS),
     "softmax": (lambda seed=0: SoftmaxRegression(6, 3, seed=seed), CLASSES),
@@ -41,6 +50,11 @@ MODELS = {
         CLASSES,
     ),
     "rbf": (lambda seed=0: RBFNetwork(6, 3, seed=seed), CLASSES),
+    "convolutional": (
+        lambda seed=0: ConvolutionalMaxout((3, 2, 1), 3, layers=[LAYER], units=(3,), pieces=2, seed=seed),
+        CLASSES,
+    ),
+    "machine": (lambda seed=0: DeepBoltzmannMachine(6, 3, units=(4, 3), iterations=2, seed=seed), CLASSES),
 }
 
 
@@ -79,7 +93,7 @@ class TestEveryModel:
         assert labels.shape == (4,)
         assert labels.dtype.kind == "i"
         z, p = logits.numpy(), mg.Tensor(probabilities).numpy()
-        if name in ("softmax", "maxout"):
+        if name not in ("logistic", "sigmoid", "rbf"):
             np.testing.assert_allclose(p.sum(1), 1.0)
         else:
             np.testing.assert_allclose(p, 1 / (1 + np.exp(-z)))
@@ -317,6 +331,89 @@ class TestMaxoutNetwork:
     def test_settings_that_make_no_sense(self, arguments: dict[str, Any], name: str) -> None:
         with pytest.raises((ArgumentError, ArgumentTypeError), match=name):
             MaxoutNetwork(**{"n_features": 6, "n_classes": 3, **arguments})
+
+
+class TestConvolutionalMaxout:
+    def test_its_logits_are_the_definition(self) -> None:
+        """Every unit written out, place by place, of two layers and a dense one."""
+        layers = [MaxoutConvolution(2, 3, window=2, padding=1, pool=2, pool_stride=1), LAYER]
+        model = randomised(ConvolutionalMaxout((4, 3, 2), 3, layers=layers, units=(5,), pieces=2))
+        x = rng.normal(size=(2, 24))
+        values = x.reshape(2, 4, 3, 2)
+        for convolution, layer in zip(model.convolutions, layers, strict=True):
+            values = np.pad(values, [(0, 0), (layer.padding,) * 2, (layer.padding,) * 2, (0, 0)])
+            rows, columns = values.shape[1] - layer.window + 1, values.shape[2] - layer.window + 1
+            maps = np.empty((2, rows, columns, layer.units))
+            for n, i, j, unit in np.ndindex(maps.shape):
+                seen = values[n, i : i + layer.window, j : j + layer.window]
+                maps[n, i, j, unit] = max(
+                    (seen * convolution.W.data[..., piece * layer.units + unit]).sum()
+                    + convolution.b.data[piece * layer.units + unit]
+                    for piece in range(layer.pieces)
+                )
+            values = np.empty((2, rows - layer.pool + 1, columns - layer.pool + 1, layer.units))
+            for n, i, j, unit in np.ndindex(values.shape):
+                values[n, i, j, unit] = maps[n, i : i + layer.pool, j : j + layer.pool, unit].max()
+        z = values.reshape(2, -1) @ model.hidden[0].W.data + model.hidden[0].b.data
+        h = np.maximum(*np.split(z, 2, axis=1))
+        np.testing.assert_allclose(model(x).numpy(), h @ model.output.W.data + model.output.b.data)
+
+    def test_the_published_network_for_mnist(self) -> None:
+        """Its sides, 28 → 9 → 3 → 2, and parameters."""
+        layers = [
+            MaxoutConvolution(48, 2, window=8, pool=4),
+            MaxoutConvolution(48, 2, window=8, padding=3, pool=4),
+            MaxoutConvolution(24, 4, window=5, padding=3),
+        ]
+        model = ConvolutionalMaxout((28, 28, 1), 10, layers=layers, dropout=(0.8, 0.5))
+        assert [p.shape for p in model.parameters() if p.ndim > 1] == [
+            (8, 8, 1, 96), (8, 8, 48, 96), (5, 5, 48, 96), (2 * 2 * 24, 10)]  # fmt: skip
+        assert model(np.zeros((1, 784), np.float32)).shape == (1, 10)
+        assert 0.0045 < np.abs(model.convolutions[0].W.data).max() <= 0.005
+
+    def test_dropout_only_in_training(self) -> None:
+        model = ConvolutionalMaxout((3, 2, 1), 3, layers=[LAYER], dropout=(0.8, 0.5))
+        for parameter in model.parameters():
+            parameter.data *= 100
+        x = X.astype(np.float32)
+        assert any((model(x).numpy() != model(x).numpy()).any() for _ in range(10))
+        model.eval()
+        np.testing.assert_array_equal(model(x).numpy(), model(x).numpy())
+
+    def test_an_example_moved_by_the_step_of_pooling_gives_the_same(self) -> None:
+        """What convolution and pooling are for: a shape at another place makes the same units greatest."""
+        layer = MaxoutConvolution(3, 2, window=3, padding=0, pool=8, pool_stride=8)
+        model = randomised(ConvolutionalMaxout((10, 10, 1), 3, layers=[layer]))
+        x = np.zeros((1, 10, 10))
+        x[0, 3:5, 4:7] = rng.random((2, 3))
+        moved = np.roll(x, (1, -1), axis=(1, 2))
+        np.testing.assert_allclose(
+            model(x.reshape(1, -1)).numpy(), model(moved.reshape(1, -1)).numpy(), rtol=1e-12
+        )
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"layers": []}, "layers must hold at least one"),
+            ({"layers": [(2, 2, 3)]}, r"layers\[0\] must be a MaxoutConvolution, got tuple"),
+            ({"layers": [LAYER, MaxoutConvolution(1, 1, window=4)]}, r"layers\[1\] must leave at least one"),
+            ({"image": (3, 2)}, "image must be"),
+            ({"image": (3, 0, 1)}, r"image\[1\]"),
+            ({"units": (0,)}, r"units\[0\]"),
+            ({"pieces": 0}, "pieces"),
+            ({"dropout": 0.5}, "dropout"),
+            ({"n_classes": 1}, "n_classes"),
+        ],
+    )
+    def test_settings_that_make_no_sense(self, arguments: dict[str, Any], message: str) -> None:
+        with pytest.raises((ArgumentError, ArgumentTypeError), match=message):
+            ConvolutionalMaxout(**{"image": (3, 2, 1), "n_classes": 3, "layers": [LAYER], **arguments})
+
+    @pytest.mark.parametrize("wrong", [{"units": 0}, {"window": 2.5}, {"padding": -1}, {"pool_stride": 0}])
+    def test_layers_that_make_no_sense(self, wrong: dict[str, Any]) -> None:
+        (name,) = wrong
+        with pytest.raises((ArgumentError, ArgumentTypeError), match=f"^{name} must"):
+            MaxoutConvolution(**{"units": 1, "pieces": 1, "window": 1, **wrong})
 
 
 def test_a_classifier_without_logits() -> None:

@@ -1,0 +1,120 @@
+"""The convolutional maxout network (Goodfellow et al., "Maxout Networks", 2013, arXiv 1302.4389)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+import minigrad as mg
+from minigrad.checks import check_count
+from minigrad.errors import ArgumentError, ArgumentTypeError
+from models.classifier import initial_weights
+from models.convolution import Convolution
+from models.dropout import DropoutClassifier
+
+
+@dataclass(frozen=True)
+class MaxoutConvolution:
+    """A layer: at every place of the image maxout units, then the greatest of each over windows of places.
+
+    units        units at a place, which are the channels of the result
+    pieces       convolutions a unit, of which it takes the greatest
+    window       rows, and columns, of a filter
+    padding      zeros on each side of the image
+    pool         rows, and columns, of the windows of pooling; those that are not whole are left out
+    pool_stride  the step from one to the next
+    """
+
+    units: int
+    pieces: int
+    window: int
+    padding: int = 0
+    pool: int = 2
+    pool_stride: int = 2
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            check_count(name, value, low=0 if name == "padding" else 1)
+
+    def result(self, side: int) -> int:
+        """How many rows come of so many; 0 or less if the image is too small."""
+        return (side + 2 * self.padding - self.window + 1 - self.pool) // self.pool_stride + 1
+
+
+class ConvolutionalMaxout(DropoutClassifier):
+    """Layers of maxout convolutions, each with max pooling; then, if wanted, layers of maxout units that see
+    the whole image; then a linear one.
+
+    image    (rows, columns, channels). x stays (examples, rows · columns · channels), row by row, the
+             channels of a pixel side by side, so that every attack and model may share it.
+    layers   a MaxoutConvolution each, input side first
+    units    of each layer that sees the whole image; none if empty
+    pieces   linear functions a unit there
+    dropout  None, or (keep_input, keep_hidden): in training, inputs are kept with the first
+             probability and not rescaled, hidden values, after pooling, with the second and divided by it
+    outputs  "softmax" or "sigmoid" (see Classifier)
+    weights  what draws the initial weights, from a shape and a generator; U(−.005, .005) as published
+    seed     of the initial weights and of the dropout masks
+
+    ArgumentError, naming the layer, if nothing would be left of the image there.
+    """
+
+    def __init__(
+        self,
+        image: tuple[int, int, int],
+        n_classes: int,
+        *,
+        layers: Sequence[MaxoutConvolution],
+        units: Sequence[int] = (),
+        pieces: int = 5,
+        dropout: tuple[float, float] | None = None,
+        outputs: str = "softmax",
+        weights: Callable[[tuple[int, ...], np.random.Generator], np.ndarray] = initial_weights,
+        seed: int = 0,
+    ) -> None:
+        if not isinstance(image, (tuple, list)) or len(image) != 3:
+            raise ArgumentError(f"image must be (rows, columns, channels), got {image!r}")
+        rows, columns, channels = (check_count(f"image[{i}]", n) for i, n in enumerate(image))
+        super().__init__(rows * columns * channels, n_classes, outputs, dropout, seed)
+        self.image = rows, columns, channels
+        self.layers, self.units = tuple(layers), tuple(units)
+        self.pieces = check_count("pieces", pieces)
+        for i, n in enumerate(self.units):
+            check_count(f"units[{i}]", n)
+        if not self.layers:
+            raise ArgumentError("layers must hold at least one MaxoutConvolution, got none")
+        for i, layer in enumerate(self.layers):
+            if not isinstance(layer, MaxoutConvolution):
+                raise ArgumentTypeError(
+                    f"layers[{i}] must be a MaxoutConvolution, got {type(layer).__name__}"
+                )
+            found, (rows, columns) = (rows, columns), (layer.result(rows), layer.result(columns))
+            if min(rows, columns) < 1:
+                raise ArgumentError(
+                    f"layers[{i}] must leave at least one place of an image of {found}, got {layer}"
+                )
+        generator = self.weight_generator()
+        filters = [channels, *(layer.units for layer in self.layers)]
+        self.convolutions = [
+            Convolution(layer.window, below, layer.units * layer.pieces, generator, weights)
+            for below, layer in zip(filters, self.layers, strict=False)
+        ]
+        widths = [rows * columns * filters[-1], *self.units]
+        self.hidden = [
+            mg.Linear(below, n * self.pieces, weights, generator)
+            for below, n in zip(widths, self.units, strict=False)
+        ]
+        self.output = mg.Linear(widths[-1], self.n_classes, weights, generator)
+
+    def logits(self, x: mg.Tensor) -> mg.Tensor:
+        values = self.dropped_input(mg.reshape(x, (x.shape[0], *self.image)))
+        for convolution, layer in zip(self.convolutions, self.layers, strict=True):
+            units = mg.maxout(convolution(values, padding=layer.padding), layer.pieces)
+            values = self.dropped_hidden(mg.max_pool2d(units, layer.pool, layer.pool_stride))
+        values = mg.reshape(values, (x.shape[0], math.prod(values.shape[1:])))
+        for linear in self.hidden:
+            values = self.dropped_hidden(mg.maxout(linear(values), self.pieces))
+        return self.output(values)
