@@ -16,13 +16,13 @@ from joblib import cpu_count
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from benchmarks import mnist
+from benchmarks import cifar, mnist
 from benchmarks.examples import fingerprint
-from benchmarks.experiments import CORE, EXPERIMENTS, RECIPES
+from benchmarks.experiments import CORE, DATA, EXPERIMENTS, RECIPES
 from benchmarks.output import check_writable_directory, terminal
 from benchmarks.processes import parallel
 from benchmarks.report import Report
-from benchmarks.workspace import Settings, Workspace, source_fingerprint
+from benchmarks.workspace import Images, Settings, Workspace, source_fingerprint
 from minigrad import backend
 from minigrad.checks import check_count
 from minigrad.errors import ArgumentError
@@ -56,6 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", default=str(mnist.DIRECTORY), metavar="DIR",
                         help="directory with MNIST's four IDX files (default: the copy that comes "
                         "with this repository)")  # fmt: skip
+    parser.add_argument("--cifar", default=None, metavar="DIR",
+                        help="directory with the six files of CIFAR-10's binary version, or with the folder "
+                        "that its archive unpacks to; without it the rows of cifar are left out")  # fmt: skip
     parser.add_argument("--out", default=None, metavar="DIR",
                         help="where report.html, paper.json, figures and checkpoints go "
                         "(default: results/SCALE)")  # fmt: skip
@@ -67,11 +70,12 @@ class Plan:
     """The options of a run, checked."""
 
     names: tuple[str, ...]  # of the experiments to run
-    left_out: tuple[str, ...]  # those that `all` leaves out at this scale
+    left_out: tuple[str, ...]  # those that `all` leaves out, at this scale or without their data
     seeds: range
     jobs: int
     settings: Settings
     data: str
+    images: Images | None
     out: str
     resume: bool | None
     quiet: bool
@@ -91,12 +95,17 @@ def checked(options: argparse.Namespace) -> Plan:
             raise ArgumentError(f"--{name} must be at most {MOST[name]}, got {count}")
     if options.out == "":
         raise ArgumentError("--out must be a directory, got ''")
-    names, left_out = chosen(options.rows, options.scale)
+    names, left_out = chosen(options.rows, options.scale, options.cifar is not None)
     library = backend.current() if options.backend is None else backend.get(options.backend)
     data = os.path.expanduser(options.data)
     train, test = mnist.load(data)
+    sets, images = {"digits": (train, test)}, None
+    if options.cifar is not None:
+        directory = os.path.expanduser(options.cifar)
+        sets["cifar"] = cifar.load_pixels(directory)
+        images = Images(directory, fingerprint(*sets["cifar"]))
     for model in dict.fromkeys(model for name in names for model in EXPERIMENTS[name].USES):
-        RECIPES[model].check_large_enough(train, test, options.scale)
+        RECIPES[model].check_large_enough(*sets[RECIPES[model].data], options.scale)
     processors = cpu_count()
     jobs = options.jobs or (1 if library.name == "cupy" else processors)
     settings = Settings(options.scale, options.epochs, library.name, fingerprint(train, test),
@@ -108,6 +117,7 @@ def checked(options: argparse.Namespace) -> Plan:
         jobs=jobs,
         settings=settings,
         data=data,
+        images=images,
         out=os.path.join("results", options.scale)
         if options.out is None
         else os.path.expanduser(options.out),
@@ -120,7 +130,7 @@ def checked(options: argparse.Namespace) -> Plan:
 def run(options: argparse.Namespace) -> None:
     """Check everything, then train, measure and report what is not yet done."""
     plan = checked(options)
-    workspace = Workspace(plan.out, plan.settings, plan.data)
+    workspace = Workspace(plan.out, plan.settings, plan.data, plan.images)
     workspace.check(plan.resume)  # so that nothing is left in a directory that is refused
     check_writable_directory("--out", plan.out)
     with workspace.owned():
@@ -174,15 +184,18 @@ def show(console: Console, plan: Plan, report: Report, interrupted: bool) -> Non
         console.print(f"The same command goes on from here: {plan.typed}", soft_wrap=True)
 
 
-def chosen(rows: list[str], scale: str) -> tuple[list[str], list[str]]:
-    """(the experiments to run, those that `all` leaves out at this scale)."""
+def chosen(rows: list[str], scale: str, with_cifar: bool) -> tuple[list[str], list[str]]:
+    """(the experiments to run, those that `all` leaves out, at this scale or without their data)."""
     everything = "all" in rows
     names = [*EXPERIMENTS] if everything else list(dict.fromkeys(rows))
-    here = [name for name in names if scale in getattr(EXPERIMENTS[name], "SCALES", SEEDS)]
-    elsewhere = [name for name in names if name not in here]
+    elsewhere = [name for name in names if scale not in getattr(EXPERIMENTS[name], "SCALES", SEEDS)]
+    lacking = [name for name in names if DATA[name] == "cifar" and not with_cifar]
     if elsewhere and not everything:
         raise ArgumentError(f"--rows {elsewhere[0]} runs at another scale than --scale {scale}")
-    return here, elsewhere
+    if lacking and not everything:
+        raise ArgumentError(f"--rows {lacking[0]} needs --cifar, the directory of CIFAR-10's files, got none")
+    left_out = [*elsewhere, *lacking]
+    return [name for name in names if name not in left_out], left_out
 
 
 def effort(model: str, settings: Settings) -> float:
@@ -194,10 +207,11 @@ def command(options: argparse.Namespace, library: str, names: Iterable[str], see
     rows = "all" if set(names) == set(EXPERIMENTS) else " ".join(names)
     epochs = "" if options.epochs is None else f" --epochs {options.epochs}"
     data = "" if options.data == str(mnist.DIRECTORY) else f" {_option('--data', options.data)}"
+    images = "" if options.cifar is None else f" {_option('--cifar', options.cifar)}"
     out = "" if options.out is None else f" {_option('--out', options.out)}"
     return (
         f"python -m benchmarks paper --rows {rows} --scale {options.scale}{epochs} "
-        f"--seeds {seeds} --backend {library}{data}{out}"
+        f"--seeds {seeds} --backend {library}{data}{images}{out}"
     )
 
 

@@ -2,24 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 import minigrad as mg
-from benchmarks.mnist import Digits
-from benchmarks.task import BATCH
+from benchmarks.examples import Examples
+from benchmarks.task import BATCH, EPSILON
 from minigrad.errors import DataError
-from minigrad.optim import SGD
+from minigrad.optim import SGD, Adam
 
 # cost(model, x, y, generator), a scalar Tensor to minimise; what it draws comes from the generator.
 Cost = Callable[[Any, Any, Any, np.random.Generator], mg.Tensor]
 # optimiser(parameters, updates an epoch, epochs)
-Optimiser = Callable[[list[mg.Parameter], int, int], SGD]
+Optimiser = Callable[[list[mg.Parameter], int, int], "SGD | Adam | Together"]
 
 SHOWN = 10  # digits of the test set, in the report's figures
+
+
+class Together:
+    """Optimisers of different Parameters, each with its own settings, that take their steps together."""
+
+    def __init__(self, *optimisers: SGD | Adam) -> None:
+        self.optimisers = optimisers
+
+    def zero_grad(self) -> None:
+        for optimiser in self.optimisers:
+            optimiser.zero_grad()
+
+    def step(self) -> None:
+        for optimiser in self.optimisers:
+            optimiser.step()
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        return {
+            f"{i}.{name}": array
+            for i, optimiser in enumerate(self.optimisers)
+            for name, array in optimiser.state_dict().items()
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for i, optimiser in enumerate(self.optimisers):
+            own = {name: array for name, array in state.items() if name.startswith(f"{i}.")}
+            optimiser.load_state_dict({name.partition(".")[2]: array for name, array in own.items()})
 
 
 def plain_cost(model: Any, x: Any, y: Any, generator: np.random.Generator) -> mg.Tensor:
@@ -63,19 +90,25 @@ class Stage:
 @dataclass(frozen=True)
 class Recipe:
     """What there is to know of a model: `build` makes it for a scale, from a seed and the
-    training digits.
+    training examples.
 
-    stages  by scale; `digits` picks what the model trains on, `stream` tells apart models that differ in
-            their random numbers alone, and `effort` is about how long an epoch takes
+    stages   by scale
+    digits   picks what the model trains on
+    stream   tells apart models that differ in their random numbers alone
+    effort   about how long an epoch takes
+    data     "digits" or "cifar": what it trains on
+    epsilon  of the attacks under which it is watched while it trains
     """
 
     what: str
-    build: Callable[[str, int, Digits], Any]
+    build: Callable[[str, int, Any], Any]
     stages: dict[str, tuple[Stage, ...]]
     cost: Cost = plain_cost
-    digits: Callable[[Digits], Digits] = lambda digits: digits
+    digits: Callable[[Any], Any] = lambda digits: digits
     stream: int = 0
     effort: float = 1.0
+    data: str = "digits"
+    epsilon: float = EPSILON
 
     def epochs(self, scale: str, at_most: int | None) -> int:
         """The epochs of all stages, as far as they are known beforehand."""
@@ -84,13 +117,14 @@ class Recipe:
             return sum(own)
         return at_most if scale == "quick" else sum(min(epochs, at_most) for epochs in own)
 
-    def check_large_enough(self, train: Digits, test: Digits, scale: str) -> None:
+    def check_large_enough(self, train: Examples, test: Examples, scale: str) -> None:
         """DataError if some stage could not take a step, or too little is left to measure and show."""
+        option, kind = {"digits": ("--data", "digits"), "cifar": ("--cifar", "images")}[self.data]
         need = BATCH + max(stage.held_out for stage in self.stages[scale])
-        for what, digits, least in (("training", train, need), ("test", test, SHOWN)):
-            if (found := len(self.digits(digits))) < least:
+        for what, examples, least in (("training", train, need), ("test", test, SHOWN)):
+            if (found := len(self.digits(examples))) < least:
                 raise DataError(
-                    f"the {what} set (--data) must have {least} digits or more for {self.what}, got {found}"
+                    f"the {what} set ({option}) must have {least} {kind} or more for {self.what}, got {found}"
                 )
 
     def seed(self, seed: int) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 from rich.table import Table
 
 import minigrad as mg
-from benchmarks.experiments import EXPERIMENTS, NOT_RUN, RECIPES
+from benchmarks.experiments import DATA, EXPERIMENTS, RECIPES
 from benchmarks.figures import draw_all
 from benchmarks.mnist import name_of
 from benchmarks.output import write_json
@@ -159,7 +159,9 @@ class Report:
 
     def is_judged(self, name: str) -> bool:
         """Whether the paper's claims are about the data that an experiment saw."""
-        return self.is_mnist or not getattr(EXPERIMENTS[name], "ON_DIGITS", True)
+        if DATA[name] == "cifar":
+            return all(run.data["whole"] for run in self.found[name].values())
+        return self.is_mnist or DATA[name] == "photos"
 
     def remarks(self) -> list[str]:
         """What a reader of the figures must know of this run."""
@@ -294,12 +296,13 @@ class Report:
     def not_run(self) -> list[tuple[Row, str]]:
         """The rows of the paper that this run does not have, and why."""
         scale = self.workspace.settings.scale
-        elsewhere = [
-            (row, f"not run at the scale {scale}: --rows {name} --scale {EXPERIMENTS[name].SCALES[0]}")
-            for name in self.left_out
-            for row in EXPERIMENTS[name].ROWS
-        ]
-        return [*elsewhere, *NOT_RUN]
+
+        def why(name: str) -> str:
+            if DATA[name] == "cifar":
+                return "needs the data: --cifar DIR, a directory with the binary version of CIFAR-10"
+            return f"not run at the scale {scale}: --rows {name} --scale {EXPERIMENTS[name].SCALES[0]}"
+
+        return [(row, why(name)) for name in self.left_out for row in EXPERIMENTS[name].ROWS]
 
 
 def judge(row: Row, name: str, by_seed: list[Measurement], means: dict[str, Measurement]) -> Judged:

@@ -17,7 +17,7 @@ from attacks.fast_gradient import step_along
 from attacks.foreign import Attack
 from attacks.gradients import zero_gradients_uncounted
 from attacks.norms import INFINITY
-from benchmarks.mnist import Digits
+from benchmarks.examples import Examples
 from minigrad import backend
 
 EPSILON = 0.25  # the paper's, on pixels in [0, 1]
@@ -76,14 +76,14 @@ class Task:
     data         what the experiment keeps for the figures, beside its measurements: plain numbers
     """
 
-    train: Digits
-    test: Digits
+    train: Any  # Examples; Digits, unless the experiment's DATA are others
+    test: Any
     scale: str  # "quick" or "paper"
     seed: int
     model: Callable[[str], Any]
     data: dict[str, Any] = field(default_factory=dict)
 
-    def fgsm(self, name: str, digits: Digits | None = None) -> Measurement:
+    def fgsm(self, name: str, digits: Examples | None = None) -> Measurement:
         """Error of a model under FGSM with ε = .25, made on itself from the true labels; the errors
         at other ε are kept for the figure."""
         model, digits = self.model(name), self.test if digits is None else digits
@@ -95,22 +95,24 @@ class Task:
 def measure(model: Any, x: Any, y: Any, size: int = 1000) -> Measurement:
     """Error of the model's predictions for x against the labels y."""
     found = Mistakes()
-    for part in batches(Digits(x, y), size):
+    for part in batches(Examples(x, y), size):
         found.add(model, part.x, part.y)
     return in_percent(found)
 
 
-def batches(digits: Digits, size: int = 1000) -> Iterator[Digits]:
-    """The digits in their order, so many at a time."""
-    for start in range(0, len(digits), size):
-        yield digits[start : start + size]
+def batches(examples: Examples, size: int = 1000) -> Iterator[Examples]:
+    """The examples in their order, so many at a time."""
+    for start in range(0, len(examples), size):
+        yield examples[start : start + size]
 
 
-def measure_fgsm(model: Any, digits: Digits, variants: bool = True) -> Measurement:
-    """Error under FGSM with ε = .25, made on the model itself from the true labels."""
-    found = measure_attack(model, digits, partial(fgsm, epsilon=EPSILON), variants)
+def measure_fgsm(
+    model: Any, digits: Examples, variants: bool = True, *, clip_too: bool = True, epsilon: float = EPSILON
+) -> Measurement:
+    """Error under FGSM, made on the model itself from the true labels."""
+    found = measure_attack(model, digits, partial(fgsm, epsilon=epsilon), variants and clip_too)
     if variants and getattr(model, "outputs", None) == "softmax" and model.n_classes > 2:
-        rounded = partial(fgsm_from_rounded_gradient, epsilon=EPSILON)
+        rounded = partial(fgsm_from_rounded_gradient, epsilon=epsilon)
         found = replace(found, rounded=measure_attack(model, digits, rounded, clip_too=False))
     return found
 
@@ -138,13 +140,15 @@ def rounded_gradient(model: Any, x: Any, y: Any) -> Any:
     return gradient.data
 
 
-def measure_pgd(model: Any, digits: Digits, clip_too: bool = True, steps: int = 10) -> Measurement:
-    """Error under PGD from a random start within the same ε = .25, its steps ε · 2.5/steps long."""
-    attack = partial(pgd, epsilon=EPSILON, step=2.5 * EPSILON / steps, steps=steps)
+def measure_pgd(
+    model: Any, digits: Examples, clip_too: bool = True, steps: int = 10, *, epsilon: float = EPSILON
+) -> Measurement:
+    """Error under PGD from a random start within the same ε, its steps ε · 2.5/steps long."""
+    attack = partial(pgd, epsilon=epsilon, step=2.5 * epsilon / steps, steps=steps)
     return measure_attack(model, digits, attack, clip_too)
 
 
-def measure_attack(model: Any, digits: Digits, attack: Attack, clip_too: bool = True) -> Measurement:
+def measure_attack(model: Any, digits: Examples, attack: Attack, clip_too: bool = True) -> Measurement:
     """Error under an attack as it is and, if asked, with its bounds set to those of valid pixels."""
     found = Mistakes()
     for part in batches(digits):
@@ -155,7 +159,7 @@ def measure_attack(model: Any, digits: Digits, attack: Attack, clip_too: bool = 
     return replace(in_percent(found), clipped=clipped)
 
 
-def error_against_epsilon(model: Any, digits: Digits) -> list[float]:
+def error_against_epsilon(model: Any, digits: Examples) -> list[float]:
     """Error in percent under FGSM, unclipped, at each of STRENGTHS: one gradient serves them all."""
     sign = backend.of(digits.x).xp.sign(input_gradient(model, digits.x, digits.y))
     return [measure(model, digits.x + epsilon * sign, digits.y).error for epsilon in STRENGTHS]

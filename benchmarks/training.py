@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from benchmarks.mnist import Digits
-from benchmarks.recipe import Recipe, Stage
+from benchmarks.examples import Examples
+from benchmarks.recipe import Recipe, Stage, Together
 from benchmarks.task import BATCH, batches, measure, measure_fgsm, measure_pgd
 from minigrad import backend
 from minigrad.checkpoint import load_some
@@ -56,7 +56,7 @@ def trained(
     recipe: Recipe,
     scale: str,
     seed: int,
-    train: Digits,
+    train: Examples,
     path: Path,
     epochs: int | None = None,
     origin: Origin = Origin(),
@@ -80,7 +80,7 @@ def trained(
 class Training:
     """A model and all that its training has to remember between two epochs."""
 
-    def __init__(self, recipe: Recipe, scale: str, seed: int, train: Digits, epochs: int | None) -> None:
+    def __init__(self, recipe: Recipe, scale: str, seed: int, train: Examples, epochs: int | None) -> None:
         self.recipe = recipe
         self.scale = scale
         self.stages = recipe.stages[scale]
@@ -177,7 +177,9 @@ class Training:
             return self._update
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CaptureWarning)
-            return mg.capture(self._update, x, y, of=[self.model, self.optimiser, self.generator])
+            own = self.optimiser
+            optimisers = own.optimisers if isinstance(own, Together) else [own]
+            return mg.capture(self._update, x, y, of=[self.model, *optimisers, self.generator])
 
     def _diverged(self, step: int, how: str) -> NonFiniteError:
         return NonFiniteError(
@@ -187,12 +189,14 @@ class Training:
 
     def _watch(self) -> dict[str, float]:
         """Error in percent on the last digits: clean, under FGSM, and under ten steps of PGD."""
-        digits = self.watched_digits
+        digits, epsilon = self.watched_digits, self.recipe.epsilon
         many = len(digits) if self.stage.score == "fgsm_error" else WATCHED_BY_FGSM
         return {
             "clean_error": measure(self.model, digits.x, digits.y).error,
-            "fgsm_error": measure_fgsm(self.model, digits[:many], variants=False).error,
-            "pgd_error": measure_pgd(self.model, digits[:WATCHED_BY_PGD], clip_too=False).error,
+            "fgsm_error": measure_fgsm(self.model, digits[:many], False, epsilon=epsilon).error,
+            "pgd_error": measure_pgd(
+                self.model, digits[:WATCHED_BY_PGD], clip_too=False, epsilon=epsilon
+            ).error,
         }
 
     def _judge(self, record: dict[str, float]) -> None:
@@ -328,7 +332,7 @@ def _is_history(found: Mapping[str, np.ndarray]) -> bool:
     return {"stage", "training_cost"} <= found.keys() and figures and len(shapes) == 1 and (0,) not in shapes
 
 
-def mean_cost(model: Any, digits: Digits) -> float:
+def mean_cost(model: Any, digits: Examples) -> float:
     """J over the digits, without dropout."""
     total = 0.0
     with model.evaluating(), mg.no_grad():

@@ -27,9 +27,9 @@ from filelock import FileLock, Timeout
 from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 from threadpoolctl import threadpool_limits
 
-from benchmarks import mnist
-from benchmarks.examples import fingerprint
-from benchmarks.experiments import EXPERIMENTS, RECIPES
+from benchmarks import cifar, mnist
+from benchmarks.examples import Examples, fingerprint
+from benchmarks.experiments import DATA, EXPERIMENTS, RECIPES
 from benchmarks.mnist import Digits
 from benchmarks.output import write_json
 from benchmarks.task import Measurement, Task
@@ -55,6 +55,14 @@ class Settings:
     dataset: str  # the fingerprint of its digits
     threads: Count  # of each process: they decide the order in which products are summed
     source: str  # fingerprint of the code
+
+
+@dataclass(frozen=True)
+class Images:
+    """A directory with CIFAR-10's files, and the fingerprint of the pixels in them."""
+
+    directory: str
+    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -93,12 +101,17 @@ class Workspace:
     """An output directory and the settings of its run. Small enough to send to another process."""
 
     def __init__(
-        self, directory: str | os.PathLike[str], settings: Settings, data: str | os.PathLike[str]
+        self,
+        directory: str | os.PathLike[str],
+        settings: Settings,
+        data: str | os.PathLike[str],
+        images: Images | None = None,
     ) -> None:
         self.directory = Path(directory)
         self.settings = settings
         self.changes: list[Change] = []
         self.data_directory = os.fspath(data)
+        self.images = images  # None if no row needs them
         self.owner = socket.gethostname(), os.getpid()
 
     # ---- beginning
@@ -210,6 +223,8 @@ class Workspace:
     def origin(self, name: str, seed: int) -> Origin:
         """What a file of this name and seed is made with."""
         facts = {"name": name, "seed": seed, **asdict(self.settings)}
+        if self.images is not None and DATA[name] == "cifar":
+            facts["images"] = self.images.fingerprint
         return Origin(facts, [change.source for change in self.changes])
 
     # ---- models
@@ -225,8 +240,8 @@ class Workspace:
         with self._computing():
             path, settings = self.model_path(name, seed), self.settings
             return trained(
-                RECIPES[name], settings.scale, seed, self.digits()[0], path, settings.epochs,
-                self.origin(name, seed),
+                RECIPES[name], settings.scale, seed, self.examples(DATA[name])[0], path,
+                settings.epochs, self.origin(name, seed),
             )  # fmt: skip
 
     def history(self, name: str, seed: int) -> History | None:
@@ -252,7 +267,7 @@ class Workspace:
         """Run an experiment, and leave what it finds in its file; returns which it was."""
         with self._computing():
             began = time.perf_counter()
-            train, test = self.digits()
+            train, test = self.examples(DATA[name])
             models = functools.cache(lambda model: self.model(model, seed)[0])
             task = Task(train, test, self.settings.scale, seed, models)
             measured = EXPERIMENTS[name].run(task)
@@ -285,6 +300,17 @@ class Workspace:
         return sorted(int(seed) for own, _, seed in found if own == name)
 
     # ---- what computing needs
+
+    def examples(self, data: str) -> tuple[Any, Any]:
+        """(training set, test set) of what DATA names; photos are not trained on, and go with the digits."""
+        return self.pictures() if data == "cifar" else self.digits()
+
+    def pictures(self) -> tuple[Examples, Examples]:
+        """CIFAR-10, prepared. ArgumentError without its directory, DataError if the files are no longer those
+        that this command began with."""
+        if self.images is None:
+            raise ArgumentError("--cifar must be the directory of CIFAR-10's files for these rows, got none")
+        return _pictures(self.images, self.settings.backend)
 
     def digits(self) -> tuple[Digits, Digits]:
         """(training set, test set). DataError if they are no longer those that the run began with."""
@@ -338,6 +364,17 @@ def _digits(data: str, library: str, expected: str) -> tuple[Digits, Digits]:
     return train.to(library), test.to(library)
 
 
+@functools.lru_cache(maxsize=1)
+def _pictures(images: Images, library: str) -> tuple[Examples, Examples]:
+    train, test = cifar.load_pixels(images.directory)
+    if fingerprint(train, test) != images.fingerprint:
+        raise DataError(
+            f"--cifar must stay as it is while a run goes on, but {images.directory} holds other images now"
+        )
+    train, test = cifar.prepare(train, test)
+    return train.to(library), test.to(library)
+
+
 def _read(kind: Any, path: Path, hint: str) -> Any:
     """The file as a `kind`, or a DataError that says what in it does not fit."""
     try:
@@ -372,6 +409,6 @@ def source_fingerprint() -> str:
         for path in sorted((root / package).rglob("[!.]*.py")):
             if not any(part.startswith(".") for part in path.relative_to(root).parts):
                 digest.update(path.read_bytes())
-    for name in ("recipe", "task", "training", "examples", "mnist", "photos"):
+    for name in ("recipe", "task", "training", "cifar", "examples", "mnist", "photos"):
         digest.update((root / "benchmarks" / f"{name}.py").read_bytes())
     return digest.hexdigest()[:16]

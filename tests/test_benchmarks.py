@@ -31,7 +31,7 @@ from benchmarks.experiments.hidden_perturbation import perturbed_at
 from benchmarks.figures import FIGURES
 from benchmarks.mnist import Digits
 from benchmarks.photos import photos
-from benchmarks.recipe import Recipe, Stage, descent
+from benchmarks.recipe import Recipe, Stage, Together, descent
 from benchmarks.report import Judged, judge, over_seeds
 from benchmarks.task import (
     STRENGTHS,
@@ -45,6 +45,7 @@ from benchmarks.task import (
 from benchmarks.training import Training, epochs_done, history, trained
 from minigrad import lanes
 from minigrad.errors import DataError, NonFiniteError
+from minigrad.optim import SGD
 from minigrad.testing import check_gradients
 from models import MaxoutNetwork, SoftmaxRegression
 from tests.kills import write_few_digits
@@ -227,6 +228,26 @@ class TestTraining:
         for name, array in unbroken.state_dict().items():
             np.testing.assert_array_equal(model.state_dict()[name], array)
         assert (tmp_path / "killed.npz").read_bytes() == (tmp_path / "unbroken.npz").read_bytes()
+
+    def test_parameters_of_which_each_has_an_optimiser_of_its_own(self, tmp_path: Path) -> None:
+        """They take their steps together, are recorded together, and go on together after a kill."""
+
+        def together(parameters: list[mg.Parameter], updates: int, epochs: int) -> Together:
+            first, others = parameters[:2], parameters[2:]
+            return Together(SGD(first, lr=0.0, momentum=0.5), SGD(others, lr=0.2, momentum=0.9, max_norm=0.1))
+
+        recipe = small_network(paper=(Stage(together, 3, held_out=100),))
+        start = recipe.build("paper", recipe.seed(1), small_digits())
+        first = Training(recipe, "paper", 1, small_digits(), None)
+        first.epoch()
+        assert lanes.PLAIN or first._step.captured
+        first.save(tmp_path / "killed.npz")
+        model, _ = self.train(tmp_path / "killed.npz", recipe=recipe)
+        self.train(tmp_path / "unbroken.npz", recipe=recipe)
+        assert (tmp_path / "killed.npz").read_bytes() == (tmp_path / "unbroken.npz").read_bytes()
+        np.testing.assert_array_equal(model.hidden[0].W.data, start.hidden[0].W.data)
+        assert (model.output.W.data != start.output.W.data).any()
+        assert np.linalg.norm(model.output.W.data, axis=0).max() <= 0.1 * (1 + 1e-6)
 
     @pytest.mark.skipif(lanes.PLAIN, reason="the fast lane is off")
     def test_a_recorded_one_ends_with_the_bits_of_an_eager_one(
@@ -645,11 +666,17 @@ class TestPaperCommand:
         self.run(*command, str(tmp_path / "quick"))
         report = content(tmp_path / "quick")
         assert report["complete"]
-        expected = {row.key for name, module in EXPERIMENTS.items() if name != "wide" for row in module.ROWS}
+        left_out = ("wide", "cifar")
+        expected = {
+            row.key for name, module in EXPERIMENTS.items() if name not in left_out for row in module.ROWS
+        }
         assert {row["key"] for row in report["rows"]} == expected
         assert {path.stem for path in (tmp_path / "quick" / "figures").iterdir()} == set(FIGURES)
         assert "CIFAR-10" in (tmp_path / "quick" / "report.html").read_text(encoding="utf-8")
-        assert any("--scale paper" in row["why"] for row in report["not_run"])
+        reasons = {row["what"]: row["why"] for row in report["not_run"]}
+        assert {row.what for name in left_out for row in EXPERIMENTS[name].ROWS} == reasons.keys()
+        assert "--scale paper" in reasons[EXPERIMENTS["wide"].ROWS[0].what]
+        assert "needs the data: --cifar DIR" in reasons[EXPERIMENTS["cifar"].ROWS[0].what]
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -659,7 +686,7 @@ class TestPaperCommand:
             (["--jobs", "0"], "--jobs must be at least 1"),
             (["--data", "nowhere"], "must be a directory, got nowhere"),
             (["--backend", "torch"], "invalid choice: 'torch'"),
-            (["--rows", "cifar"], "invalid choice: 'cifar'"),
+            (["--rows", "imagenet"], "invalid choice: 'imagenet'"),
             (["--scale", "huge"], "invalid choice: 'huge'"),
             (["--rows", "wide"], "--rows wide runs at another scale than --scale quick"),
             (["--resume"], "--resume needs a run to go on from"),

@@ -22,7 +22,15 @@ from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, Grap
 from minigrad.generators import mask_generator
 from minigrad.steps import CaptureWarning
 from minigrad.tensor import raw
-from models import LogisticRegression, MaxoutNetwork, RBFNetwork, SoftmaxRegression
+from models import (
+    ConvolutionalMaxout,
+    DeepBoltzmannMachine,
+    LogisticRegression,
+    MaxoutConvolution,
+    MaxoutNetwork,
+    RBFNetwork,
+    SoftmaxRegression,
+)
 from tests import host_kernels
 from tests.host_kernels import StrictWithKernels
 from tests.strict import counter
@@ -39,6 +47,9 @@ DIGITS = [(random.random((B, F), dtype=np.float32), random.integers(0, 4, B)) fo
 PAIRS = [(x, np.where(y < 2, -1, 1)) for x, y in DIGITS]
 
 
+LAYERS = (MaxoutConvolution(2, pieces=2, window=2, padding=1), MaxoutConvolution(3, 2, window=1, pool=1))
+
+
 def maxout(**options: Any) -> MaxoutNetwork:
     return MaxoutNetwork(F, 4, units=(6, 5), pieces=3, seed=0, **options)
 
@@ -49,6 +60,11 @@ MODELS: dict[str, tuple[Callable[[], Any], Any]] = {
     "softmax": (lambda: SoftmaxRegression(F, 4, seed=0), DIGITS),
     "logistic": (lambda: LogisticRegression(F, seed=0), PAIRS),
     "rbf": (lambda: RBFNetwork(F, 4, seed=0), DIGITS),
+    "convolutional": (
+        lambda: ConvolutionalMaxout((3, 4, 1), 4, layers=LAYERS, dropout=(0.8, 0.5), seed=0),
+        DIGITS,
+    ),
+    "boltzmann": (lambda: DeepBoltzmannMachine(F, 4, units=(5, 6), iterations=2, seed=0), DIGITS),
 }
 OPTIMISERS: dict[str, Callable[[Any], Any]] = {
     "sgd": lambda p: mg.optim.SGD(p, lr=0.1),
@@ -108,6 +124,25 @@ class TestBits:
     @pytest.mark.parametrize("alpha", [0.0, 0.1, 1.0])
     def test_of_other_weights_of_the_clean_cost(self, alpha: float) -> None:
         same_bits(maxout, OPTIMISERS["sgd"], DIGITS, alpha=alpha)
+
+    def test_of_what_a_machine_is_not_shown(self) -> None:
+        """What is hidden is drawn anew at each replay, as it is at each call."""
+        models = [DeepBoltzmannMachine(F, 4, units=(5, 6), iterations=3, seed=0) for _ in range(2)]
+        optimisers = [mg.optim.Adam(model.parameters(), lr=0.01) for model in models]
+
+        def step(i: int, x: Any, y: Any) -> Any:
+            optimisers[i].zero_grad()
+            J = models[i].prediction_cost(x, y)
+            J.backward()
+            optimisers[i].step()
+            return J
+
+        captured = mg.capture(partial(step, 1), *DIGITS[0], of=[models[1], optimisers[1]])
+        assert captured.captured
+        for x, y in DIGITS:
+            assert step(0, x, y).data.tobytes() == captured(x, y).data.tobytes()
+        for ours, theirs in zip(*map(arrays_of, models, optimisers), strict=True):
+            assert ours.tobytes() == theirs.tobytes()
 
     def test_where_all_units_are_tied(self) -> None:
         def zeros() -> MaxoutNetwork:

@@ -1,9 +1,10 @@
-"""CIFAR-10's files, contrast normalisation and whitening."""
+"""CIFAR-10's files, contrast normalisation and whitening; and the rows that are measured on them."""
 
 from __future__ import annotations
 
 import gzip
 import io
+import json
 import os
 import pickle
 import tarfile
@@ -19,9 +20,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from benchmarks import cifar
+from benchmarks.__main__ import main
 from benchmarks.cifar import Whitening, contrast_normalised
 from benchmarks.examples import Examples
+from benchmarks.experiments import convolutional_maxout_on_cifar as rows
+from benchmarks.experiments import rubbish_classified
+from benchmarks.training import Training
 from minigrad.errors import ArgumentError, ArgumentTypeError, DataError
+from models import ConvolutionalMaxout, MaxoutConvolution
 
 SIZES = {"data_batch_1.bin": 4, "data_batch_2.bin": 7, "data_batch_3.bin": 2, "data_batch_4.bin": 5,
          "data_batch_5.bin": 3, "test_batch.bin": 6}  # fmt: skip
@@ -30,10 +36,13 @@ SIZES = {"data_batch_1.bin": 4, "data_batch_2.bin": 7, "data_batch_3.bin": 2, "d
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     """Six small files of noise."""
+    return write_noise(tmp_path / "data", SIZES)
+
+
+def write_noise(folder: Path, sizes: dict[str, int]) -> Path:
     random = np.random.default_rng(0)
-    folder = tmp_path / "data"
     folder.mkdir()
-    for name, n in SIZES.items():
+    for name, n in sizes.items():
         records = random.integers(0, 256, (n, 3073)).astype(np.uint8)
         records[:, 0] %= 10
         (folder / name).write_bytes(records.tobytes())
@@ -367,3 +376,111 @@ class TestPreparing:
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
             assert peak < getattr(result, "nbytes", 0) + x.nbytes / 2
+
+
+COMMAND = ["paper", "--rows", "cifar", "--epochs", "1", "--jobs", "1", "--quiet"]
+
+
+class TestRows:
+    """The rows of CIFAR-10, in this process, with a tiny network and without the whitening, which takes as
+    long for few images as for many."""
+
+    @pytest.fixture
+    def images(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        def scaled(train: Examples, test: Examples) -> tuple[Examples, Examples]:
+            return tuple(Examples((part.x / np.float32(255)) - np.float32(0.5), part.y)
+                         for part in (train, test))  # type: ignore[return-value]  # fmt: skip
+
+        monkeypatch.setattr(cifar, "prepare", scaled)
+        monkeypatch.setattr(rows, "QUICK", (MaxoutConvolution(2, 2, window=8, pool=12, pool_stride=12),))
+        monkeypatch.setattr(rows, "PGD_EXAMPLES", 10)
+        monkeypatch.setattr(rubbish_classified, "DRAWS", 40)
+        monkeypatch.setattr("benchmarks.training.WATCHED_BY_FGSM", 10)
+        monkeypatch.setattr("benchmarks.training.WATCHED_BY_PGD", 10)
+        monkeypatch.setattr("benchmarks.report.draw_all", lambda *_: [])
+        return write_noise(
+            tmp_path / "images", dict.fromkeys(cifar.TRAINING_FILES, 240) | {cifar.TEST_FILE: 30}
+        )
+
+    def content(self, out: Path) -> Any:
+        return json.loads((out / "paper.json").read_text(encoding="utf-8"))
+
+    def test_all_rows_are_measured_and_kept(
+        self, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        command = [*COMMAND, "--cifar", str(images), "--out", str(tmp_path / "out")]
+        main(command)
+        report = self.content(tmp_path / "out")
+        assert report["complete"]
+        assert [row["key"] for row in report["rows"]] == [row.key for row in rows.ROWS]
+        assert {row["claim_holds"] for row in report["rows"]} == {None}  # they are not CIFAR-10
+        examples = {row["key"]: row["measured"]["examples"] for row in report["rows"]}
+        assert examples["cifar.clean"] == examples["cifar.fgsm"] == 30
+        assert f"--cifar {images}" in report["command"]
+        assert all(row["measured"]["clipped"] is None for row in report["rows"])
+
+        with monkeypatch.context() as patch:  # neither trained nor measured again
+            patch.setattr(Training, "epoch", None)
+            patch.setattr(rows, "run", None)
+            main(command)
+        # Other rows join it, and need no images.
+        main([*COMMAND[:2], "logistic", *COMMAND[3:], "--out", str(tmp_path / "out")])
+        joined = self.content(tmp_path / "out")["rows"]
+        assert [row for row in joined if row["key"].startswith("cifar")] == report["rows"]
+        assert len(joined) > len(report["rows"])
+
+    def test_claims_are_judged_on_the_whole_set(
+        self, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(rows, "is_whole", lambda *_: True)
+        main([*COMMAND, "--cifar", str(images), "--out", str(tmp_path / "out")])
+        judged = {row["key"]: row["claim_holds"] for row in self.content(tmp_path / "out")["rows"]}
+        assert judged["cifar.fgsm"] in (True, False)
+        assert judged["cifar.clean"] is None
+
+    def test_other_images_are_another_run(
+        self, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        command = [*COMMAND, "--cifar", str(images), "--out", str(tmp_path / "out")]
+        main(command)
+        path = images / "test_batch.bin"
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+        with pytest.raises(SystemExit):
+            main(command)
+        assert "must be made with images" in capsys.readouterr().err
+
+    def test_too_few_images(self, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (images / "data_batch_1.bin").write_bytes((images / "test_batch.bin").read_bytes())
+        (images / "data_batch_2.bin").write_bytes((images / "test_batch.bin").read_bytes())
+        with pytest.raises(SystemExit):
+            main([*COMMAND, "--cifar", str(images), "--out", str(tmp_path / "out")])
+        assert "the training set (--cifar) must have 1100 images or more" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ([], "--rows cifar needs --cifar, the directory of CIFAR-10's files, got none"),
+            (["--cifar", "nowhere"], "the CIFAR-10 directory must be a directory, got nowhere (--cifar)"),
+        ],
+    )
+    def test_without_images(
+        self, arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with pytest.raises(SystemExit) as end:
+            main([*COMMAND, *arguments, "--out", str(tmp_path / "out")])
+        assert end.value.code == 2
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+
+    def test_the_published_network(self) -> None:
+        """Its sides, 32 → 15 → 6 → 4, and an update of all of its optimisers."""
+        model = rows.build("paper", 0, None)
+        assert isinstance(model, ConvolutionalMaxout)
+        assert [p.shape for p in model.parameters() if p.ndim > 1] == [
+            (8, 8, 3, 192), (8, 8, 96, 384), (5, 5, 192, 384), (4 * 4 * 192, 2500), (500, 10)]  # fmt: skip
+        optimiser = rows.published(model.parameters(), updates=500, epochs=785)
+        assert [own.settings() for own in optimiser.optimisers] == [
+            (0.17 / 20, 0.5, 0.9), (0.17 / 20, 0.5, 1.9365), (0.17 / 20, 0.5, 1.9365),
+            (0.17, 0.5, 1.9), (0.17, 0.5, 1.9365)]  # fmt: skip
+        owned = [p for own in optimiser.optimisers for p in own.parameters]
+        assert all(p is q for p, q in zip(owned, model.parameters(), strict=True))

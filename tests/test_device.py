@@ -13,7 +13,14 @@ from attacks import adversarial_objective, fgsm
 from minigrad import backend
 from minigrad.errors import ArgumentError, BackendError
 from minigrad.optim import SGD, exponential_decay
-from models import LogisticRegression, MaxoutNetwork, SoftmaxRegression
+from models import (
+    ConvolutionalMaxout,
+    DeepBoltzmannMachine,
+    LogisticRegression,
+    MaxoutConvolution,
+    MaxoutNetwork,
+    SoftmaxRegression,
+)
 from tests.strict import Array, counter
 
 
@@ -77,10 +84,13 @@ class TestTheLibrary:
         assert counter.synchronisations == ["float", "bool", "boolean index", "item", "get"]
 
 
+LAYER = MaxoutConvolution(2, pieces=2, window=2, padding=1, pool=2, pool_stride=1)
 MODELS = {
     "logistic": lambda: LogisticRegression(6),
     "softmax": lambda: SoftmaxRegression(6, 3),
     "maxout": lambda: MaxoutNetwork(6, 3, units=(4, 4), pieces=2),
+    "convolutional": lambda: ConvolutionalMaxout((3, 2, 1), 3, layers=[LAYER], units=(4,), pieces=2),
+    "boltzmann": lambda: DeepBoltzmannMachine(6, 3, units=(4, 5), iterations=2),
 }
 
 
@@ -119,6 +129,17 @@ class TestStaysOnTheDevice:
         model.cost(x, labels).backward()
         assert counter.synchronisations == []
         assert len(counter.uploads) == 1
+
+
+def test_what_a_machine_is_not_shown_is_drawn_without_stopping_the_device() -> None:
+    model, library = DeepBoltzmannMachine(6, 3, units=(4, 5), iterations=2), backend.current()
+    x = library.asarray(np.random.default_rng(0).random((4, 6), dtype=np.float32))
+    y = library.asarray(np.array([0, 1, 2, 1]))
+    counter.reset()
+    model.prediction_cost(x, y).backward()
+    assert counter.synchronisations == []
+    assert len(counter.uploads) == 2  # the masks of pixels and labels; a kernel draws them on CuPy
+    assert all(isinstance(p.grad, Array) for p in model.parameters())
 
 
 class TestMoving:

@@ -6,13 +6,16 @@ CHOICES  what it decided where the paper is silent,
 MODELS   the recipes of the models that it trains itself,
 USES     the names of all the models that it measures, its own and others',
 run      run(task), which measures: a Measurement for each row.
-One that has SCALES runs at those scales alone. A NOTE stands under the table. With ON_DIGITS = False an
-experiment does not look at the digits.
+One that has SCALES runs at those scales alone. A NOTE stands under the table. DATA is what it looks at:
+"digits" if it does not say, "photos", which are part of the repository, or "cifar", which the user has.
 """
 
 from benchmarks.experiments import (
     adversarially_trained_maxout,
     agreement_between_models,
+    convolutional_maxout,
+    convolutional_maxout_on_cifar,
+    deep_boltzmann_machine,
     differentiable_adversaries,
     ensemble_of_twelve,
     hidden_perturbation,
@@ -30,7 +33,6 @@ from benchmarks.experiments import (
     transfer_between_models,
     wide_maxout,
 )
-from benchmarks.task import Row
 
 # In the order of the table; the names are those of --rows.
 EXPERIMENTS = {
@@ -47,6 +49,9 @@ EXPERIMENTS = {
     "hidden": hidden_perturbation,
     "rbf": rbf_attacked,
     "agreement": agreement_between_models,
+    "convolutional": convolutional_maxout,
+    "boltzmann": deep_boltzmann_machine,
+    "cifar": convolutional_maxout_on_cifar,
     "ensemble": ensemble_of_twelve,
     "rubbish": rubbish_classified,
     "refusing": trained_against_rubbish,
@@ -55,23 +60,6 @@ EXPERIMENTS = {
 }
 CORE = ("photo", "softmax", "logistic", "maxout", "adversarial", "transfer")
 RECIPES = {name: recipe for module in EXPERIMENTS.values() for name, recipe in module.MODELS.items()}
-
-NO_CIFAR = "not run: CIFAR-10 needs a convolutional network, which this project does not have"
-NOT_RUN = (
-    (Row("cifar.fgsm", "4", "convolutional maxout on CIFAR-10, FGSM ε=.1", 87.15, 96.6), NO_CIFAR),
-    (Row("cifar.rubbish", "A", "convolutional maxout on CIFAR-10, rubbish", 93.4, 84.4), NO_CIFAR),
-    (
-        Row(
-            "cifar.fooling",
-            "A",
-            "the same, fooling step to airplane, frog, truck: 24.7, 100, 100; mean",
-            75.3,
-        ),
-        NO_CIFAR,
-    ),
-    (
-        Row("mpdbm", "9", "MP-DBM on MNIST, FGSM ε=.25 (clean: 0.88)", 97.5),
-        "not run: a multi-prediction deep Boltzmann machine is trained by inference in it, which this "
-        "project does not have",
-    ),
-)
+# What each model is trained on, and each experiment looks at.
+DATA = {name: recipe.data for name, recipe in RECIPES.items()}
+DATA |= {name: getattr(module, "DATA", "digits") for name, module in EXPERIMENTS.items()}

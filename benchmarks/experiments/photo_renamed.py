@@ -39,7 +39,7 @@ NOTE = f"In the rows of photos the confidence is that in the class named. {CAUTI
 
 MODELS: dict[str, Any] = {}
 USES = ()
-ON_DIGITS = False
+DATA = "photos"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -70,17 +71,20 @@ def run(task: Task) -> dict[str, Measurement]:
 
 
 def rubbish(task: Task) -> Any:
-    """Draws of N(0, I) beside the test digits; the same for a seed, whatever the model."""
+    """Draws of N(0, I), of the test examples' size; the same for a seed, whatever the model."""
     generator = random_generator(np.random.SeedSequence((task.seed, 2014)))
-    return backend.of(task.test.x).asarray(generator.standard_normal((DRAWS, 784), dtype=np.float32))
+    x = task.test.x
+    return backend.of(x).asarray(generator.standard_normal((DRAWS, x.shape[1]), dtype=np.float32))
 
 
-def fooled(model: Any, noise: Any) -> Measurement:
-    """How often one step of ε = .25 toward a class gives it p > .5, over all ten classes, among the draws
-    that did not have it before."""
+def fooled(
+    model: Any, noise: Any, *, epsilon: float = EPSILON, targets: Iterable[int] = range(10)
+) -> Measurement:
+    """How often one step toward a class gives it p > .5, over all these classes, among the draws that did not
+    have it before."""
     before, reached = probabilities(model, noise), []
-    for target in range(10):
-        x = fgsm(model, noise, np.full(len(noise), target), epsilon=EPSILON, targeted=True)
+    for target in targets:
+        x = fgsm(model, noise, np.full(len(noise), target), epsilon=epsilon, targeted=True)
         reached.append(probabilities(model, x)[before[:, target] <= 0.5, target])
     p = np.concatenate(reached)
     return share(p > 0.5, p)
