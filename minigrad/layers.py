@@ -17,17 +17,33 @@ from minigrad.tensor import Tensor
 
 
 def _he(shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
-    return generator.normal(0.0, math.sqrt(2.0 / shape[0]), shape)
+    return generator.normal(0.0, math.sqrt(2.0 / math.prod(shape[:-1])), shape)
 
 
 def _glorot(shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
-    limit = math.sqrt(6.0 / sum(shape))
+    *window, inputs, outputs = shape
+    limit = math.sqrt(6.0 / (math.prod(window) * (inputs + outputs)))
     return generator.uniform(-limit, limit, shape)
 
 
 # A string: numpy.random takes a tenth of the time that importing NumPy does, and is not needed yet.
 Initialiser = Callable[[tuple[int, ...], "np.random.Generator"], np.ndarray]
 INITIALISERS: dict[str, Initialiser] = {"he": _he, "glorot": _glorot}
+Weights = Literal["he", "glorot"] | Initialiser
+
+
+def drawn(weights: Any, shape: tuple[int, ...], generator: np.random.Generator) -> Parameter:
+    """A Parameter of this shape, float32, which `weights` draws: the name of an initialiser, or one. The
+    inputs of a unit, a place on the last axis, are all that the other axes have: the rows of a matrix, a
+    filter's window and channels."""
+    named = None if callable(weights) else check_choice("weights", weights, tuple(INITIALISERS))
+    draw: Any = INITIALISERS[named] if named else weights
+    with np.errstate(over="ignore"):
+        W = host_array("weights", draw(shape, generator)).astype(np.float32)
+    if W.shape != shape:
+        raise ArgumentError(f"weights must give an array of shape {shape}, got {W.shape}")
+    check_finite("weights", W)
+    return Parameter(W)
 
 
 class Linear(Module):
@@ -45,19 +61,11 @@ class Linear(Module):
         self,
         inputs: int,
         outputs: int,
-        weights: Literal["he", "glorot"] | Initialiser = "he",
+        weights: Weights = "he",
         seed: int | np.random.SeedSequence | np.random.Generator | None = None,
     ) -> None:
         shape = check_count("inputs", inputs), check_count("outputs", outputs)
-        named = None if callable(weights) else check_choice("weights", weights, tuple(INITIALISERS))
-        draw: Any = INITIALISERS[named] if named else weights
-        generator = np.random.default_rng() if seed is None else random_generator(seed)
-        with np.errstate(over="ignore"):
-            W = host_array("weights", draw(shape, generator)).astype(np.float32)
-        if W.shape != shape:
-            raise ArgumentError(f"weights must give an array of shape {shape}, got {W.shape}")
-        check_finite("weights", W)
-        self.W = Parameter(W)
+        self.W = drawn(weights, shape, np.random.default_rng() if seed is None else random_generator(seed))
         self.b = Parameter(np.zeros(shape[1], np.float32))
 
     def forward(self, x: Any) -> Tensor:

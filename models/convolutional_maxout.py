@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 import minigrad as mg
-from minigrad.checks import check_count
+from minigrad.checks import check_count, shown
 from minigrad.errors import ArgumentError, ArgumentTypeError
+from minigrad.layers import Weights
 from models.classifier import initial_weights
 from models.convolution import Convolution
-from models.dropout import DropoutClassifier
+from models.dropout import DropoutClassifier, checked_units
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class ConvolutionalMaxout(DropoutClassifier):
     dropout  None, or (keep_input, keep_hidden): in training, inputs are kept with the first
              probability and not rescaled, hidden values, after pooling, with the second and divided by it
     outputs  "softmax" or "sigmoid" (see Classifier)
-    weights  what draws the initial weights, from a shape and a generator; U(−.005, .005) as published
+    weights  what draws the initial weights, as in `mg.Linear`; U(−.005, .005) as published
     seed     of the initial weights and of the dropout masks
 
     ArgumentError, naming the layer, if nothing would be left of the image there.
@@ -72,7 +71,7 @@ class ConvolutionalMaxout(DropoutClassifier):
         pieces: int = 5,
         dropout: tuple[float, float] | None = None,
         outputs: str = "softmax",
-        weights: Callable[[tuple[int, ...], np.random.Generator], np.ndarray] = initial_weights,
+        weights: Weights = initial_weights,
         seed: int = 0,
     ) -> None:
         if not isinstance(image, (tuple, list)) or len(image) != 3:
@@ -80,12 +79,13 @@ class ConvolutionalMaxout(DropoutClassifier):
         rows, columns, channels = (check_count(f"image[{i}]", n) for i, n in enumerate(image))
         super().__init__(rows * columns * channels, n_classes, outputs, dropout, seed)
         self.image = rows, columns, channels
-        self.layers, self.units = tuple(layers), tuple(units)
+        if not isinstance(layers, (tuple, list)) or not layers:
+            raise ArgumentError(
+                f"layers must be one or more MaxoutConvolutions in a list, got {shown(layers)}"
+            )
+        self.layers = tuple(layers)
         self.pieces = check_count("pieces", pieces)
-        for i, n in enumerate(self.units):
-            check_count(f"units[{i}]", n)
-        if not self.layers:
-            raise ArgumentError("layers must hold at least one MaxoutConvolution, got none")
+        self.units = checked_units(units, self.pieces)
         for i, layer in enumerate(self.layers):
             if not isinstance(layer, MaxoutConvolution):
                 raise ArgumentTypeError(

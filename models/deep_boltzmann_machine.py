@@ -17,6 +17,7 @@ from minigrad.errors import ArgumentError
 from minigrad.generators import mask_generator, random_generator
 from minigrad.operands import as_array, as_tensor
 from models.classifier import Classifier
+from models.dropout import checked_units
 
 
 class Inferred(NamedTuple):
@@ -56,9 +57,9 @@ class DeepBoltzmannMachine(Classifier):
         seed: int = 0,
     ) -> None:
         super().__init__(n_features, n_classes)
-        if not isinstance(units, (tuple, list)) or len(units) != 2:
+        self.units = checked_units(units)
+        if len(self.units) != 2:
             raise ArgumentError(f"units must be the numbers of both hidden layers, got {units!r}")
-        self.units = tuple(check_count(f"units[{i}]", n) for i, n in enumerate(units))
         self.iterations = check_count("iterations", iterations)
         self.label_weight = check_number("label_weight", label_weight, low=0.0)
         seeds = np.random.SeedSequence(check_count("seed", seed, low=0)).spawn(2)
@@ -91,7 +92,7 @@ class DeepBoltzmannMachine(Classifier):
             y, shown = self._checked_masks(x.shape[0], y, shown)
         h2 = mg.sigmoid(self.b2)
         z_v: mg.Tensor | None = None if shown is None else self.a
-        from_v = x @ self.W1 + self.b1  # if all pixels are shown, in every round
+        from_v: Any = x @ self.W1 + self.b1 if shown is None else None  # shown, it is the same in every round
         for _ in range(self.iterations):
             if shown is not None:
                 v = blend(shown[0], x, mg.sigmoid(z_v))
@@ -124,7 +125,8 @@ class DeepBoltzmannMachine(Classifier):
 
         x  (examples, features), in [0, 1];  y  (examples,), the labels
 
-        Of a hidden pixel: ζ(z) − x z, with ζ(z) = ln(1 + eᶻ); of a hidden label: −ln softmax(z)[y].
+        Of a hidden pixel: x ζ(−z) + (1 − x) ζ(z), with ζ(z) = ln(1 + eᶻ); of a hidden label:
+        −ln softmax(z)[y].
         """
         x, y = self._batch(x), as_array(y, "y")
         self.check_labels(y, x.shape[0])
@@ -137,7 +139,7 @@ class DeepBoltzmannMachine(Classifier):
             for shape in (x.shape, (x.shape[0], 1))
         )
         z = self.infer(x, one_hot, (pixels, labels))
-        of_pixels = mg.sum((1.0 - pixels) * (mg.softplus(z.v) - x * z.v))
+        of_pixels = mg.sum((1.0 - pixels) * (x * mg.softplus(-z.v) + (1.0 - x) * mg.softplus(z.v)))
         of_labels = mg.sum((1.0 - labels[:, 0]) * mg.softmax_cross_entropy(z.y, y, reduction="none"))
         return (of_pixels + self.label_weight * of_labels) / float(x.shape[0])
 

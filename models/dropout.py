@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 import minigrad as mg
-from minigrad.checks import check_count, check_number
+from minigrad.checks import check_count, check_number, shown
 from minigrad.errors import ArgumentError
 from minigrad.generators import mask_generator, random_generator
 from models.classifier import Classifier
+
+
+def checked_units(units: Any, pieces: int = 1) -> tuple[int, ...]:
+    """The units of each layer; an error if they are no counts, or too many for weights in memory."""
+    if not isinstance(units, (tuple, list)):
+        raise ArgumentError(f"units must be one number a hidden layer, (240, 240) say, got {shown(units)}")
+    for i, n in enumerate(units):
+        if check_count(f"units[{i}]", n) * pieces > np.iinfo(np.intp).max // 8:
+            raise ArgumentError(f"units[{i}] must leave weights that fit in memory, got {shown(n)}")
+    return tuple(int(n) for n in units)
 
 
 class DropoutClassifier(Classifier):

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 import minigrad as mg
 from minigrad.checks import check_count
 from minigrad.errors import ArgumentError
 from models.classifier import initial_weights
-from models.dropout import DropoutClassifier
+from models.dropout import DropoutClassifier, checked_units
 
 
 class MaxoutNetwork(DropoutClassifier):
@@ -37,13 +35,10 @@ class MaxoutNetwork(DropoutClassifier):
         seed: int = 0,
     ) -> None:
         super().__init__(n_features, n_classes, outputs, dropout, seed)
-        if not isinstance(units, (tuple, list)) or len(units) == 0:
-            raise ArgumentError(f"units must be one number a hidden layer, (240, 240) say, got {units!r}")
-        self.units = tuple(check_count(f"units[{i}]", n) for i, n in enumerate(units))
         self.pieces = check_count("pieces", pieces)
-        for i, n in enumerate(self.units):
-            if n * self.pieces > np.iinfo(np.intp).max // 8:
-                raise ArgumentError(f"units[{i}] must leave weights that fit in memory, got {n}")
+        self.units = checked_units(units, self.pieces)
+        if not self.units:
+            raise ArgumentError(f"units must be one number a hidden layer, (240, 240) say, got {units!r}")
         weights = self.weight_generator()
         widths = (n_features, *self.units)
         self.hidden = [

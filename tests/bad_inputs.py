@@ -336,6 +336,33 @@ KINDS: dict[str, Bad] = {
         "nothing": lambda: None,
         "huge": lambda: (10**400,),
     },
+    "counts": {
+        "number": lambda: 3,
+        "nothing": lambda: None,
+        "text": lambda: "23",
+        "set": lambda: {2, 3},
+        "zero": lambda: (0, 2, 2),
+        "negative": lambda: (2, -1, 2),
+        "fraction": lambda: (2, 1.5),
+        "huge": lambda: (10**400, 2, 2),
+        "one": lambda: (3,),
+    },
+    "layers": {
+        "none": lambda: [],
+        "nothing": lambda: None,
+        "number": lambda: 3,
+        "one that is not in a list": lambda: models.MaxoutConvolution(1, 1, window=1, pool=1),
+        "numbers": lambda: [(2, 2, 3)],
+        "larger than the image": lambda: [models.MaxoutConvolution(1, 1, window=9)],
+    },
+    "masks": {
+        "number": lambda: 1.0,
+        "one": lambda: (np.ones((2, 3)),),
+        "text": lambda: "ab",
+        "other shapes": lambda: (np.ones((2, 1)), np.ones((2, 3))),
+        "complex": lambda: (np.ones((2, 3), complex), np.ones((2, 1))),
+        "objects": lambda: (np.full((2, 3), None), np.ones((2, 1))),
+    },
     "index": {
         "out of range": lambda: 5,
         "below": lambda: -5,
@@ -507,6 +534,10 @@ def model() -> Any:
 
 def linear_model() -> Any:
     return models.LogisticRegression(3).to(dtype=np.float64)
+
+
+def machine() -> Any:
+    return models.DeepBoltzmannMachine(3, 2, units=(2, 2), iterations=1).to(dtype=np.float64)
 
 
 def sgd() -> Any:
@@ -955,6 +986,84 @@ call(
         "seed": 0,
     },
     allowed="other size; equal; reversed",
+)
+call(
+    "MaxoutConvolution",
+    models.MaxoutConvolution,
+    {
+        "units": "count",
+        "pieces": "count",
+        "window": "count",
+        "padding": "count",
+        "pool": "count",
+        "pool_stride": "count",
+    },
+    lambda: {"units": 2, "pieces": 2, "window": 2, "padding": 1, "pool": 1, "pool_stride": 1},
+    allowed="zero",
+)
+call(
+    "ConvolutionalMaxout",
+    models.ConvolutionalMaxout,
+    {
+        "image": "counts",
+        "n_classes": "count",
+        "layers": "layers",
+        "units": "counts",
+        "pieces": "count",
+        "dropout": "bounds",
+        "outputs": "choice",
+        "weights": "weights",
+        "seed": "seed",
+    },
+    lambda: {
+        "image": (3, 3, 1),
+        "n_classes": 2,
+        "layers": [models.MaxoutConvolution(2, 2, window=2)],
+        "units": (4, 4, 4),
+        "pieces": 2,
+        "dropout": (0.5, 0.5),
+        "outputs": "softmax",
+        "weights": "he",
+        "seed": 0,
+    },
+    allowed="equal; reversed; one",
+)
+call(
+    "DeepBoltzmannMachine",
+    models.DeepBoltzmannMachine,
+    {
+        "n_features": "count",
+        "n_classes": "count",
+        "units": "counts",
+        "iterations": "count",
+        "label_weight": "number from 0",
+        "seed": "seed",
+    },
+    lambda: {
+        "n_features": 3,
+        "n_classes": 2,
+        "units": (4, 4),
+        "iterations": 2,
+        "label_weight": 1.0,
+        "seed": 0,
+    },
+)
+call(
+    "DeepBoltzmannMachine.infer",
+    models.DeepBoltzmannMachine.infer,
+    {"self": "anything", "x": "batch", "y": "batch", "shown": "masks"},
+    lambda: {
+        "self": machine(),
+        "x": array(2, 3),
+        "y": np.eye(2),
+        "shown": (np.ones((2, 3)), np.zeros((2, 1))),
+    },
+)
+call(
+    "DeepBoltzmannMachine.prediction_cost",
+    models.DeepBoltzmannMachine.prediction_cost,
+    {"self": "anything", "x": "batch", "y": "labels"},
+    lambda: {"self": machine(), "x": array(2, 3), "y": [0, 1]},
 )
 call(
     "Classifier.cost",

@@ -394,7 +394,7 @@ class TestConvolutionalMaxout:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ({"layers": []}, "layers must hold at least one"),
+            ({"layers": []}, "layers must be one or more"),
             ({"layers": [(2, 2, 3)]}, r"layers\[0\] must be a MaxoutConvolution, got tuple"),
             ({"layers": [LAYER, MaxoutConvolution(1, 1, window=4)]}, r"layers\[1\] must leave at least one"),
             ({"image": (3, 2)}, "image must be"),

@@ -12,7 +12,6 @@ from benchmarks.task import Measurement, Row, Task, measure, measure_pgd, probab
 from minigrad import Parameter
 from minigrad.optim import SGD, exponential_decay, linear_ramp
 from models import ConvolutionalMaxout, MaxoutConvolution
-from models.convolution import he
 
 ROWS = (
     Row("convolutional.clean", "–", "convolutional maxout, clean (the maxout paper: .45)"),
@@ -48,7 +47,7 @@ CHOICES = (
 def build(scale: str, seed: int, digits: Any) -> ConvolutionalMaxout:
     image = (28, 28, 1)
     if scale == "quick":
-        return ConvolutionalMaxout(image, 10, layers=QUICK, weights=he, seed=seed)
+        return ConvolutionalMaxout(image, 10, layers=QUICK, weights="he", seed=seed)
     return ConvolutionalMaxout(image, 10, layers=PUBLISHED, dropout=(0.8, 0.5), seed=seed)
 
 

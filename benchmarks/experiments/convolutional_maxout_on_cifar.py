@@ -13,7 +13,6 @@ from benchmarks.task import Measurement, Row, Task, measure, measure_fgsm, measu
 from minigrad import Parameter, backend
 from minigrad.optim import SGD, linear_ramp
 from models import ConvolutionalMaxout, MaxoutConvolution
-from models.convolution import he
 
 EPSILON = 0.1
 TARGETS = {name: CLASSES.index(name) for name in ("airplane", "frog", "truck")}
@@ -62,7 +61,7 @@ CHOICES = (
 def build(scale: str, seed: int, images: Any) -> ConvolutionalMaxout:
     image = (32, 32, 3)
     if scale == "quick":
-        return ConvolutionalMaxout(image, 10, layers=QUICK, weights=he, seed=seed)
+        return ConvolutionalMaxout(image, 10, layers=QUICK, weights="he", seed=seed)
     return ConvolutionalMaxout(
         image, 10, layers=PUBLISHED, units=(500,), pieces=5, dropout=(0.8, 0.5), seed=seed
     )
