@@ -26,7 +26,7 @@ CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 FOLDER = "cifar-10-batches-bin"  # what the archive unpacks to
 TRAINING_FILES = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
 TEST_FILE = "test_batch.bin"
-RECORD = 1 + 3 * 32 * 32  # bytes: the label, then the red, the green and the blue plane
+RECORD_BYTES = 1 + 3 * 32 * 32  # the label, then the red, the green and the blue plane
 
 ADVICE = {
     "cifar-10-binary.tar.gz": "unpack the archive cifar-10-binary.tar.gz there",
@@ -36,11 +36,6 @@ ADVICE = {
     "cifar-100-binary": "cifar-100-binary is CIFAR-100",
     "train.bin": "train.bin is of CIFAR-100",
 }
-
-
-def load(directory: str | os.PathLike[str]) -> tuple[Examples, Examples]:
-    """(training set, test set) from the directory: `prepare` of `load_pixels`, with their errors."""
-    return prepare(*load_pixels(directory))
 
 
 def load_pixels(directory: str | os.PathLike[str]) -> tuple[Examples, Examples]:
@@ -82,21 +77,21 @@ def read_batch(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray]:
         size = os.fstat(file.fileno()).st_size
         if found := _misfit(file.peek(512), size):
             raise DataError(
-                f"{path} must hold records of {RECORD:,} bytes, as the binary version of CIFAR-10 does, got "
-                f"{found}"
+                f"{path} must hold records of {RECORD_BYTES:,} bytes, as the binary version of CIFAR-10 "
+                f"does, got {found}"
             )
         content = file.read(size)
-    labels = content[::RECORD]
+    labels = content[::RECORD_BYTES]
     for i, label in enumerate(labels):
         if label >= len(CLASSES):
             raise DataError(f"{path} must hold labels 0 to 9, got {label} in record {i + 1} of {len(labels)}")
-    planes = np.frombuffer(content, np.uint8).reshape(-1, RECORD)[:, 1:].reshape(-1, 3, 32 * 32)
+    planes = np.frombuffer(content, np.uint8).reshape(-1, RECORD_BYTES)[:, 1:].reshape(-1, 3, 32 * 32)
     pixels = planes.transpose(0, 2, 1).reshape(-1, 32 * 32 * 3)
     return pixels, np.frombuffer(labels, np.uint8).astype(np.int64)
 
 
 def _misfit(start: bytes, size: int) -> str:
-    """What a file of so many bytes is that begins so, if it cannot be a batch."""
+    """What a file of so many bytes that begins so seems to be; "" if it may be a batch."""
     if size == 0:
         return "an empty file"
     if start.startswith(b"\x1f\x8b"):
@@ -105,9 +100,9 @@ def _misfit(start: bytes, size: int) -> str:
         return "a tar archive: unpack it"
     if start.startswith(b"\x80"):
         return "a pickle, as in the Python version"
-    if size % RECORD == 0:
+    if size % RECORD_BYTES == 0:
         return ""
-    return f"{size:,} bytes{', as of whole records of CIFAR-100' if size % (RECORD + 1) == 0 else ''}"
+    return f"{size:,} bytes{', as of whole records of CIFAR-100' if size % (RECORD_BYTES + 1) == 0 else ''}"
 
 
 def prepare(train: Examples, test: Examples) -> tuple[Examples, Examples]:
@@ -117,7 +112,7 @@ def prepare(train: Examples, test: Examples) -> tuple[Examples, Examples]:
     """
     x = contrast_normalised(train.x)
     whitening = Whitening.fit(x)
-    whitening._write(x, x)  # in place: of the real set x has 614 MB
+    whitening(x, out=x)  # of the real set x has 614 MB
     return Examples(x, train.y), Examples(whitening(contrast_normalised(test.x)), test.y)
 
 
@@ -189,20 +184,17 @@ class Whitening:
         root = vectors * eigenvalues**-0.25
         return cls(mean, root @ root.T)
 
-    def __call__(self, x: Any) -> np.ndarray:
+    def __call__(self, x: Any, out: np.ndarray | None = None) -> np.ndarray:
+        """The whitened x; in `out`, which may be x itself, if given."""
         x = _matrix(x)
         if x.shape[1] != len(self.mean):
             raise ArgumentError(
                 f"x must have {len(self.mean)} features, as the data fitted, got {x.shape[1]}"
             )
-        result = np.empty(x.shape, np.float32)
-        self._write(x, result)
-        return result
-
-    def _write(self, x: np.ndarray, result: np.ndarray) -> None:
-        """The whitened x into an array, which may be x."""
+        result = np.empty(x.shape, np.float32) if out is None else out
         for part in _parts(x):
             result[part] = (x[part] - self.mean) @ self.matrix
+        return result
 
 
 def is_whole(train_labels: Any, test_labels: Any) -> bool:

@@ -13,7 +13,7 @@ Own = TypeVar("Own", bound="Examples")
 
 @dataclass(frozen=True)
 class Examples:
-    """Images x (examples, features), float32, and labels y (examples,), integers."""
+    """Images x (examples, features), float32 when they are prepared, and labels y (examples,), integers."""
 
     x: Any
     y: Any

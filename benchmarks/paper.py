@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from joblib import cpu_count
 from rich.console import Console
@@ -22,7 +23,7 @@ from benchmarks.experiments import CORE, DATA, EXPERIMENTS, RECIPES
 from benchmarks.output import check_writable_directory, terminal
 from benchmarks.processes import parallel
 from benchmarks.report import Report
-from benchmarks.workspace import Images, Settings, Workspace, source_fingerprint
+from benchmarks.workspace import Settings, Source, Workspace, source_fingerprint
 from minigrad import backend
 from minigrad.checks import check_count
 from minigrad.errors import ArgumentError
@@ -75,7 +76,7 @@ class Plan:
     jobs: int
     settings: Settings
     data: str
-    images: Images | None
+    cifar: Source | None
     out: str
     resume: bool | None
     quiet: bool
@@ -99,11 +100,12 @@ def checked(options: argparse.Namespace) -> Plan:
     library = backend.current() if options.backend is None else backend.get(options.backend)
     data = os.path.expanduser(options.data)
     train, test = mnist.load(data)
-    sets, images = {"digits": (train, test)}, None
-    if options.cifar is not None:
+    sets: dict[str, Any] = {"digits": (train, test)}
+    source = None
+    if options.cifar is not None and "cifar" in map(DATA.get, names):
         directory = os.path.expanduser(options.cifar)
         sets["cifar"] = cifar.load_pixels(directory)
-        images = Images(directory, fingerprint(*sets["cifar"]))
+        source = Source("cifar", directory, fingerprint(*sets["cifar"]))
     for model in dict.fromkeys(model for name in names for model in EXPERIMENTS[name].USES):
         RECIPES[model].check_large_enough(*sets[RECIPES[model].data], options.scale)
     processors = cpu_count()
@@ -117,7 +119,7 @@ def checked(options: argparse.Namespace) -> Plan:
         jobs=jobs,
         settings=settings,
         data=data,
-        images=images,
+        cifar=source,
         out=os.path.join("results", options.scale)
         if options.out is None
         else os.path.expanduser(options.out),
@@ -130,7 +132,7 @@ def checked(options: argparse.Namespace) -> Plan:
 def run(options: argparse.Namespace) -> None:
     """Check everything, then train, measure and report what is not yet done."""
     plan = checked(options)
-    workspace = Workspace(plan.out, plan.settings, plan.data, plan.images)
+    workspace = Workspace(plan.out, plan.settings, plan.data, plan.cifar)
     workspace.check(plan.resume)  # so that nothing is left in a directory that is refused
     check_writable_directory("--out", plan.out)
     with workspace.owned():

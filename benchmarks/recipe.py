@@ -12,7 +12,7 @@ import minigrad as mg
 from benchmarks.examples import Examples
 from benchmarks.task import BATCH, EPSILON
 from minigrad.errors import DataError
-from minigrad.optim import SGD, Adam
+from minigrad.optim import SGD, Adam, linear_ramp
 
 # cost(model, x, y, generator), a scalar Tensor to minimise; what it draws comes from the generator.
 Cost = Callable[[Any, Any, Any, np.random.Generator], mg.Tensor]
@@ -45,8 +45,8 @@ class Together:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         for i, optimiser in enumerate(self.optimisers):
-            own = {name: array for name, array in state.items() if name.startswith(f"{i}.")}
-            optimiser.load_state_dict({name.partition(".")[2]: array for name, array in own.items()})
+            own = {name for name in state if name.startswith(f"{i}.")}
+            optimiser.load_state_dict({name.removeprefix(f"{i}."): state[name] for name in own})
 
 
 def plain_cost(model: Any, x: Any, y: Any, generator: np.random.Generator) -> mg.Tensor:
@@ -61,19 +61,31 @@ def descent(
     return lambda parameters, updates, epochs: SGD(parameters, lr=lr, momentum=momentum, max_norm=max_norm)
 
 
+def falling(first: float, last: float, momentum: float = 0.9) -> Optimiser:
+    """A learning rate that falls linearly over the whole stage."""
+    return lambda parameters, updates, epochs: SGD(
+        parameters, lr=linear_ramp(first, last, updates * epochs), momentum=momentum
+    )
+
+
+def falling_adam(first: float, last: float) -> Optimiser:
+    """The same with Adam."""
+    return lambda parameters, updates, epochs: Adam(parameters, lr=linear_ramp(first, last, updates * epochs))
+
+
 @dataclass(frozen=True)
 class Stage:
     """A part of a training that ends on one condition.
 
     optimiser    made anew when the stage begins
     epochs       at most; if None, as many as the best epoch of the stage before
-    held_out     so many of the last digits are kept from training, for validation
-    watched      on so many of the last digits errors are measured after each epoch
+    held_out     so many of the last examples are kept from training, for validation
+    watched      on so many of the last examples errors are measured after each epoch
     score        the validation error that is to fall, "clean_error" or "fgsm_error": the parameters
                  of the epoch with the least are kept. None keeps those of the last.
     patience     end once the score has not fallen for so many epochs
     new_model    begin with a new model, not with the one of the stage before
-    until_cost   end once the watched digits' cost is no greater than the training digits' cost was
+    until_cost   end once the watched examples' cost is no greater than the training examples' was
                  when the stage before ended
     """
 
@@ -93,7 +105,7 @@ class Recipe:
     training examples.
 
     stages   by scale
-    digits   picks what the model trains on
+    pick     what of the examples the model trains on
     stream   tells apart models that differ in their random numbers alone
     effort   about how long an epoch takes
     data     "digits" or "cifar": what it trains on
@@ -104,7 +116,7 @@ class Recipe:
     build: Callable[[str, int, Any], Any]
     stages: dict[str, tuple[Stage, ...]]
     cost: Cost = plain_cost
-    digits: Callable[[Any], Any] = lambda digits: digits
+    pick: Callable[[Any], Any] = lambda examples: examples
     stream: int = 0
     effort: float = 1.0
     data: str = "digits"
@@ -119,10 +131,10 @@ class Recipe:
 
     def check_large_enough(self, train: Examples, test: Examples, scale: str) -> None:
         """DataError if some stage could not take a step, or too little is left to measure and show."""
-        option, kind = {"digits": ("--data", "digits"), "cifar": ("--cifar", "images")}[self.data]
+        option, kind = ("--cifar", "images") if self.data == "cifar" else ("--data", "digits")
         need = BATCH + max(stage.held_out for stage in self.stages[scale])
         for what, examples, least in (("training", train, need), ("test", test, SHOWN)):
-            if (found := len(self.digits(examples))) < least:
+            if (found := len(self.pick(examples))) < least:
                 raise DataError(
                     f"the {what} set ({option}) must have {least} {kind} or more for {self.what}, got {found}"
                 )

@@ -35,6 +35,7 @@ CAPTION = (
     "widened by two standard deviations of chance. Claim: whether what the paper says with the figure "
     "holds; not judged if it speaks of a row that was not measured."
 )
+PART = "The images (--cifar) are not the whole of CIFAR-10: the paper's claims are not judged on them."
 OTHER_DATA = "The data is {}, not MNIST: the paper's claims and spreads are not judged on it."
 
 
@@ -54,10 +55,6 @@ class Judged:
     @property
     def difference(self) -> float | None:
         return None if self.row.error is None else self.mean.error - self.row.error
-
-    def paper(self) -> str:
-        figures = [figure for figure in (self.row.error, self.row.confidence) if figure is not None]
-        return " / ".join(f"{figure:g}" for figure in figures)
 
     def figures(self, variant: str | None = None) -> str:
         mean, deviation = self.mean, self.deviation
@@ -166,6 +163,8 @@ class Report:
     def remarks(self) -> list[str]:
         """What a reader of the figures must know of this run."""
         other = [] if self.is_mnist else [OTHER_DATA.format(self.dataset)]
+        if any(DATA[name] == "cifar" and not self.is_judged(name) for name in self.found):
+            other.append(PART)
         notes = [note for name in self.found if (note := getattr(EXPERIMENTS[name], "NOTE", None))]
         return (
             other
@@ -197,8 +196,10 @@ class Report:
             table.add_column(heading, justify="right", overflow="fold")
         for judged in self.rows:
             figures = [judged.figures(variant) for variant in (None, "clipped", "rounded")]
-            table.add_row(judged.row.section, judged.row.what, judged.paper(), *figures,
+            table.add_row(judged.row.section, judged.row.what, judged.row.paper(), *figures,
                           judged.off_by(), judged.claim(), judged.examples())  # fmt: skip
+        for row, why in self.not_run():
+            table.add_row(row.section, f"{row.what}: {why}", row.paper())
         return table
 
     # ---- files

@@ -67,6 +67,10 @@ class Row:
     holds: Callable[[Figures], bool] | None = None
     remark: str = ""
 
+    def paper(self) -> str:
+        """The paper's figures, as they are shown."""
+        return " / ".join(f"{figure:g}" for figure in (self.error, self.confidence) if figure is not None)
+
 
 @dataclass(frozen=True)
 class Task:
@@ -76,7 +80,7 @@ class Task:
     data         what the experiment keeps for the figures, beside its measurements: plain numbers
     """
 
-    train: Any  # Examples; Digits, unless the experiment's DATA are others
+    train: Any  # Digits, or the Examples of what DATA of the experiment names
     test: Any
     scale: str  # "quick" or "paper"
     seed: int
@@ -107,13 +111,16 @@ def batches(examples: Examples, size: int = 1000) -> Iterator[Examples]:
 
 
 def measure_fgsm(
-    model: Any, digits: Examples, variants: bool = True, *, clip_too: bool = True, epsilon: float = EPSILON
+    model: Any, examples: Examples, variants: bool = True, *, clip_too: bool = True, epsilon: float = EPSILON
 ) -> Measurement:
-    """Error under FGSM, made on the model itself from the true labels."""
-    found = measure_attack(model, digits, partial(fgsm, epsilon=epsilon), variants and clip_too)
+    """Error under FGSM, made on the model itself from the true labels.
+
+    variants  also from a gradient that rounds, and clipped to valid pixels if `clip_too`
+    """
+    found = measure_attack(model, examples, partial(fgsm, epsilon=epsilon), variants and clip_too)
     if variants and getattr(model, "outputs", None) == "softmax" and model.n_classes > 2:
         rounded = partial(fgsm_from_rounded_gradient, epsilon=epsilon)
-        found = replace(found, rounded=measure_attack(model, digits, rounded, clip_too=False))
+        found = replace(found, rounded=measure_attack(model, examples, rounded, clip_too=False))
     return found
 
 
@@ -141,28 +148,28 @@ def rounded_gradient(model: Any, x: Any, y: Any) -> Any:
 
 
 def measure_pgd(
-    model: Any, digits: Examples, clip_too: bool = True, steps: int = 10, *, epsilon: float = EPSILON
+    model: Any, examples: Examples, clip_too: bool = True, steps: int = 10, *, epsilon: float = EPSILON
 ) -> Measurement:
     """Error under PGD from a random start within the same ε, its steps ε · 2.5/steps long."""
     attack = partial(pgd, epsilon=epsilon, step=2.5 * epsilon / steps, steps=steps)
-    return measure_attack(model, digits, attack, clip_too)
+    return measure_attack(model, examples, attack, clip_too)
 
 
-def measure_attack(model: Any, digits: Examples, attack: Attack, clip_too: bool = True) -> Measurement:
+def measure_attack(model: Any, examples: Examples, attack: Attack, clip_too: bool = True) -> Measurement:
     """Error under an attack as it is and, if asked, with its bounds set to those of valid pixels."""
     found = Mistakes()
-    for part in batches(digits):
+    for part in batches(examples):
         with zero_gradients_uncounted():  # a network at chance may have no gradient; its error shows it
             adversarial = attack(model, part.x, part.y)
         found.add(model, adversarial, part.y)
-    clipped = measure_attack(model, digits, partial(attack, bounds=PIXELS), False) if clip_too else None
+    clipped = measure_attack(model, examples, partial(attack, bounds=PIXELS), False) if clip_too else None
     return replace(in_percent(found), clipped=clipped)
 
 
-def error_against_epsilon(model: Any, digits: Examples) -> list[float]:
+def error_against_epsilon(model: Any, examples: Examples) -> list[float]:
     """Error in percent under FGSM, unclipped, at each of STRENGTHS: one gradient serves them all."""
-    sign = backend.of(digits.x).xp.sign(input_gradient(model, digits.x, digits.y))
-    return [measure(model, digits.x + epsilon * sign, digits.y).error for epsilon in STRENGTHS]
+    sign = backend.of(examples.x).xp.sign(input_gradient(model, examples.x, examples.y))
+    return [measure(model, examples.x + epsilon * sign, examples.y).error for epsilon in STRENGTHS]
 
 
 def probabilities(model: Any, x: Any) -> np.ndarray:

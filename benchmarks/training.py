@@ -85,7 +85,7 @@ class Training:
         self.scale = scale
         self.stages = recipe.stages[scale]
         self.seed = recipe.seed(seed)
-        self.digits = recipe.digits(train)
+        self.examples = recipe.pick(train)
         self.most_epochs = epochs
         self.history: History = {}
         self.target_cost = float("inf")
@@ -94,7 +94,7 @@ class Training:
         self._begin(0, epochs=0)
 
     def _new_model(self) -> Any:
-        return self.recipe.build(self.scale, self.seed, self.digits)
+        return self.recipe.build(self.scale, self.seed, self.examples)
 
     def _begin(self, number: int, epochs: int) -> None:
         """Prepare stage `number`, their count if all are done; `epochs` if it does not say its own."""
@@ -105,10 +105,10 @@ class Training:
         if self.finished:
             return
         stage = self.stage
-        kept = len(self.digits) - stage.held_out
+        kept = len(self.examples) - stage.held_out
         self.updates = kept // BATCH
-        self.training_digits = self.digits[:kept]
-        self.watched_digits = self.digits[-stage.watched :]
+        self.training_examples = self.examples[:kept]
+        self.watched_examples = self.examples[-stage.watched :]
         self.epochs = epochs if stage.epochs is None else stage.epochs
         if self.most_epochs is not None:
             quick = self.scale == "quick"
@@ -128,16 +128,16 @@ class Training:
     # ---- an epoch
 
     def epoch(self) -> None:
-        """Go once over the training digits in shuffled batches, measure, and end the stage if due.
+        """Go once over the training examples in shuffled batches, measure, and end the stage if due.
 
         NonFiniteError, with epoch and update, if the training diverges.
         """
-        x, y = self.training_digits.x, self.training_digits.y
+        x, y = self.training_examples.x, self.training_examples.y
         # Whatever the epoch draws, the order, masks, noise, follows from its number alone.
         seed = np.random.SeedSequence((self.seed, ORDER, self.number, self.done))
         start_as(self.generator, random_generator(seed))
-        if hasattr(self.model, "dropout_generator"):
-            start_as(self.model.dropout_generator, mask_generator(seed.spawn(1)[0]))
+        if hasattr(self.model, "mask_generator"):
+            start_as(self.model.mask_generator, mask_generator(seed.spawn(1)[0]))
         order = self.generator.permutation(len(y))[: self.updates * BATCH].reshape(self.updates, BATCH)
         order = backend.of(x).asarray(order)
         costs = backend.of(x).xp.empty(self.updates, np.float64)  # on the device until the epoch ends
@@ -188,14 +188,14 @@ class Training:
         )
 
     def _watch(self) -> dict[str, float]:
-        """Error in percent on the last digits: clean, under FGSM, and under ten steps of PGD."""
-        digits, epsilon = self.watched_digits, self.recipe.epsilon
-        many = len(digits) if self.stage.score == "fgsm_error" else WATCHED_BY_FGSM
+        """Error in percent on the last examples: clean, under FGSM, and under ten steps of PGD."""
+        examples, epsilon = self.watched_examples, self.recipe.epsilon
+        many = len(examples) if self.stage.score == "fgsm_error" else WATCHED_BY_FGSM
         return {
-            "clean_error": measure(self.model, digits.x, digits.y).error,
-            "fgsm_error": measure_fgsm(self.model, digits[:many], False, epsilon=epsilon).error,
+            "clean_error": measure(self.model, examples.x, examples.y).error,
+            "fgsm_error": measure_fgsm(self.model, examples[:many], variants=False, epsilon=epsilon).error,
             "pgd_error": measure_pgd(
-                self.model, digits[:WATCHED_BY_PGD], clip_too=False, epsilon=epsilon
+                self.model, examples[:WATCHED_BY_PGD], clip_too=False, epsilon=epsilon
             ).error,
         }
 
@@ -206,11 +206,11 @@ class Training:
             self.best = self.model.state_dict()
         waited = self.done - self.best_epoch
         impatient = stage.score is not None and stage.patience is not None and waited >= stage.patience
-        reached = stage.until_cost and mean_cost(self.model, self.watched_digits) <= self.target_cost
+        reached = stage.until_cost and mean_cost(self.model, self.watched_examples) <= self.target_cost
         if self.done >= self.epochs or impatient or reached:
             if stage.score is not None:
                 self.model.load_state_dict(self.best)
-                self.target_cost = mean_cost(self.model, self.training_digits)
+                self.target_cost = mean_cost(self.model, self.training_examples)
             self._begin(self.number + 1, self.best_epoch)
 
     # ---- checkpoints
@@ -332,10 +332,10 @@ def _is_history(found: Mapping[str, np.ndarray]) -> bool:
     return {"stage", "training_cost"} <= found.keys() and figures and len(shapes) == 1 and (0,) not in shapes
 
 
-def mean_cost(model: Any, digits: Examples) -> float:
-    """J over the digits, without dropout."""
+def mean_cost(model: Any, examples: Examples) -> float:
+    """J over the examples, without dropout."""
     total = 0.0
     with model.evaluating(), mg.no_grad():
-        for part in batches(digits):
+        for part in batches(examples):
             total += model.cost(part.x, part.y, reduction="sum").item()
-    return total / len(digits)
+    return total / len(examples)

@@ -28,9 +28,8 @@ from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 from threadpoolctl import threadpool_limits
 
 from benchmarks import cifar, mnist
-from benchmarks.examples import Examples, fingerprint
+from benchmarks.examples import fingerprint
 from benchmarks.experiments import DATA, EXPERIMENTS, RECIPES
-from benchmarks.mnist import Digits
 from benchmarks.output import write_json
 from benchmarks.task import Measurement, Task
 from benchmarks.training import History, Origin, epochs_done, history, origin_of, trained
@@ -58,9 +57,13 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Images:
-    """A directory with CIFAR-10's files, and the fingerprint of the pixels in them."""
+class Source:
+    """Where data are, and the fingerprint of what was found there.
 
+    data  "digits" or "cifar", the names of `benchmarks.experiments.DATA`
+    """
+
+    data: str
     directory: str
     fingerprint: str
 
@@ -105,13 +108,13 @@ class Workspace:
         directory: str | os.PathLike[str],
         settings: Settings,
         data: str | os.PathLike[str],
-        images: Images | None = None,
+        cifar: Source | None = None,
     ) -> None:
         self.directory = Path(directory)
         self.settings = settings
         self.changes: list[Change] = []
         self.data_directory = os.fspath(data)
-        self.images = images  # None if no row needs them
+        self.cifar = cifar  # None if no row of this command needs it
         self.owner = socket.gethostname(), os.getpid()
 
     # ---- beginning
@@ -223,8 +226,8 @@ class Workspace:
     def origin(self, name: str, seed: int) -> Origin:
         """What a file of this name and seed is made with."""
         facts = {"name": name, "seed": seed, **asdict(self.settings)}
-        if self.images is not None and DATA[name] == "cifar":
-            facts["images"] = self.images.fingerprint
+        if self.cifar is not None and DATA[name] == "cifar":
+            facts["cifar"] = self.cifar.fingerprint
         return Origin(facts, [change.source for change in self.changes])
 
     # ---- models
@@ -301,20 +304,22 @@ class Workspace:
 
     # ---- what computing needs
 
+    def digits(self) -> tuple[Any, Any]:
+        """(training set, test set), as `examples`."""
+        return self.examples("digits")
+
     def examples(self, data: str) -> tuple[Any, Any]:
-        """(training set, test set) of what DATA names; photos are not trained on, and go with the digits."""
-        return self.pictures() if data == "cifar" else self.digits()
+        """(training set, test set) of what DATA names; who looks at photos gets the digits beside.
 
-    def pictures(self) -> tuple[Examples, Examples]:
-        """CIFAR-10, prepared. ArgumentError without its directory, DataError if the files are no longer those
-        that this command began with."""
-        if self.images is None:
-            raise ArgumentError("--cifar must be the directory of CIFAR-10's files for these rows, got none")
-        return _pictures(self.images, self.settings.backend)
-
-    def digits(self) -> tuple[Digits, Digits]:
-        """(training set, test set). DataError if they are no longer those that the run began with."""
-        return _digits(self.data_directory, self.settings.backend, self.settings.dataset)
+        ArgumentError without a directory of CIFAR-10's files, DataError if the files are no longer those that
+        the run began with.
+        """
+        source = Source("digits", self.data_directory, self.settings.dataset)
+        if data == "cifar":
+            if self.cifar is None:
+                raise ArgumentError("--cifar must be the directory of CIFAR-10's files for this, got none")
+            source = self.cifar
+        return _examples(source, self.settings.backend)
 
     @contextmanager
     def _computing(self) -> Iterator[None]:
@@ -356,23 +361,17 @@ def only_while(host: str, process: int) -> Iterator[None]:
         through.set()
 
 
-@functools.lru_cache(maxsize=1)
-def _digits(data: str, library: str, expected: str) -> tuple[Digits, Digits]:
-    train, test = mnist.load(data)
-    if fingerprint(train, test) != expected:
-        raise DataError(f"--data must stay as it is while a run goes on, but {data} holds other digits now")
-    return train.to(library), test.to(library)
-
-
-@functools.lru_cache(maxsize=1)
-def _pictures(images: Images, library: str) -> tuple[Examples, Examples]:
-    train, test = cifar.load_pixels(images.directory)
-    if fingerprint(train, test) != images.fingerprint:
+@functools.lru_cache(maxsize=2)
+def _examples(source: Source, library: str) -> tuple[Any, Any]:
+    load, option = (cifar.load_pixels, "--cifar") if source.data == "cifar" else (mnist.load, "--data")
+    sets = load(source.directory)
+    if fingerprint(*sets) != source.fingerprint:
         raise DataError(
-            f"--cifar must stay as it is while a run goes on, but {images.directory} holds other images now"
+            f"{option} must stay as it is while a run goes on, but {source.directory} holds other data now"
         )
-    train, test = cifar.prepare(train, test)
-    return train.to(library), test.to(library)
+    if source.data == "cifar":
+        sets = cifar.prepare(*sets)
+    return tuple(part.to(library) for part in sets)
 
 
 def _read(kind: Any, path: Path, hint: str) -> Any:

@@ -29,15 +29,22 @@ def _glorot(shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarra
 # A string: numpy.random takes a tenth of the time that importing NumPy does, and is not needed yet.
 Initialiser = Callable[[tuple[int, ...], "np.random.Generator"], np.ndarray]
 INITIALISERS: dict[str, Initialiser] = {"he": _he, "glorot": _glorot}
-Weights = Literal["he", "glorot"] | Initialiser
+WeightInitialiser = Literal["he", "glorot"] | Initialiser
 
 
 def drawn(weights: Any, shape: tuple[int, ...], generator: np.random.Generator) -> Parameter:
-    """A Parameter of this shape, float32, which `weights` draws: the name of an initialiser, or one. The
-    inputs of a unit, a place on the last axis, are all that the other axes have: the rows of a matrix, a
-    filter's window and channels."""
-    named = None if callable(weights) else check_choice("weights", weights, tuple(INITIALISERS))
-    draw: Any = INITIALISERS[named] if named else weights
+    """A float32 Parameter of this shape, drawn by `weights`: "he", "glorot", or a function of
+    (shape, generator). The last axis counts units. A unit's inputs are on all others: the rows of a matrix,
+    or a filter's window and channels; for "glorot" its outputs are as many as window and last axis have.
+
+    ArgumentError if there is no memory for such a shape, or the function gives another one or values that are
+    not finite.
+    """
+    if math.prod(shape) > np.iinfo(np.intp).max // 8:
+        raise ArgumentError(f"the weights must fit in memory, got shape {shape!r:.200}")
+    draw: Any = weights
+    if not callable(weights):
+        draw = INITIALISERS[check_choice("weights", weights, tuple(INITIALISERS))]
     with np.errstate(over="ignore"):
         W = host_array("weights", draw(shape, generator)).astype(np.float32)
     if W.shape != shape:
@@ -61,7 +68,7 @@ class Linear(Module):
         self,
         inputs: int,
         outputs: int,
-        weights: Weights = "he",
+        weights: WeightInitialiser = "he",
         seed: int | np.random.SeedSequence | np.random.Generator | None = None,
     ) -> None:
         shape = check_count("inputs", inputs), check_count("outputs", outputs)

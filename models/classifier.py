@@ -8,7 +8,14 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import backend
-from minigrad.checks import check_choice, check_class_labels, check_count, check_examples, check_result
+from minigrad.checks import (
+    check_choice,
+    check_class_labels,
+    check_count,
+    check_examples,
+    check_result,
+    shown,
+)
 from minigrad.errors import ArgumentError
 from minigrad.operands import as_array, as_tensor
 
@@ -16,6 +23,16 @@ from minigrad.operands import as_array, as_tensor
 def initial_weights(shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
     """U(−.005, .005), as the maxout paper draws them; float32, on the host."""
     return generator.uniform(-0.005, 0.005, shape).astype(np.float32)
+
+
+def checked_units(units: Any, pieces: int = 1) -> tuple[int, ...]:
+    """The units of each layer; an error if they are no counts, or too many for weights in memory."""
+    if not isinstance(units, (tuple, list)):
+        raise ArgumentError(f"units must be one number a hidden layer, (240, 240) say, got {shown(units)}")
+    for i, n in enumerate(units):
+        if check_count(f"units[{i}]", n) * pieces > np.iinfo(np.intp).max // 8:
+            raise ArgumentError(f"units[{i}] must leave weights that fit in memory, got {shown(n)}")
+    return tuple(map(int, units))
 
 
 class Classifier(mg.Module):
@@ -86,12 +103,14 @@ class Classifier(mg.Module):
     def _cost_of_logits(self, logits: mg.Tensor, y: Any, reduction: str) -> mg.Tensor:
         if self.outputs == "softmax":
             return mg.softmax_cross_entropy(logits, y, reduction)
-        library = backend.of(logits.data)
-        is_label = library.asarray(y)[:, None] == library.xp.arange(self.n_classes)
-        costs = mg.logistic_cost(logits, 2 * is_label - 1, reduction)
+        costs = mg.logistic_cost(logits, 2 * self._is_label(y, backend.of(logits.data)) - 1, reduction)
         if reduction == "none":
             return mg.sum(costs, axis=-1)
         return costs * self.n_classes if reduction == "mean" else costs
+
+    def _is_label(self, y: Any, library: Any) -> Any:
+        """True at each example's label: (examples, classes)."""
+        return library.asarray(y)[:, None] == library.xp.arange(self.n_classes)
 
     def _label_of_logits(self, logits: Any) -> Any:
         return logits.argmax(-1)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import minigrad as mg
 from minigrad.checks import check_count, shown
 from minigrad.errors import ArgumentError, ArgumentTypeError
-from minigrad.layers import Weights
-from models.classifier import initial_weights
+from minigrad.layers import WeightInitialiser
+from models.classifier import checked_units, initial_weights
 from models.convolution import Convolution
-from models.dropout import DropoutClassifier, checked_units
+from models.dropout import DropoutClassifier, generators
 
 
 @dataclass(frozen=True)
@@ -38,22 +38,26 @@ class MaxoutConvolution:
         for name, value in vars(self).items():
             check_count(name, value, low=0 if name == "padding" else 1)
 
-    def result(self, side: int) -> int:
-        """How many rows come of so many; 0 or less if the image is too small."""
-        return (side + 2 * self.padding - self.window + 1 - self.pool) // self.pool_stride + 1
+    def output_side(self, side: int) -> int:
+        """How many rows, or columns, come of so many; less than 1 if the image is too small."""
+        convolved = side + 2 * self.padding - self.window + 1
+        return (convolved - self.pool) // self.pool_stride + 1
 
 
 class ConvolutionalMaxout(DropoutClassifier):
     """Layers of maxout convolutions, each with max pooling; then, if wanted, layers of maxout units that see
     the whole image; then a linear one.
 
+    A unit is, at each place, the greatest of its `pieces` convolutions there, max (Wₖ ∗ x + bₖ) over k; the
+    filters are ordered as for `mg.maxout`, unit u's are u, u + units, u + 2 units, …
+
     image    (rows, columns, channels). x stays (examples, rows · columns · channels), row by row, the
              channels of a pixel side by side, so that every attack and model may share it.
     layers   a MaxoutConvolution each, input side first
     units    of each layer that sees the whole image; none if empty
     pieces   linear functions a unit there
-    dropout  None, or (keep_input, keep_hidden): in training, inputs are kept with the first
-             probability and not rescaled, hidden values, after pooling, with the second and divided by it
+    dropout  None, or (keep_input, keep_hidden) (see DropoutClassifier); hidden values are dropped after
+             pooling
     outputs  "softmax" or "sigmoid" (see Classifier)
     weights  what draws the initial weights, as in `mg.Linear`; U(−.005, .005) as published
     seed     of the initial weights and of the dropout masks
@@ -71,13 +75,13 @@ class ConvolutionalMaxout(DropoutClassifier):
         pieces: int = 5,
         dropout: tuple[float, float] | None = None,
         outputs: str = "softmax",
-        weights: Weights = initial_weights,
+        weights: WeightInitialiser = initial_weights,
         seed: int = 0,
     ) -> None:
         if not isinstance(image, (tuple, list)) or len(image) != 3:
             raise ArgumentError(f"image must be (rows, columns, channels), got {image!r}")
         rows, columns, channels = (check_count(f"image[{i}]", n) for i, n in enumerate(image))
-        super().__init__(rows * columns * channels, n_classes, outputs, dropout, seed)
+        super().__init__(rows * columns * channels, n_classes, outputs, dropout)
         self.image = rows, columns, channels
         if not isinstance(layers, (tuple, list)) or not layers:
             raise ArgumentError(
@@ -91,15 +95,16 @@ class ConvolutionalMaxout(DropoutClassifier):
                 raise ArgumentTypeError(
                     f"layers[{i}] must be a MaxoutConvolution, got {type(layer).__name__}"
                 )
-            found, (rows, columns) = (rows, columns), (layer.result(rows), layer.result(columns))
+            before = rows, columns
+            rows, columns = map(layer.output_side, before)
             if min(rows, columns) < 1:
                 raise ArgumentError(
-                    f"layers[{i}] must leave at least one place of an image of {found}, got {layer}"
+                    f"layers[{i}] must leave at least one place of an image of {before}, got {layer}"
                 )
-        generator = self.weight_generator()
+        generator, self.mask_generator = generators(seed)
         filters = [channels, *(layer.units for layer in self.layers)]
         self.convolutions = [
-            Convolution(layer.window, below, layer.units * layer.pieces, generator, weights)
+            Convolution(layer.window, below, layer.units * layer.pieces, weights, generator)
             for below, layer in zip(filters, self.layers, strict=False)
         ]
         widths = [rows * columns * filters[-1], *self.units]

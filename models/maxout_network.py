@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import minigrad as mg
 from minigrad.checks import check_count
 from minigrad.errors import ArgumentError
-from models.classifier import initial_weights
-from models.dropout import DropoutClassifier, checked_units
+from models.classifier import checked_units, initial_weights
+from models.dropout import DropoutClassifier, generators
 
 
 class MaxoutNetwork(DropoutClassifier):
@@ -16,9 +16,7 @@ class MaxoutNetwork(DropoutClassifier):
 
     units    units of each hidden layer, input side first
     pieces   linear functions a unit
-    dropout  None, or (keep_input, keep_hidden): in training, inputs are kept with the first
-             probability and not rescaled, hidden values with the second and divided by it. The
-             published settings for MNIST are (.8, .5).
+    dropout  None, or (keep_input, keep_hidden) (see DropoutClassifier)
     outputs  "softmax" or "sigmoid" (see Classifier)
     seed     of the initial weights and of the dropout masks
     """
@@ -34,12 +32,12 @@ class MaxoutNetwork(DropoutClassifier):
         outputs: str = "softmax",
         seed: int = 0,
     ) -> None:
-        super().__init__(n_features, n_classes, outputs, dropout, seed)
+        super().__init__(n_features, n_classes, outputs, dropout)
         self.pieces = check_count("pieces", pieces)
         self.units = checked_units(units, self.pieces)
         if not self.units:
-            raise ArgumentError(f"units must be one number a hidden layer, (240, 240) say, got {units!r}")
-        weights = self.weight_generator()
+            raise ArgumentError("units must have at least one layer, got none")
+        weights, self.mask_generator = generators(seed)
         widths = (n_features, *self.units)
         self.hidden = [
             mg.Linear(inputs, units * pieces, initial_weights, weights)

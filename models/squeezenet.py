@@ -33,9 +33,9 @@ class Fire(mg.Module):
     """
 
     def __init__(self, channels: int, squeeze: int, expand: int, generator: np.random.Generator) -> None:
-        self.squeeze1x1 = Convolution(1, channels, squeeze, generator)
-        self.expand1x1 = Convolution(1, squeeze, expand, generator)
-        self.expand3x3 = Convolution(3, squeeze, expand, generator)
+        self.squeeze1x1 = Convolution(1, channels, squeeze, "he", generator)
+        self.expand1x1 = Convolution(1, squeeze, expand, "he", generator)
+        self.expand3x3 = Convolution(3, squeeze, expand, "he", generator)
 
     def forward(self, x: Any) -> mg.Tensor:
         x = mg.relu(self.squeeze1x1(x))
@@ -56,12 +56,12 @@ class SqueezeNet(Classifier):
     def __init__(self, n_classes: int = 1000, *, seed: int = 0) -> None:
         super().__init__(SIDE * SIDE * 3, n_classes)
         generator = random_generator(seed)
-        self.conv1 = Convolution(3, 3, 64, generator)
+        self.conv1 = Convolution(3, 3, 64, "he", generator)
         channels = 64
         for number, (squeeze, expand) in enumerate(FIRES, start=2):
             setattr(self, f"fire{number}", Fire(channels, squeeze, expand, generator))
             channels = 2 * expand
-        self.conv10 = Convolution(1, channels, self.n_classes, generator)
+        self.conv10 = Convolution(1, channels, self.n_classes, "he", generator)
 
     def logits(self, x: mg.Tensor) -> mg.Tensor:
         x = 255.0 * x[..., ::-1] - mg.backend.of(x.data).asarray(MEAN, x.dtype)

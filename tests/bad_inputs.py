@@ -355,6 +355,14 @@ KINDS: dict[str, Bad] = {
         "numbers": lambda: [(2, 2, 3)],
         "larger than the image": lambda: [models.MaxoutConvolution(1, 1, window=9)],
     },
+    "means": {
+        **{k: v for k, v in NO_ARRAY.items() if k != "nothing"},
+        "number": lambda: 1.0,
+        "others": lambda: np.ones(5),
+        "two axes": lambda: np.ones((1, 3)),
+        "NaN": lambda: np.full(3, np.nan),
+        "infinity": lambda: np.full(3, np.inf),
+    },
     "masks": {
         "number": lambda: 1.0,
         "one": lambda: (np.ones((2, 3)),),
@@ -1037,6 +1045,7 @@ call(
         "units": "counts",
         "iterations": "count",
         "label_weight": "number from 0",
+        "pixel_means": "means",
         "seed": "seed",
     },
     lambda: {
@@ -1045,6 +1054,7 @@ call(
         "units": (4, 4),
         "iterations": 2,
         "label_weight": 1.0,
+        "pixel_means": np.ones(3),
         "seed": 0,
     },
 )

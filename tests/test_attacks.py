@@ -541,10 +541,10 @@ class TestLinearWorstCase:
 
     def test_dropout_and_the_mode_are_left_alone(self) -> None:
         model = MaxoutNetwork(6, 3, units=(8,), pieces=1, dropout=(0.8, 0.5))  # one piece: linear
-        twin = copy.deepcopy(model.dropout_generator)
+        twin = copy.deepcopy(model.mask_generator)
         linear_worst_case(model, X, CLASSES, epsilon=0.1)
         assert model.training
-        assert model.dropout_generator.random() == twin.random()
+        assert model.mask_generator.random() == twin.random()
 
     @pytest.mark.parametrize("labels", [np.zeros(4, int), np.full(4, 3), SIGNS[:1]])
     def test_labels_are_checked(self, labels: Any) -> None:

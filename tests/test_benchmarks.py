@@ -23,7 +23,7 @@ import minigrad as mg
 from attacks import fgsm
 from benchmarks import mnist, paper
 from benchmarks.__main__ import main
-from benchmarks.experiments import EXPERIMENTS, RECIPES
+from benchmarks.experiments import EXPERIMENTS, RECIPES, convolutional_maxout, deep_boltzmann_machine
 from benchmarks.experiments.adversarially_trained_maxout import objective
 from benchmarks.experiments.differentiable_adversaries import ANGLE, against, rotated
 from benchmarks.experiments.ensemble_of_twelve import Ensemble
@@ -496,6 +496,37 @@ class TestExperiments:
                     if row.holds is not None:
                         outcomes.setdefault(row.key, set()).add(bool(row.holds(figures)))
         assert all(outcome == {True, False} for outcome in outcomes.values())
+
+    def test_the_published_convolutional_network(self) -> None:
+        """Its sides, 28 → 9 → 3 → 2, and whose norms are limited to what."""
+        module = convolutional_maxout
+        model = module.build("paper", 0, None)
+        assert [p.shape for p in model.parameters() if p.ndim > 1] == [
+            (8, 8, 1, 96), (8, 8, 48, 96), (5, 5, 48, 96), (2 * 2 * 24, 10)]  # fmt: skip
+        assert model.eval()(np.zeros((1, 784), np.float32)).shape == (1, 10)
+        assert 0.0045 < np.abs(model.convolutions[0].W.numpy()).max() <= 0.005
+        optimiser = module.published(model.parameters(), updates=500, epochs=400)
+        assert [own.settings() for own in optimiser.optimisers] == [(0.05, 0.5, 0.9), (0.05, 0.5, 1.9365)]
+        assert [len(own.parameters) for own in optimiser.optimisers] == [2, 6]
+        owned = [p for own in optimiser.optimisers for p in own.parameters]
+        assert all(p is q for p, q in zip(owned, model.parameters(), strict=True))
+
+    def test_the_published_boltzmann_machine(self) -> None:
+        module = deep_boltzmann_machine
+        model = module.build("paper", 0, small_digits(20))
+        assert [p.shape for p in (model.W1, model.W2, model.W3)] == [(784, 2087), (2087, 3200), (3200, 10)]
+        assert (model.b1.data == np.float32(-0.710467)).all()
+        assert (model.iterations, model.label_weight) == (14, 1.0)
+        optimiser = module.published(model.parameters(), updates=500, epochs=868)
+        first, second, third, biases = optimiser.optimisers
+        assert first.settings() == (15.146493 / 784, 0.5, 1.809978)
+        assert [
+            own.parameters[0] is W
+            for own, W in zip((first, second, third), (model.W1, model.W2, model.W3), strict=True)
+        ]
+        assert biases.settings()[2] is None
+        owned = {id(p) for own in optimiser.optimisers for p in own.parameters}
+        assert owned == set(map(id, model.parameters()))
 
     def test_the_ensemble_is_the_mean_of_its_members(self) -> None:
         members = [MaxoutNetwork(784, 10, units=(4,), pieces=2, seed=i) for i in range(3)]

@@ -18,26 +18,15 @@ from minigrad.testing import check_gradients
 from models import DeepBoltzmannMachine
 
 PIXELS, FIRST, SECOND, CLASSES = 3, 2, 2, 3
-STATES = [
-    np.array(state)
-    for state in itertools.product(
-        *[range(2)] * (PIXELS + FIRST + SECOND), range(CLASSES)
-    )  # v, h¹, h², and the number of the class
-]
-V, H1, H2, LABEL = (
-    np.array([state[part] for state in STATES])
-    for part in (
-        slice(0, PIXELS),
-        slice(PIXELS, PIXELS + FIRST),
-        slice(PIXELS + FIRST, PIXELS + FIRST + SECOND),
-        -1,
-    )
-)
+STATES = itertools.product(*[range(2)] * (PIXELS + FIRST + SECOND), range(CLASSES))
+*BITS, LABEL = np.array(list(STATES)).T
+V, H1, H2 = np.split(np.array(BITS).T, [PIXELS, PIXELS + FIRST], axis=1)
 Y = np.eye(CLASSES)[LABEL]
 
 # Which pixels and whether the label are shown, of one example.
 SHOWN = {
     "all pixels": ([1, 1, 1], 0),
+    "all pixels and the label": ([1, 1, 1], 1),
     "some pixels": ([1, 0, 1], 0),
     "a pixel and the label": ([0, 0, 1], 1),
     "nothing": ([0, 0, 0], 0),
@@ -70,7 +59,7 @@ def posterior(model: Any, x: Any, label: int, shown: Any) -> np.ndarray:
     return p / p.sum()
 
 
-def product(z: Any, label: int, shown: Any) -> np.ndarray:
+def mean_field(z: Any, label: int, shown: Any) -> np.ndarray:
     """The probability that independent units with these arguments give to each state."""
     pixels, label_shown = np.array(shown[0]), shown[1]
 
@@ -78,20 +67,22 @@ def product(z: Any, label: int, shown: Any) -> np.ndarray:
         on = 1 / (1 + np.exp(-arguments))
         return np.where(bits == 1, on, 1 - on)
 
-    v = np.where(pixels, V == 1, 1.0 if z.v is None else of_bits(z.v, V))
+    v = np.where(pixels, V == 1, of_bits(z.v, V))
     classes = np.exp(z.y - np.max(z.y))
     y = (label == LABEL) if label_shown else (classes / classes.sum())[LABEL]
     return v.prod(1) * of_bits(z.h1, H1).prod(1) * of_bits(z.h2, H2).prod(1) * y
 
 
+def masks(shown: Any) -> tuple[np.ndarray, np.ndarray]:
+    """As `infer` takes them, of one example."""
+    return np.array([shown[0]], float), np.array([[float(shown[1])]])
+
+
 def inferred(model: Any, x: Any, label: int, shown: Any) -> Any:
     """What the machine infers of one example, as arrays without the axis of examples."""
-    masks = np.array([shown[0]], float), np.array([[float(shown[1])]])
-    given = None if shown is SHOWN["all pixels"] else masks
     with mg.no_grad():
-        z = model.infer(x[None], np.eye(CLASSES)[[label]], given)
-    return type(z)(*(None if part is None else np.broadcast_to(part.numpy(), (1, part.shape[-1]))[0]
-                     for part in z))  # fmt: skip
+        z = model.infer(x[None], np.eye(CLASSES)[[label]], masks(shown))
+    return type(z)(*(part.numpy()[0] for part in z))
 
 
 def divergence(q: np.ndarray, p: np.ndarray) -> float:
@@ -107,9 +98,10 @@ class TestInference:
         model, x, label = machine(seed, size), np.random.default_rng(seed).random(PIXELS), seed % CLASSES
         exact = posterior(model, x, label, shown)
         distances = []
-        for model.iterations in (1, 2, 3, 5, 8):
+        for iterations in (1, 2, 3, 5, 8):
+            model.iterations = iterations
             z = inferred(model, x, label, shown)
-            q = product(z, label, shown)
+            q = mean_field(z, label, shown)
             assert q.sum() == pytest.approx(1.0)
             distances.append(divergence(q, exact))
         assert min(distances) >= -1e-12
@@ -123,19 +115,19 @@ class TestInference:
         exact, z = posterior(model, x, 0, shown), inferred(model, x, 0, shown)
         model.iterations += 1
         for before, after in zip(z, inferred(model, x, 0, shown), strict=True):
-            if before is not None:
-                np.testing.assert_allclose(after, before, rtol=0, atol=1e-12)
-        least = divergence(product(z, 0, shown), exact)
-        hidden = {"h1": range(FIRST), "h2": range(SECOND)}
-        if z.v is not None:
-            hidden["v"] = [i for i in range(PIXELS) if not shown[0][i]]
-        if not shown[1]:
-            hidden["y"] = range(CLASSES)
+            np.testing.assert_allclose(after, before, rtol=0, atol=1e-12)
+        least = divergence(mean_field(z, 0, shown), exact)
+        hidden = {
+            "v": [i for i in range(PIXELS) if not shown[0][i]],
+            "h1": range(FIRST),
+            "h2": range(SECOND),
+            "y": [] if shown[1] else range(CLASSES),
+        }
         for part, places in hidden.items():
             for i, change in itertools.product(places, (-0.01, 0.01)):
                 moved = getattr(z, part).copy()
                 moved[i] += change
-                assert divergence(product(z._replace(**{part: moved}), 0, shown), exact) > least
+                assert divergence(mean_field(z._replace(**{part: moved}), 0, shown), exact) > least
 
     def test_it_is_exact_where_the_units_are_independent(self, shown: Any) -> None:
         """And nearly so where they hardly depend on one another: the distance falls with the square of the
@@ -146,9 +138,28 @@ class TestInference:
             for weights in (model.W1, model.W2, model.W3):
                 weights.data *= size
             exact = posterior(model, x, 2, shown)
-            distances.append(divergence(product(inferred(model, x, 2, shown), 2, shown), exact))
+            distances.append(divergence(mean_field(inferred(model, x, 2, shown), 2, shown), exact))
         assert distances[0] == pytest.approx(0.0, abs=1e-12)
         assert 0 < distances[1] < distances[2] / 3 < 0.02
+
+
+def test_without_masks_all_pixels_are_shown_and_no_label() -> None:
+    model, x = machine(4, 1.0), np.random.default_rng(4).random((5, PIXELS))
+    z, masked = model.infer(x), model.infer(x, np.zeros((5, CLASSES)), (np.ones_like(x), np.zeros((5, 1))))
+    assert z.v is None
+    for name in ("h1", "h2", "y"):
+        np.testing.assert_array_equal(getattr(z, name).numpy(), getattr(masked, name).numpy())
+    np.testing.assert_array_equal(model(x).numpy(), z.y.numpy())
+
+
+def test_a_pixel_that_nothing_speaks_for_is_as_bright_as_in_the_mean() -> None:
+    means = np.array([0.25, 0.5, 1.0], np.float32)
+    model = DeepBoltzmannMachine(PIXELS, CLASSES, units=(FIRST, SECOND), pixel_means=means)
+    model.W1.data[...] = 0.0
+    nothing = np.zeros((1, PIXELS), np.float32)
+    z = model.infer(nothing, np.zeros((1, CLASSES), np.float32), (nothing, np.zeros((1, 1), np.float32)))
+    assert z.v is not None
+    np.testing.assert_allclose(mg.sigmoid(z.v).numpy()[0], [0.25, 0.5, 0.999], rtol=1e-5)
 
 
 class TestPredictionCost:
@@ -156,7 +167,7 @@ class TestPredictionCost:
     y = np.array([0, 2, 1, 2, 1, 0])
 
     def cost(self, model: Any, x: Any, seed: int = 7) -> mg.Tensor:
-        model.dropout_generator = mask_generator(seed)  # what is hidden is the same at every call
+        model.mask_generator = mask_generator(seed)  # what is hidden is the same at every call
         return model.prediction_cost(x, self.y)
 
     def test_gradients_in_x_and_in_every_parameter(self) -> None:
@@ -190,6 +201,15 @@ class TestPredictionCost:
             of_classes = z.y - np.log(np.exp(z.y).sum())
             total -= ((1 - pixels[i]) * of_pixels).sum() + (1 - labels[i, 0]) * of_classes[self.y[i]]
         assert found == pytest.approx(total / 6)
+
+    def test_a_hidden_label_counts_so_many_times(self) -> None:
+        costs = {}
+        for weight in (0.0, 1.0, 3.0):
+            model = machine(2, 0.7)
+            model.label_weight = weight
+            costs[weight] = self.cost(model, self.x).item()
+        assert costs[0.0] < costs[1.0]
+        assert costs[3.0] - costs[0.0] == pytest.approx(3 * (costs[1.0] - costs[0.0]))
 
     def test_what_is_hidden_is_drawn_anew(self) -> None:
         model = machine(2, 0.7)

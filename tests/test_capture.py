@@ -278,7 +278,7 @@ class TestWhatChanges:
     def test_a_generator_of_a_module_that_was_replaced(self) -> None:
         model = maxout(dropout=(0.8, 0.5))
         step = mg.capture(lambda x, y: model.cost(x, y), *DIGITS[0], of=model)
-        model.dropout_generator = mask_generator(1)
+        model.mask_generator = mask_generator(1)
         with pytest.raises(GraphError, match="an attribute of a Module was replaced"):
             step(*DIGITS[1])
 

@@ -54,7 +54,7 @@ MODELS = {
         lambda seed=0: ConvolutionalMaxout((3, 2, 1), 3, layers=[LAYER], units=(3,), pieces=2, seed=seed),
         CLASSES,
     ),
-    "machine": (lambda seed=0: DeepBoltzmannMachine(6, 3, units=(4, 3), iterations=2, seed=seed), CLASSES),
+    "boltzmann": (lambda seed=0: DeepBoltzmannMachine(6, 3, units=(4, 3), iterations=2, seed=seed), CLASSES),
 }
 
 
@@ -319,7 +319,7 @@ class TestMaxoutNetwork:
     @pytest.mark.parametrize(
         ("arguments", "name"),
         [
-            ({"units": ()}, "units"),
+            ({"units": ()}, "units must have at least one layer"),
             ({"units": (0,)}, r"units\[0\]"),
             ({"pieces": 0}, "pieces"),
             ({"dropout": 0.5}, "dropout"),
@@ -358,30 +358,35 @@ class TestConvolutionalMaxout:
         h = np.maximum(*np.split(z, 2, axis=1))
         np.testing.assert_allclose(model(x).numpy(), h @ model.output.W.data + model.output.b.data)
 
-    def test_the_published_network_for_mnist(self) -> None:
-        """Its sides, 28 → 9 → 3 → 2, and parameters."""
-        layers = [
-            MaxoutConvolution(48, 2, window=8, pool=4),
-            MaxoutConvolution(48, 2, window=8, padding=3, pool=4),
-            MaxoutConvolution(24, 4, window=5, padding=3),
-        ]
-        model = ConvolutionalMaxout((28, 28, 1), 10, layers=layers, dropout=(0.8, 0.5))
-        assert [p.shape for p in model.parameters() if p.ndim > 1] == [
-            (8, 8, 1, 96), (8, 8, 48, 96), (5, 5, 48, 96), (2 * 2 * 24, 10)]  # fmt: skip
-        assert model(np.zeros((1, 784), np.float32)).shape == (1, 10)
-        assert 0.0045 < np.abs(model.convolutions[0].W.data).max() <= 0.005
-
-    def test_dropout_only_in_training(self) -> None:
-        model = ConvolutionalMaxout((3, 2, 1), 3, layers=[LAYER], dropout=(0.8, 0.5))
+    def test_dropout_of_its_input_is_not_rescaled_and_that_of_pooled_values_is(self) -> None:
+        """With weights that hand on what they are given, the logits show what is kept."""
+        layer = MaxoutConvolution(1, 1, window=1, pool=1, pool_stride=1)
+        model = ConvolutionalMaxout((2, 2, 1), 4, layers=[layer], dropout=(0.5, 1.0))
         for parameter in model.parameters():
-            parameter.data *= 100
-        x = X.astype(np.float32)
-        assert any((model(x).numpy() != model(x).numpy()).any() for _ in range(10))
+            parameter.data[...] = 0.0
+        model.convolutions[0].W.data[...] = 1.0
+        model.output.W.data[...] = np.eye(4)
+        x = np.ones((50, 4), np.float32)
+        assert set(model(x).numpy().ravel()) == {0.0, 1.0}
+        model.dropout = (1.0, 0.5)
+        assert set(model(x).numpy().ravel()) == {0.0, 2.0}
         model.eval()
-        np.testing.assert_array_equal(model(x).numpy(), model(x).numpy())
+        np.testing.assert_array_equal(model(x).numpy(), x)
 
-    def test_an_example_moved_by_the_step_of_pooling_gives_the_same(self) -> None:
-        """What convolution and pooling are for: a shape at another place makes the same units greatest."""
+    def test_what_is_dropped_was_pooled(self) -> None:
+        """Half of the values; of windows whose four places were dropped one by one, it would be a 16th."""
+        layer = MaxoutConvolution(2, 1, window=1)
+        model = ConvolutionalMaxout((2, 2, 1), 2, layers=[layer], dropout=(1.0, 0.5))
+        for parameter in model.parameters():
+            parameter.data[...] = 0.0
+        model.convolutions[0].b.data[...] = 1.0
+        model.output.W.data[...] = np.eye(2)
+        z = model(np.zeros((400, 4), np.float32)).numpy()
+        assert set(z.ravel()) == {0.0, 2.0}
+        assert 0.4 < (z == 0.0).mean() < 0.6
+
+    def test_a_shape_moved_within_a_window_of_pooling_gives_the_same(self) -> None:
+        """What convolution and pooling are for: wherever it is there, the same units are greatest."""
         layer = MaxoutConvolution(3, 2, window=3, padding=0, pool=8, pool_stride=8)
         model = randomised(ConvolutionalMaxout((10, 10, 1), 3, layers=[layer]))
         x = np.zeros((1, 10, 10))

@@ -306,7 +306,7 @@ class TestWhatChangesWhileARunGoesOn:
         later = [digits[:50] for digits in loaded]
         found = iter([loaded])
         monkeypatch.setattr(mnist, "load", lambda _: next(found, later))
-        workspace._digits.cache_clear()
+        workspace._examples.cache_clear()
         (run / "measured" / "logistic-0.json").unlink()
         said = refused(run_few, *LOGISTIC, "--out", str(run), capsys=capsys)
         assert "--data must stay as it is while a run goes on" in said

@@ -88,10 +88,10 @@ def test_eight_threads_train_models_of_their_own(impatient: None) -> None:
 def test_eight_threads_attack_and_evaluate_one_model_that_is_in_training_mode(impatient: None) -> None:
     model = network(3)
     expected = [attack_and_evaluate(copy.deepcopy(model), seed) for seed in range(WORKERS)]
-    masks = copy.deepcopy(model.dropout_generator).random()
+    masks = copy.deepcopy(model.mask_generator).random()
     assert equal(at_once(partial(attack_and_evaluate, model)), expected)
     assert all(module.training for _, module in model.named_modules())
-    assert model.dropout_generator.random() == masks  # no mask was drawn
+    assert model.mask_generator.random() == masks  # no mask was drawn
 
 
 def test_eight_threads_find_the_worst_case_of_one_linear_model(impatient: None) -> None:

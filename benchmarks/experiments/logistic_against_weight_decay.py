@@ -9,9 +9,8 @@ import numpy as np
 
 import minigrad as mg
 from benchmarks.mnist import Digits
-from benchmarks.recipe import Cost, Recipe, both_scales
+from benchmarks.recipe import Cost, Recipe, both_scales, falling
 from benchmarks.task import Measurement, Row, Task, error_against_epsilon, measure, measure_fgsm
-from minigrad.optim import SGD, linear_ramp
 from models import LogisticRegression
 
 # ε of the adversarial cost ζ(ε‖w‖₁ − y(wᵀx + b)), and λ of ζ(−y(wᵀx + b)) + λ‖w‖₁.
@@ -41,11 +40,6 @@ CHOICES = (
 )
 
 
-def falling(parameters: list[mg.Parameter], updates: int, epochs: int) -> SGD:
-    """At a constant rate the last steps decide: a large penalty keeps the weights swinging."""
-    return SGD(parameters, lr=linear_ramp(0.2, 0.002, updates * epochs), momentum=0.5)
-
-
 def worst_case(epsilon: float) -> Cost:
     return lambda model, x, y, generator: model.adversarial_cost(x, y, epsilon)
 
@@ -61,9 +55,10 @@ def logistic(what: str, **settings: Any) -> Recipe:
     return Recipe(
         what,
         lambda scale, seed, digits: LogisticRegression(digits.x.shape[1], seed=seed),
-        both_scales(falling, epochs=20),
+        # At a constant rate the last steps decide: a large penalty keeps the weights swinging.
+        both_scales(falling(0.2, 0.002, momentum=0.5), epochs=20),
         effort=0.02,
-        digits=Digits.sevens_against_threes,
+        pick=Digits.sevens_against_threes,
         **settings,
     )
 

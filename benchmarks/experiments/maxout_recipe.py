@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.mnist import Digits
-from benchmarks.recipe import Cost, Recipe, Stage, descent, plain_cost
+from benchmarks.recipe import Cost, Recipe, Stage, descent, falling, plain_cost
 from minigrad import Parameter
 from minigrad.optim import SGD, exponential_decay, linear_ramp
 from models import MaxoutNetwork
@@ -17,10 +17,6 @@ CHOICES = (
     "divided by 1.000004 an update, momentum .5 to .7 over 250 epochs; stopped once the error on the "
     "last 10,000 training images has not fallen for 100 epochs, of 400 at most."
 )
-
-
-def quick(parameters: list[Parameter], updates: int, epochs: int) -> SGD:
-    return SGD(parameters, lr=linear_ramp(0.1, 0.002, updates * epochs), momentum=0.9)
 
 
 def published(parameters: list[Parameter], updates: int, epochs: int) -> SGD:
@@ -74,5 +70,5 @@ def maxout(
             parameter.data *= initial_scale
         return model
 
-    by_scale = {"quick": (Stage(quick, epochs),), "paper": stages}
+    by_scale = {"quick": (Stage(falling(0.1, 0.002), epochs),), "paper": stages}
     return Recipe(what, build, by_scale, cost, stream=stream, effort=effort * (units / 240) ** 2)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.mnist import Digits
-from benchmarks.recipe import Recipe, both_scales
+from benchmarks.recipe import Recipe, both_scales, falling
 from benchmarks.task import Measurement, Row, Task, measure, probabilities
-from minigrad import Parameter, backend
-from minigrad.optim import SGD, linear_ramp
+from minigrad import backend
 from models import RBFNetwork
 
 ROWS = (
@@ -34,11 +33,7 @@ def build(scale: str, seed: int, digits: Digits) -> RBFNetwork:
     return RBFNetwork(x.shape[1], 10, centres=centres, width=3.0)
 
 
-def falling(parameters: list[Parameter], updates: int, epochs: int) -> SGD:
-    return SGD(parameters, lr=linear_ramp(0.05, 0.001, updates * epochs), momentum=0.9)
-
-
-MODELS = {"rbf": Recipe("RBF network", build, both_scales(falling, epochs=6), effort=0.6)}
+MODELS = {"rbf": Recipe("RBF network", build, both_scales(falling(0.05, 0.001), epochs=6), effort=0.6)}
 USES = ("rbf",)
 
 

@@ -61,9 +61,9 @@ def run(task: Task) -> dict[str, Measurement]:
         if name == "maxout":
             classes = np.bincount(p.argmax(1)[p.max(1) > 0.5], minlength=10)
             task.data["rubbish_classes"] = classes.tolist()
-            false_positives = max(int(classes.sum()), 1)
+            total = max(int(classes.sum()), 1)
             for key, count in (("fives", classes[5]), ("most", classes.max()), ("eights", classes[8])):
-                found[f"rubbish.{key}"] = Measurement(100.0 * count / false_positives, None, false_positives)
+                found[f"rubbish.{key}"] = Measurement(100.0 * count / total, None, total)
     found["rubbish.fooling"] = fooled(task.model("maxout"), noise[:1000])
     task.fgsm("sigmoid")  # for the curve over ε
     found["rubbish.sigmoid_clean"] = measure(task.model("sigmoid"), task.test.x, task.test.y)
@@ -77,11 +77,17 @@ def rubbish(task: Task) -> Any:
     return backend.of(x).asarray(generator.standard_normal((DRAWS, x.shape[1]), dtype=np.float32))
 
 
+def false_positives(model: Any, noise: Any) -> Measurement:
+    """How often some class has p > .5, and its mean p there."""
+    p = probabilities(model, noise).max(1)
+    return share(p > 0.5, p)
+
+
 def fooled(
     model: Any, noise: Any, *, epsilon: float = EPSILON, targets: Iterable[int] = range(10)
 ) -> Measurement:
-    """How often one step toward a class gives it p > .5, over all these classes, among the draws that did not
-    have it before."""
+    """How often one step of FGSM toward each of `targets` gives that class p > .5, among the draws that did
+    not have it before."""
     before, reached = probabilities(model, noise), []
     for target in targets:
         x = fgsm(model, noise, np.full(len(noise), target), epsilon=epsilon, targeted=True)

@@ -23,9 +23,9 @@ class SGD(Optimiser):
     lr            ≥ 0, learning rate, or a schedule: a function of the number of updates already made
     momentum      in [0, 1), or a schedule
     weight_decay  ≥ 0, or a schedule: the gradient of weight_decay/2 · Σp² is added to g
-    max_norm      in [1e-100, 1e100], or a schedule: after each update, scale back every unit's incoming
-                  weights, a column of a matrix or a filter of a convolution's W (rows, columns, channels,
-                  filters), whose Euclidean norm is greater; None for no constraint
+    max_norm      in [1e-100, 1e100], or a schedule: after each update, a unit's incoming weights are scaled
+                  back to this Euclidean norm if theirs is greater; None for no constraint. A unit is a
+                  column of a matrix, or a filter of a convolution's W (rows, columns, channels, filters).
 
     A Parameter without a grad is left as it is. Updates are made in place, in the arrays that the
     Parameters hold. The settings may be set anew between steps.
@@ -81,9 +81,8 @@ def has_units(W: Any) -> bool:
 
 @replaceable
 def limit_columns(W: Any, max_norm: float) -> None:
-    """Scale back, in place, each column of W, which is all that has one place on its last axis, if its
-    Euclidean norm is above max_norm. Squares are added in float64; a column whose sum is infinite even so
-    becomes NaN."""
+    """Scale back, in place, each W[…, j] whose Euclidean norm is above max_norm. Squares are added in
+    float64; one whose sum is infinite even so becomes NaN."""
     squares = (W.astype(np.float64) ** 2).sum(tuple(range(W.ndim - 1)))
     W[...] = W * column_factors(squares, max_norm)
 
