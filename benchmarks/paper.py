@@ -94,8 +94,9 @@ def checked(options: argparse.Namespace) -> Plan:
     for name, count in (("epochs", options.epochs), ("seeds", n_seeds), ("jobs", options.jobs)):
         if count is not None and check_count(f"--{name}", count) > MOST[name]:
             raise ArgumentError(f"--{name} must be at most {MOST[name]}, got {count}")
-    if options.out == "":
-        raise ArgumentError("--out must be a directory, got ''")
+    for name in ("out", "cifar"):
+        if getattr(options, name) == "":
+            raise ArgumentError(f"--{name} must be a directory, got ''")
     names, left_out = chosen(options.rows, options.scale, options.cifar is not None)
     library = backend.current() if options.backend is None else backend.get(options.backend)
     data = os.path.expanduser(options.data)
@@ -147,7 +148,8 @@ def go_on(plan: Plan, workspace: Workspace) -> None:
                     if workspace.found(name, seed) is None]  # fmt: skip
     pieces = [(name, seed) for name in plan.names for seed in plan.seeds]
     pieces += [(name, seed) for name in EXPERIMENTS for seed in workspace.seeds_found(name)]  # of before
-    used = dict.fromkeys((model, seed) for name, seed in pieces for model in EXPERIMENTS[name].USES)
+    used = dict.fromkeys((model, seed) for name, seed in pieces for model in EXPERIMENTS[name].USES
+                         if DATA[model] != "cifar" or workspace.cifar)  # fmt: skip
     trainings = [piece for piece in used if not workspace.epochs_done(*piece)[1]]
     trainings.sort(key=lambda piece: -effort(piece[0], settings))  # long ones first fill the processors
     began = time.time()
@@ -206,10 +208,14 @@ def effort(model: str, settings: Settings) -> float:
 
 def command(options: argparse.Namespace, library: str, names: Iterable[str], seeds: int) -> str:
     """What to type for the figures of these experiments, with every setting that they depend on."""
+    names = list(names)
     rows = "all" if set(names) == set(EXPERIMENTS) else " ".join(names)
     epochs = "" if options.epochs is None else f" --epochs {options.epochs}"
     data = "" if options.data == str(mnist.DIRECTORY) else f" {_option('--data', options.data)}"
-    images = "" if options.cifar is None else f" {_option('--cifar', options.cifar)}"
+    # Rows that an earlier command measured may need what this one was not given.
+    needed = rows != "all" and "cifar" in map(DATA.get, names)
+    directory = options.cifar or ("DIR" if needed else None)
+    images = "" if directory is None else f" {_option('--cifar', directory)}"
     out = "" if options.out is None else f" {_option('--out', options.out)}"
     return (
         f"python -m benchmarks paper --rows {rows} --scale {options.scale}{epochs} "

@@ -11,7 +11,8 @@ import numpy as np
 import minigrad as mg
 from benchmarks.examples import Examples
 from benchmarks.task import BATCH, EPSILON
-from minigrad.errors import DataError
+from minigrad.checks import shown_names
+from minigrad.errors import ArgumentError, DataError
 from minigrad.optim import SGD, Adam, linear_ramp
 
 # cost(model, x, y, generator), a scalar Tensor to minimise; what it draws comes from the generator.
@@ -44,6 +45,9 @@ class Together:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        numbers = {str(i) for i in range(len(self.optimisers))}
+        if unknown := [name for name in state if name.partition(".")[0] not in numbers]:
+            raise ArgumentError(f"state has {shown_names(unknown)}, for which there is no place here")
         for i, optimiser in enumerate(self.optimisers):
             own = {name for name in state if name.startswith(f"{i}.")}
             optimiser.load_state_dict({name.removeprefix(f"{i}."): state[name] for name in own})

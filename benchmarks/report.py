@@ -35,7 +35,7 @@ CAPTION = (
     "widened by two standard deviations of chance. Claim: whether what the paper says with the figure "
     "holds; not judged if it speaks of a row that was not measured."
 )
-PART = "The images (--cifar) are not the whole of CIFAR-10: the paper's claims are not judged on them."
+PART = "The images (--cifar, fingerprint {}) are not the whole of CIFAR-10: claims are not judged on them."
 OTHER_DATA = "The data is {}, not MNIST: the paper's claims and spreads are not judged on it."
 
 
@@ -54,7 +54,8 @@ class Judged:
 
     @property
     def difference(self) -> float | None:
-        return None if self.row.error is None else self.mean.error - self.row.error
+        counted = self.row.error is not None and self.mean.examples
+        return self.mean.error - self.row.error if counted else None  # type: ignore[operator]
 
     def figures(self, variant: str | None = None) -> str:
         mean, deviation = self.mean, self.deviation
@@ -63,6 +64,8 @@ class Judged:
             deviation = None if deviation is None else getattr(deviation, variant)
         if mean is None:
             return ""
+        if not mean.examples:
+            return "none to count"
         error = _figure(mean.error, deviation and deviation.error, 2)
         sure = mean.confidence
         return error if sure is None else f"{error} / {_figure(sure, deviation and deviation.confidence, 1)}"
@@ -150,6 +153,17 @@ class Report:
         """What the data is called."""
         return name_of(self.workspace.settings.dataset)
 
+    def data(self) -> str:
+        """What all of the data are called that were looked at."""
+        looked_at = {DATA[name] for name in self.found}
+        names = [] if looked_at == {"cifar"} else [self.dataset]
+        return " and ".join([*names, "CIFAR-10"] if "cifar" in looked_at else names)
+
+    def cifar(self) -> str | None:
+        """The fingerprint of the images of --cifar, if there are rows of them."""
+        runs = (run for name, found in self.found.items() if DATA[name] == "cifar" for run in found.values())
+        return next((run.origin.get("cifar") for run in runs), None)
+
     @property
     def is_mnist(self) -> bool:
         return self.dataset == "MNIST"
@@ -163,8 +177,8 @@ class Report:
     def remarks(self) -> list[str]:
         """What a reader of the figures must know of this run."""
         other = [] if self.is_mnist else [OTHER_DATA.format(self.dataset)]
-        if any(DATA[name] == "cifar" and not self.is_judged(name) for name in self.found):
-            other.append(PART)
+        other += [PART.format(self.cifar()) for name in self.found
+                  if DATA[name] == "cifar" and not self.is_judged(name)]  # fmt: skip
         notes = [note for name in self.found if (note := getattr(EXPERIMENTS[name], "NOTE", None))]
         return (
             other
@@ -189,7 +203,7 @@ class Report:
 
     def table(self) -> Table:
         """The paper's figure and the measured one, row by row."""
-        table = Table(title=f"{TITLE}, on {self.dataset}", caption="\n".join([CAPTION, *self.remarks()]))
+        table = Table(title=f"{TITLE}, on {self.data()}", caption="\n".join([CAPTION, *self.remarks()]))
         for heading in ("§", "what"):
             table.add_column(heading, overflow="fold")
         for heading in ("paper", "measured", "clipped", "rounded", "off by", "claim", "n × seeds"):
@@ -234,6 +248,7 @@ class Report:
             "command": " && ".join(self.commands()),
             "complete": self.complete,
             "dataset": self.dataset,
+            "cifar": self.cifar(),
             "changes": [asdict(change) for change in self.workspace.changes],
             "settings": asdict(self.workspace.settings),
             "rows": [
@@ -282,7 +297,7 @@ class Report:
         """What to type for all of these figures: a line for each number of seeds."""
         by_count: dict[int, list[str]] = {}
         for name in EXPERIMENTS:
-            if name in self.left_out:
+            if name in self.left_out and name not in self.found:
                 by_count.setdefault(len(self.seeds), []).append(name)
             elif name in self.names or name in self.found:
                 by_count.setdefault(self.n_seeds(name), []).append(name)
@@ -303,7 +318,8 @@ class Report:
                 return "needs the data: --cifar DIR, a directory with the binary version of CIFAR-10"
             return f"not run at the scale {scale}: --rows {name} --scale {EXPERIMENTS[name].SCALES[0]}"
 
-        return [(row, why(name)) for name in self.left_out for row in EXPERIMENTS[name].ROWS]
+        names = [name for name in self.left_out if name not in self.found]
+        return [(row, why(name)) for name in names for row in EXPERIMENTS[name].ROWS]
 
 
 def judge(row: Row, name: str, by_seed: list[Measurement], means: dict[str, Measurement]) -> Judged:
@@ -326,8 +342,10 @@ def judge(row: Row, name: str, by_seed: list[Measurement], means: dict[str, Meas
 
 
 def over_seeds(statistic: Any, measurements: Iterable[Measurement]) -> Measurement:
-    """A statistic of each figure over the seeds; None if too few have it."""
+    """A statistic of each figure over the seeds; None if too few have it. A seed that found no example to
+    count is left out, unless all did."""
     measurements = list(measurements)
+    measurements = [m for m in measurements if m.examples] or measurements
 
     def of(values: Iterable[float | None]) -> float | None:
         given = [value for value in values if value is not None]

@@ -35,8 +35,9 @@ class MaxoutConvolution:
     pool_stride: int = 2
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            check_count(name, value, low=0 if name == "padding" else 1)
+        for name, value in tuple(vars(self).items()):
+            count = check_count(name, value, low=0 if name == "padding" else 1)
+            object.__setattr__(self, name, count)  # Python's integer: NumPy's small ones overflow
 
     def output_side(self, side: int) -> int:
         """How many rows, or columns, come of so many; less than 1 if the image is too small."""

@@ -16,6 +16,7 @@ import minigrad as mg
 from minigrad import backend
 from minigrad.checks import check_count, check_finite, check_number
 from minigrad.errors import ArgumentError
+from minigrad.layers import drawn
 from minigrad.operands import as_array, as_tensor
 from models.classifier import Classifier, checked_units
 from models.dropout import generators
@@ -78,7 +79,7 @@ class DeepBoltzmannMachine(Classifier):
         weights, self.mask_generator = generators(seed)
         sizes = (self.n_features, *self.units, self.n_classes)
         self.W1, self.W2, self.W3 = (
-            mg.Parameter(weights.uniform(-0.05, 0.05, shape).astype(np.float32))
+            drawn(lambda shape, generator: generator.uniform(-0.05, 0.05, shape), shape, weights)
             for shape in itertools.pairwise(sizes)
         )
         self.a, self.b1, self.b2, self.c = (mg.Parameter(np.zeros(n, np.float32)) for n in sizes)
@@ -117,7 +118,7 @@ class DeepBoltzmannMachine(Classifier):
         if shown is None:
             from_v = x @ self.W1 + self.b1  # the same in every round
         else:
-            y, pixels, labels = self._masked(x.shape[0], y, shown)
+            y, pixels, labels = self._masked(x, y, shown)
         z_v: mg.Tensor = self.a
         h2 = mg.sigmoid(self.b2)
         for _ in range(self.iterations):
@@ -133,21 +134,24 @@ class DeepBoltzmannMachine(Classifier):
             h2 = mg.sigmoid(z_h2)
         return Inferred(None if shown is None else z_v, z_h1, z_h2, h2 @ self.W3 + self.c)
 
-    def _masked(self, examples: int, y: Any, shown: Any) -> list[mg.Tensor]:
-        """`infer`'s y and both parts of `shown`, as Tensors of the shapes that it names."""
+    def _masked(self, x: mg.Tensor, y: Any, shown: Any) -> list[mg.Tensor]:
+        """`infer`'s y and both parts of `shown`, as Tensors of x's dtype and the shapes that it names."""
         if not isinstance(shown, (tuple, list)) or len(shown) != 2:
             raise ArgumentError(f"shown must be a pair (pixels, labels) or None, got {shown!r:.99}")
         lengths = {"y": self.n_classes, "shown[0]": self.n_features, "shown[1]": 1}
-        tensors = [as_tensor(value, name) for name, value in zip(lengths, (y, *shown), strict=True)]
-        for tensor, (name, n) in zip(tensors, lengths.items(), strict=True):
-            if tensor.shape != (examples, n):
-                raise ArgumentError(f"{name} must have shape {(examples, n)}, got {tensor.shape}")
+        tensors = []
+        for (name, n), value in zip(lengths.items(), (y, *shown), strict=True):
+            tensor = as_tensor(value, name)
+            if tensor.shape != (x.shape[0], n):
+                raise ArgumentError(f"{name} must have shape {(x.shape[0], n)}, got {tensor.shape}")
+            whole = tensor.dtype.kind in "biu"
+            tensors.append(mg.Tensor(tensor.data.astype(x.dtype)) if whole else tensor)
         return tensors
 
     def prediction_cost(self, x: Any, y: Any) -> mg.Tensor:
         """The multi-prediction criterion: predict a random half from the rest.
 
-        x  (examples, features), in [0, 1];  y  (examples,), the labels
+        x  (examples, features), in [0, 1], which is not checked;  y  (examples,), the labels
 
         At every call each pixel and each label is hidden with probability 1/2, inference sees the others, and
         the cost, a scalar, is the mean over the examples of

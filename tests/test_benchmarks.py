@@ -28,6 +28,7 @@ from benchmarks.experiments.adversarially_trained_maxout import objective
 from benchmarks.experiments.differentiable_adversaries import ANGLE, against, rotated
 from benchmarks.experiments.ensemble_of_twelve import Ensemble
 from benchmarks.experiments.hidden_perturbation import perturbed_at
+from benchmarks.experiments.rubbish_classified import fooled, mean_of_classes
 from benchmarks.figures import FIGURES
 from benchmarks.mnist import Digits
 from benchmarks.photos import photos
@@ -44,7 +45,7 @@ from benchmarks.task import (
 )
 from benchmarks.training import Training, epochs_done, history, trained
 from minigrad import lanes
-from minigrad.errors import DataError, NonFiniteError
+from minigrad.errors import ArgumentError, DataError, NonFiniteError
 from minigrad.optim import SGD
 from minigrad.testing import check_gradients
 from models import MaxoutNetwork, SoftmaxRegression
@@ -245,6 +246,8 @@ class TestTraining:
         model, _ = self.train(tmp_path / "killed.npz", recipe=recipe)
         self.train(tmp_path / "unbroken.npz", recipe=recipe)
         assert (tmp_path / "killed.npz").read_bytes() == (tmp_path / "unbroken.npz").read_bytes()
+        with pytest.raises(ArgumentError, match=r"state has 2\.updates, velocity\.0, for which there is no"):
+            first.optimiser.load_state_dict({"2.updates": np.array(1), "velocity.0": np.ones(1)})
         np.testing.assert_array_equal(model.hidden[0].W.data, start.hidden[0].W.data)
         assert (model.output.W.data != start.output.W.data).any()
         assert np.linalg.norm(model.output.W.data, axis=0).max() <= 0.1 * (1 + 1e-6)
@@ -496,6 +499,20 @@ class TestExperiments:
                     if row.holds is not None:
                         outcomes.setdefault(row.key, set()).add(bool(row.holds(figures)))
         assert all(outcome == {True, False} for outcome in outcomes.values())
+
+    def test_classes_without_a_draw_to_count_are_left_out(self) -> None:
+        """All draws are of class 0 before the step: nothing can become it."""
+        model = SoftmaxRegression(784, 10)
+        model.output.b.data[0] = 30.0
+        found = fooled(model, np.random.default_rng(0).random((5, 784), dtype=np.float32))
+        assert [each.examples for each in found] == [0, *[5] * 9]
+        assert mean_of_classes(found).examples == 45
+        means = {"a.b": over_seeds(statistics.fmean, [found[0], found[0]])}
+        judged = judge(Row("a.b", "A", "what", 24.7), "rubbish", [found[0], found[0]], means)
+        assert judged.figures() == "none to count"
+        assert judged.difference is None
+        counted = over_seeds(statistics.fmean, [found[0], Measurement(50.0, None, 8)])
+        assert (counted.error, counted.examples) == (50.0, 8)
 
     def test_the_published_convolutional_network(self) -> None:
         """Its sides, 28 → 9 → 3 → 2, and whose norms are limited to what."""

@@ -147,8 +147,10 @@ def test_without_masks_all_pixels_are_shown_and_no_label() -> None:
     model, x = machine(4, 1.0), np.random.default_rng(4).random((5, PIXELS))
     z, masked = model.infer(x), model.infer(x, np.zeros((5, CLASSES)), (np.ones_like(x), np.zeros((5, 1))))
     assert z.v is None
+    flags = model.infer(x, np.zeros((5, CLASSES), int), (np.ones(x.shape, bool), np.zeros((5, 1), bool)))
     for name in ("h1", "h2", "y"):
         np.testing.assert_array_equal(getattr(z, name).numpy(), getattr(masked, name).numpy())
+        np.testing.assert_array_equal(getattr(z, name).numpy(), getattr(flags, name).numpy())
     np.testing.assert_array_equal(model(x).numpy(), z.y.numpy())
 
 

@@ -410,7 +410,9 @@ class TestRows:
         examples = {row["key"]: row["measured"]["examples"] for row in report["rows"]}
         assert examples["cifar.clean"] == examples["cifar.fgsm"] == 30
         assert f"--cifar {images}" in report["command"]
-        assert "not the whole of CIFAR-10" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+        page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+        assert "reproduced on CIFAR-10</h1>" in page
+        assert f"fingerprint {report['cifar']}) are not the whole of CIFAR-10" in page
         assert all(row["measured"]["clipped"] is None for row in report["rows"])
 
         with monkeypatch.context() as patch:  # neither trained nor measured again
@@ -419,9 +421,31 @@ class TestRows:
             main(command)
         # Other rows join it, and need no images.
         main([*COMMAND[:2], "logistic", *COMMAND[3:], "--out", str(tmp_path / "out")])
-        joined = self.content(tmp_path / "out")["rows"]
-        assert [row for row in joined if row["key"].startswith("cifar")] == report["rows"]
-        assert len(joined) > len(report["rows"])
+        joined = self.content(tmp_path / "out")
+        own = [row for row in joined["rows"] if row["key"].startswith("cifar")]
+        assert own == report["rows"]
+        assert len(joined["rows"]) > len(own)
+        assert joined["cifar"] == report["cifar"]
+        assert "--rows logistic cifar" in joined["command"]
+        assert "--cifar DIR" in joined["command"]
+
+    def test_what_was_measured_is_not_said_to_lack_its_data(
+        self, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        main([*COMMAND, "--cifar", str(images), "--out", str(tmp_path / "out")])
+        monkeypatch.setattr("benchmarks.paper.EXPERIMENTS", {"cifar": rows})
+        main(["paper", "--rows", "all", *COMMAND[3:], "--out", str(tmp_path / "out")])
+        report = self.content(tmp_path / "out")
+        assert len(report["rows"]) == len(rows.ROWS)
+        assert report["not_run"] == []
+
+    def test_images_that_no_row_asks_for_are_not_read(self, images: Path, tmp_path: Path) -> None:
+        main([*COMMAND, "--cifar", str(images), "--out", str(tmp_path / "out")])
+        (images / "test_batch.bin").unlink()
+        others = [*COMMAND[:2], "logistic", *COMMAND[3:], "--cifar", str(images)]
+        main([*others, "--out", str(tmp_path / "out")])
+        found = {row["key"].split(".")[0] for row in self.content(tmp_path / "out")["rows"]}
+        assert found == {"logistic", "cifar"}
 
     def test_claims_are_judged_on_the_whole_set(
         self, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -454,6 +478,7 @@ class TestRows:
         ("arguments", "message"),
         [
             ([], "--rows cifar needs --cifar, the directory of CIFAR-10's files, got none"),
+            (["--cifar", ""], "--cifar must be a directory, got"),
             (["--cifar", "nowhere"], "the CIFAR-10 directory must be a directory, got nowhere (--cifar)"),
         ],
     )

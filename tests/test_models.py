@@ -402,6 +402,7 @@ class TestConvolutionalMaxout:
             ({"layers": []}, "layers must be one or more"),
             ({"layers": [(2, 2, 3)]}, r"layers\[0\] must be a MaxoutConvolution, got tuple"),
             ({"layers": [LAYER, MaxoutConvolution(1, 1, window=4)]}, r"layers\[1\] must leave at least one"),
+            ({"layers": [MaxoutConvolution(10**19, 1, window=1)]}, "weights must fit in memory"),
             ({"image": (3, 2)}, "image must be"),
             ({"image": (3, 0, 1)}, r"image\[1\]"),
             ({"units": (0,)}, r"units\[0\]"),
@@ -413,6 +414,12 @@ class TestConvolutionalMaxout:
     def test_settings_that_make_no_sense(self, arguments: dict[str, Any], message: str) -> None:
         with pytest.raises((ArgumentError, ArgumentTypeError), match=message):
             ConvolutionalMaxout(**{"image": (3, 2, 1), "n_classes": 3, "layers": [LAYER], **arguments})
+
+    def test_small_integers_of_numpy_do_not_overflow(self) -> None:
+        layer = MaxoutConvolution(np.uint8(20), np.uint8(20), window=2, padding=np.int8(100))  # type: ignore[arg-type]
+        model = ConvolutionalMaxout((2, 2, 1), 2, layers=[layer])
+        assert model.convolutions[0].W.shape == (2, 2, 1, 400)
+        assert model(np.zeros((1, 4), np.float32)).shape == (1, 2)
 
     @pytest.mark.parametrize("wrong", [{"units": 0}, {"window": 2.5}, {"padding": -1}, {"pool_stride": 0}])
     def test_layers_that_make_no_sense(self, wrong: dict[str, Any]) -> None:

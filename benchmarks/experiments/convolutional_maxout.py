@@ -41,8 +41,8 @@ CHOICES = (
     "stopped once the error on the last 10,000 training images has not fallen for 100 epochs, of 400 at "
     "most. The published run then continued the same network on all 60,000 images; here a new one trains "
     "on them, for as many epochs as were best. Pooling windows that reach over the border are left out "
-    "(there they are cut), and a unit has one bias, not one a place. The noise is that of the rows of "
-    "rubbish."
+    "(there they are cut), a unit has one bias, not one a place, and batches are of 100 (there 128). The "
+    "noise is that of the rows of rubbish."
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -64,7 +63,7 @@ def run(task: Task) -> dict[str, Measurement]:
             total = max(int(classes.sum()), 1)
             for key, count in (("fives", classes[5]), ("most", classes.max()), ("eights", classes[8])):
                 found[f"rubbish.{key}"] = Measurement(100.0 * count / total, None, total)
-    found["rubbish.fooling"] = fooled(task.model("maxout"), noise[:1000])
+    found["rubbish.fooling"] = mean_of_classes(fooled(task.model("maxout"), noise[:1000]))
     task.fgsm("sigmoid")  # for the curve over ε
     found["rubbish.sigmoid_clean"] = measure(task.model("sigmoid"), task.test.x, task.test.y)
     return found
@@ -83,14 +82,22 @@ def false_positives(model: Any, noise: Any) -> Measurement:
     return share(p > 0.5, p)
 
 
-def fooled(
-    model: Any, noise: Any, *, epsilon: float = EPSILON, targets: Iterable[int] = range(10)
-) -> Measurement:
-    """How often one step of FGSM toward each of `targets` gives that class p > .5, among the draws that did
-    not have it before."""
-    before, reached = probabilities(model, noise), []
-    for target in targets:
+def fooled(model: Any, noise: Any, *, epsilon: float = EPSILON) -> list[Measurement]:
+    """How often one step of FGSM toward each class gives it p > .5, among the draws that did not have it
+    before."""
+    before, found = probabilities(model, noise), []
+    for target in range(10):
         x = fgsm(model, noise, np.full(len(noise), target), epsilon=epsilon, targeted=True)
-        reached.append(probabilities(model, x)[before[:, target] <= 0.5, target])
-    p = np.concatenate(reached)
-    return share(p > 0.5, p)
+        p = probabilities(model, x)[before[:, target] <= 0.5, target]
+        found.append(share(p > 0.5, p))
+    return found
+
+
+def mean_of_classes(found: list[Measurement]) -> Measurement:
+    """The mean of the shares, over the classes that had draws to count, and all of their draws."""
+    counted = [each for each in found if each.examples]
+    return Measurement(
+        error=float(np.mean([each.error for each in counted])) if counted else 0.0,
+        confidence=None,
+        examples=sum(each.examples for each in counted),
+    )
