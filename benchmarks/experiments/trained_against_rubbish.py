@@ -9,8 +9,8 @@ import numpy as np
 import minigrad as mg
 from benchmarks.experiments.maxout_recipe import CHOICES as RECIPE
 from benchmarks.experiments.maxout_recipe import maxout
-from benchmarks.experiments.rubbish_classified import fooled, rubbish
-from benchmarks.task import Measurement, Row, Task, measure, probabilities, share
+from benchmarks.experiments.rubbish_classified import false_positives, fooled, mean_of_classes, rubbish
+from benchmarks.task import Measurement, Row, Task, measure
 from minigrad import backend
 
 EPOCHS = 4
@@ -47,10 +47,9 @@ USES = ("refusing",)
 
 def run(task: Task) -> dict[str, Measurement]:
     model, noise = task.model("refusing"), rubbish(task)
-    p = probabilities(model, noise).max(1)
     return {
-        "refusing.gaussian": share(p > 0.5, p),
-        "refusing.fooling": fooled(model, noise[:1000]),
+        "refusing.gaussian": false_positives(model, noise),
+        "refusing.fooling": mean_of_classes(fooled(model, noise[:1000])),
         "refusing.clean": measure(model, task.test.x, task.test.y),
         "refusing.fgsm": task.fgsm("refusing"),
     }
