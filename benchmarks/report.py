@@ -54,8 +54,9 @@ class Judged:
 
     @property
     def difference(self) -> float | None:
-        counted = self.row.error is not None and self.mean.examples
-        return self.mean.error - self.row.error if counted else None  # type: ignore[operator]
+        if self.row.error is None or not self.mean.examples:
+            return None
+        return self.mean.error - self.row.error
 
     def figures(self, variant: str | None = None) -> str:
         mean, deviation = self.mean, self.deviation
