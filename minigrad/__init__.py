@@ -17,7 +17,7 @@ from minigrad import backend, errors, generators, lanes, operations, optim, othe
 from minigrad.checkpoint import load, save
 from minigrad.engine import grad
 from minigrad.functional import hessian, hvp, jacobian, jvp, value_and_grad
-from minigrad.layers import Linear
+from minigrad.layers import Conv2d, Linear
 from minigrad.modes import detect_nonfinite, enable_grad, no_grad
 from minigrad.modules import Module, Parameter
 from minigrad.operations.costs import *
@@ -43,7 +43,7 @@ if not lanes.PLAIN:
 __version__ = "0.1.0"
 
 __all__ = [
-    "CaptureWarning", "Linear", "Module", "Parameter", "Primitive", "Tensor", "backend", "capture",
+    "CaptureWarning", "Conv2d", "Linear", "Module", "Parameter", "Primitive", "Tensor", "backend", "capture",
     "detect_nonfinite", "enable_grad", "errors", "generators", "grad", "grad_and_remainder", "graph",
     "hessian", "hvp", "jacobian", "jvp", "load", "no_grad", "operations", "optim", "primitive", "rules",
     "save", "value_and_grad", "walkthrough",

@@ -1,4 +1,5 @@
-"""Layers: Modules to build networks of. There is one; others are operations, such as `relu` and `maxout`."""
+"""Layers: Modules to build networks of, two that have Parameters. Others are operations, such as `relu`,
+`maxout` and `max_pool2d`."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from minigrad.checks import check_choice, check_count, check_finite, host_array
 from minigrad.errors import ArgumentError
 from minigrad.generators import random_generator
 from minigrad.modules import Module, Parameter
-from minigrad.operations import linear
+from minigrad.operations import conv2d, linear
+from minigrad.operations.images import Padding, Size, checked_padding, checked_size
 from minigrad.tensor import Tensor
 
 
@@ -57,7 +59,7 @@ class Linear(Module):
     """x W + b, with Parameters W (inputs, outputs) and b (outputs,), float32; b begins at 0.
 
     weights  what W begins with, so that a signal neither fades nor grows from layer to layer:
-             "he"      N(0, 2/inputs), before relu and maxout (He et al. 2015, section 2.2)
+             "he"      N(0, 2/inputs), before relu and maxout (He et al. 2015, arXiv 1502.01852, section 2.2)
              "glorot"  U(−a, a) with a² = 6/(inputs + outputs), before tanh, sigmoid or nothing (Glorot and
                        Bengio 2010, equation 16)
              or a function of (shape, generator) that returns an array
@@ -72,9 +74,47 @@ class Linear(Module):
         seed: int | np.random.SeedSequence | np.random.Generator | None = None,
     ) -> None:
         shape = check_count("inputs", inputs), check_count("outputs", outputs)
-        self.W = drawn(weights, shape, np.random.default_rng() if seed is None else random_generator(seed))
-        self.b = Parameter(np.zeros(shape[1], np.float32))
+        self.W, self.b = _weights_and_biases(weights, shape, seed)
 
     def forward(self, x: Any) -> Tensor:
         """(…, outputs) for x (…, inputs)."""
         return linear(x, self.W, self.b)
+
+
+class Conv2d(Module):
+    """`mg.conv2d` with Parameters W (rows, columns, channels, filters) and b (filters,), float32; b begins at
+    0.
+
+    channels         of the images that it is given
+    filters          of which each makes a channel of the result
+    window           of a filter: a number, or (rows, columns)
+    stride, padding  as in `mg.conv2d`
+    weights, seed    as in `mg.Linear`. A filter's inputs are rows · columns · channels, its outputs
+                     rows · columns · filters.
+
+    ArgumentError, naming the argument, for settings that do not fit.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        filters: int,
+        window: int | Size,
+        *,
+        stride: int = 1,
+        padding: Padding = "valid",
+        weights: WeightInitialiser = "he",
+        seed: int | np.random.SeedSequence | np.random.Generator | None = None,
+    ) -> None:
+        sizes = check_count("channels", channels), check_count("filters", filters)
+        self.stride, self.padding = check_count("stride", stride), checked_padding(padding)
+        self.W, self.b = _weights_and_biases(weights, (*checked_size("window", window), *sizes), seed)
+
+    def forward(self, x: Any) -> Tensor:
+        """(examples, rows, columns, filters) for x (examples, rows, columns, channels)."""
+        return conv2d(x, self.W, self.b, self.stride, self.padding)
+
+
+def _weights_and_biases(weights: Any, shape: tuple[int, ...], seed: Any) -> tuple[Parameter, Parameter]:
+    generator = np.random.default_rng() if seed is None else random_generator(seed)
+    return drawn(weights, shape, generator), Parameter(np.zeros(shape[-1], np.float32))

@@ -5,7 +5,7 @@ probabilities: an attack on a cost computed from probabilities finds gradients t
 """
 
 from models.convolutional_maxout import ConvolutionalMaxout, MaxoutConvolution
-from models.deep_boltzmann_machine import DeepBoltzmannMachine
+from models.deep_boltzmann_machine import DeepBoltzmannMachine, Inferred
 from models.logistic_regression import LogisticRegression
 from models.maxout_network import MaxoutNetwork
 from models.rbf_network import RBFNetwork
@@ -15,6 +15,7 @@ from models.squeezenet import SqueezeNet
 __all__ = [
     "ConvolutionalMaxout",
     "DeepBoltzmannMachine",
+    "Inferred",
     "LogisticRegression",
     "MaxoutConvolution",
     "MaxoutNetwork",

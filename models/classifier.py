@@ -38,9 +38,7 @@ def checked_units(units: Any, pieces: int = 1) -> tuple[int, ...]:
 class Classifier(mg.Module):
     """A model of n_classes classes, labelled 0 to n_classes − 1.
 
-    outputs  "softmax": the probabilities of the classes add up to 1, and the cost is cross-entropy.
-             "sigmoid": each class has a probability of its own, σ(zⱼ), told apart from all the rest;
-             they need not add up to 1, so that every class can be refused.
+    outputs  "softmax" or "sigmoid", as in `MaxoutNetwork`
 
     LogisticRegression, with labels −1 and +1 and one logit, replaces the four small methods that say
     so: check_labels, predict_proba and the two below them.
@@ -75,7 +73,8 @@ class Classifier(mg.Module):
         return self._cost_of_logits(self.logits(x), y, reduction)
 
     def predict(self, x: Any) -> Any:
-        """The most probable label of each example: an integer array (examples,) of x's library.
+        """The most probable label of each example: an integer array (examples,) of x's library. The model
+        predicts in evaluation mode, without dropout, and is afterwards in the mode that it was in.
 
         NonFiniteError if the logits hold NaN or infinities (seen on the host): their argmax means nothing.
         """
@@ -84,7 +83,7 @@ class Classifier(mg.Module):
     def predict_proba(self, x: Any) -> Any:
         """The probabilities of the labels: an array (examples, classes) of x's library.
 
-        NonFiniteError as for `predict`.
+        Mode and NonFiniteError as for `predict`.
         """
         with mg.no_grad():
             return (mg.softmax if self.outputs == "softmax" else mg.sigmoid)(self._finite_logits(x)).data

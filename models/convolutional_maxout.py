@@ -10,8 +10,8 @@ import minigrad as mg
 from minigrad.checks import check_count, shown
 from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.layers import WeightInitialiser
-from models.classifier import checked_units, initial_weights
-from models.convolution import Convolution
+from minigrad.operations.images import Padding, border, checked_padding
+from models.classifier import checked_units
 from models.dropout import DropoutClassifier, generators
 
 
@@ -22,26 +22,33 @@ class MaxoutConvolution:
     units        units at a place, which are the channels of the result
     pieces       convolutions a unit, of which it takes the greatest
     window       rows, and columns, of a filter
-    padding      zeros on each side of the image
-    pool         rows, and columns, of the windows of pooling; those that are not whole are left out
-    pool_stride  the step from one to the next
+    padding      zeros around the image, as in `mg.conv2d`: a number, "valid" or "same"
+    pool         rows, and columns, of the windows of pooling; those that are not whole are left out. 1 for no
+                 pooling
+    pool_stride  the step from one to the next; `pool` if None, so that they do not overlap
     """
 
     units: int
     pieces: int
     window: int
-    padding: int = 0
+    padding: Padding = "valid"
     pool: int = 2
-    pool_stride: int = 2
+    pool_stride: int | None = None
 
     def __post_init__(self) -> None:
-        for name, value in tuple(vars(self).items()):
-            count = check_count(name, value, low=0 if name == "padding" else 1)
-            object.__setattr__(self, name, count)  # Python's integer: NumPy's small ones overflow
+        def keep(name: str, value: Padding) -> None:  # Python's integers: NumPy's small ones overflow
+            object.__setattr__(self, name, value)
+
+        keep("padding", checked_padding(self.padding))
+        if self.pool_stride is None:
+            keep("pool_stride", self.pool)
+        for name in ("units", "pieces", "window", "pool", "pool_stride"):
+            keep(name, check_count(name, getattr(self, name)))
 
     def output_side(self, side: int) -> int:
         """How many rows, or columns, come of so many; less than 1 if the image is too small."""
-        convolved = side + 2 * self.padding - self.window + 1
+        convolved = side + sum(border(side, self.window, 1, self.padding)) - self.window + 1
+        assert self.pool_stride is not None  # since __post_init__
         return (convolved - self.pool) // self.pool_stride + 1
 
 
@@ -57,10 +64,12 @@ class ConvolutionalMaxout(DropoutClassifier):
     layers   a MaxoutConvolution each, input side first
     units    of each layer that sees the whole image; none if empty
     pieces   linear functions a unit there
-    dropout  None, or (keep_input, keep_hidden) (see DropoutClassifier); hidden values are dropped after
+    dropout  None, or (keep_input, keep_hidden), as in `MaxoutNetwork`; hidden values are dropped after
              pooling
-    outputs  "softmax" or "sigmoid" (see Classifier)
-    weights  what draws the initial weights, as in `mg.Linear`; U(−.005, .005) as published
+    outputs  "softmax" or "sigmoid", as in `MaxoutNetwork`
+    weights  what draws the initial weights, as in `mg.Linear`. The published U(−.005, .005) needs the
+             published learning rate and many epochs: with it the values grow faint from layer to layer, and
+             so do the gradients
     seed     of the initial weights and of the dropout masks
 
     ArgumentError, naming the layer, if nothing would be left of the image there.
@@ -76,7 +85,7 @@ class ConvolutionalMaxout(DropoutClassifier):
         pieces: int = 5,
         dropout: tuple[float, float] | None = None,
         outputs: str = "softmax",
-        weights: WeightInitialiser = initial_weights,
+        weights: WeightInitialiser = "he",
         seed: int = 0,
     ) -> None:
         if not isinstance(image, (tuple, list)) or len(image) != 3:
@@ -105,7 +114,14 @@ class ConvolutionalMaxout(DropoutClassifier):
         generator, self.mask_generator = generators(seed)
         filters = [channels, *(layer.units for layer in self.layers)]
         self.convolutions = [
-            Convolution(layer.window, below, layer.units * layer.pieces, weights, generator)
+            mg.Conv2d(
+                below,
+                layer.units * layer.pieces,
+                layer.window,
+                padding=layer.padding,
+                weights=weights,
+                seed=generator,
+            )
             for below, layer in zip(filters, self.layers, strict=False)
         ]
         widths = [rows * columns * filters[-1], *self.units]
@@ -118,7 +134,7 @@ class ConvolutionalMaxout(DropoutClassifier):
     def logits(self, x: mg.Tensor) -> mg.Tensor:
         values = self.dropped_input(mg.reshape(x, (x.shape[0], *self.image)))
         for convolution, layer in zip(self.convolutions, self.layers, strict=True):
-            units = mg.maxout(convolution(values, padding=layer.padding), layer.pieces)
+            units = mg.maxout(convolution(values), layer.pieces)
             values = self.dropped_hidden(mg.max_pool2d(units, layer.pool, layer.pool_stride))
         values = mg.reshape(values, (x.shape[0], math.prod(values.shape[1:])))
         for linear in self.hidden:

@@ -20,9 +20,7 @@ def generators(seed: int) -> tuple[np.random.Generator, np.random.Generator]:
 class DropoutClassifier(Classifier):
     """A Classifier whose inputs and hidden values are dropped at random in training, by `mask_generator`.
 
-    dropout  None, or (keep_input, keep_hidden): in training, inputs are kept with the first
-             probability and not rescaled, hidden values with the second and divided by it. The
-             published settings for MNIST are (.8, .5).
+    dropout  None, or (keep_input, keep_hidden), as in `MaxoutNetwork`
     """
 
     mask_generator: np.random.Generator

@@ -16,8 +16,11 @@ class MaxoutNetwork(DropoutClassifier):
 
     units    units of each hidden layer, input side first
     pieces   linear functions a unit
-    dropout  None, or (keep_input, keep_hidden) (see DropoutClassifier)
-    outputs  "softmax" or "sigmoid" (see Classifier)
+    dropout  None, or (keep_input, keep_hidden): in training, inputs are kept with the first probability and
+             not rescaled, hidden values with the second and divided by it; (.8, .5) as published for MNIST
+    outputs  "softmax": the probabilities of the classes add up to 1, and the cost is cross-entropy.
+             "sigmoid": each class has a probability of its own, σ(zⱼ), told apart from all the rest, so that
+             every class can be refused
     seed     of the initial weights and of the dropout masks
     """
 

@@ -17,7 +17,6 @@ from minigrad.errors import ArgumentError
 from minigrad.generators import random_generator
 from minigrad.operands import as_tensor
 from models.classifier import Classifier
-from models.convolution import Convolution
 
 SIDE = 224  # pixels in a row and in a column
 MEAN = np.array([104.006, 116.669, 122.679], np.float32)  # of ImageNet's photos: blue, green, red; 0 to 255
@@ -33,13 +32,13 @@ class Fire(mg.Module):
     """
 
     def __init__(self, channels: int, squeeze: int, expand: int, generator: np.random.Generator) -> None:
-        self.squeeze1x1 = Convolution(1, channels, squeeze, "he", generator)
-        self.expand1x1 = Convolution(1, squeeze, expand, "he", generator)
-        self.expand3x3 = Convolution(3, squeeze, expand, "he", generator)
+        self.squeeze1x1 = mg.Conv2d(channels, squeeze, 1, seed=generator)
+        self.expand1x1 = mg.Conv2d(squeeze, expand, 1, seed=generator)
+        self.expand3x3 = mg.Conv2d(squeeze, expand, 3, padding=1, seed=generator)
 
     def forward(self, x: Any) -> mg.Tensor:
         x = mg.relu(self.squeeze1x1(x))
-        return mg.relu(mg.concatenate([self.expand1x1(x), self.expand3x3(x, padding=1)], -1))
+        return mg.relu(mg.concatenate([self.expand1x1(x), self.expand3x3(x)], -1))
 
 
 class SqueezeNet(Classifier):
@@ -56,16 +55,16 @@ class SqueezeNet(Classifier):
     def __init__(self, n_classes: int = 1000, *, seed: int = 0) -> None:
         super().__init__(SIDE * SIDE * 3, n_classes)
         generator = random_generator(seed)
-        self.conv1 = Convolution(3, 3, 64, "he", generator)
+        self.conv1 = mg.Conv2d(3, 64, 3, stride=2, seed=generator)
         channels = 64
         for number, (squeeze, expand) in enumerate(FIRES, start=2):
             setattr(self, f"fire{number}", Fire(channels, squeeze, expand, generator))
             channels = 2 * expand
-        self.conv10 = Convolution(1, channels, self.n_classes, "he", generator)
+        self.conv10 = mg.Conv2d(channels, self.n_classes, 1, seed=generator)
 
     def logits(self, x: mg.Tensor) -> mg.Tensor:
         x = 255.0 * x[..., ::-1] - mg.backend.of(x.data).asarray(MEAN, x.dtype)
-        x = mg.relu(self.conv1(x, stride=2))
+        x = mg.relu(self.conv1(x))
         for number in range(2, 2 + len(FIRES)):
             if number in POOLED:
                 x = mg.max_pool2d(x, 3, 2)

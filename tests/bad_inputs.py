@@ -363,13 +363,15 @@ KINDS: dict[str, Bad] = {
         "NaN": lambda: np.full(3, np.nan),
         "infinity": lambda: np.full(3, np.inf),
     },
-    "masks": {
-        "number": lambda: 1.0,
-        "one": lambda: (np.ones((2, 3)),),
+    "mask": {
+        "number": lambda: 0.5,
+        "others": lambda: np.full(3, 2),
+        "NaN": lambda: np.full(3, np.nan),
         "text": lambda: "ab",
-        "other shapes": lambda: (np.ones((2, 1)), np.ones((2, 3))),
-        "complex": lambda: (np.ones((2, 3), complex), np.ones((2, 1))),
-        "objects": lambda: (np.full((2, 3), None), np.ones((2, 1))),
+        "another shape": lambda: np.ones((3, 2)),
+        "complex": lambda: np.ones(3, complex),
+        "objects": lambda: np.full((2, 3), None),
+        "set": lambda: {1},
     },
     "index": {
         "out of range": lambda: 5,
@@ -817,6 +819,29 @@ call(
     {"inputs": "count", "outputs": "count", "weights": "weights", "seed": "seed"},
     lambda: {"inputs": 3, "outputs": 2, "weights": "he", "seed": 0},
 )
+call(
+    "Conv2d",
+    mg.Conv2d,
+    {
+        "channels": "count",
+        "filters": "count",
+        "window": "window",
+        "stride": "count",
+        "padding": "padding",
+        "weights": "weights",
+        "seed": "seed",
+    },
+    lambda: {
+        "channels": 3,
+        "filters": 2,
+        "window": 2,
+        "stride": 1,
+        "padding": 1,
+        "weights": "he",
+        "seed": 0,
+    },
+    allowed="larger than the image",
+)
 call("primitive", mg.primitive, {"forward": "function"}, lambda: {"forward": lambda xp, x: x})
 call(
     "Tensor.backward",
@@ -1002,7 +1027,7 @@ call(
         "units": "count",
         "pieces": "count",
         "window": "count",
-        "padding": "count",
+        "padding": "padding",
         "pool": "count",
         "pool_stride": "count",
     },
@@ -1061,12 +1086,13 @@ call(
 call(
     "DeepBoltzmannMachine.infer",
     models.DeepBoltzmannMachine.infer,
-    {"self": "anything", "x": "batch", "y": "batch", "shown": "masks"},
+    {"self": "anything", "x": "batch", "y": "labels", "pixels_shown": "mask", "labels_shown": "mask"},
     lambda: {
         "self": machine(),
         "x": array(2, 3),
-        "y": np.eye(2),
-        "shown": (np.ones((2, 3)), np.zeros((2, 1))),
+        "y": np.array([0, 1]),
+        "pixels_shown": np.ones((2, 3)),
+        "labels_shown": np.zeros(2),
     },
 )
 call(
@@ -1288,6 +1314,7 @@ NOT_CALLED = {
     "enable_grad": "takes nothing",
     "no_grad": "takes nothing",
     "Evaluation": "a record, made by evaluate",
+    "Inferred": "a record, made by infer",
     "ZeroGradientWarning": "a warning",
     "CaptureWarning": "a warning",
     "GradientError": "an exception",

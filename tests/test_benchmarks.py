@@ -708,6 +708,7 @@ class TestPaperCommand:
         monkeypatch.setattr("benchmarks.training.WATCHED_BY_PGD", 10)  # in this process: --jobs 1
         few_photos = dict(list(photos().items())[:2])
         monkeypatch.setattr("benchmarks.experiments.photo_renamed.photos", lambda: few_photos)
+        monkeypatch.setattr("benchmarks.experiments.rubbish_classified.DRAWS", 500)
         command = ["--data", str(few_digits), "--rows", "all", "--epochs", "1", "--jobs", "1"]
         command += ["--quiet", "--out"]
         self.run(*command, str(tmp_path / "quick"))

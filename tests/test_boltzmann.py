@@ -4,6 +4,7 @@ over all states, and the cost that it is trained by."""
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minigrad as mg
-from minigrad.errors import ArgumentError
+from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.generators import mask_generator
 from minigrad.testing import check_gradients
-from models import DeepBoltzmannMachine
+from models import DeepBoltzmannMachine, Inferred
 
 PIXELS, FIRST, SECOND, CLASSES = 3, 2, 2, 3
 STATES = itertools.product(*[range(2)] * (PIXELS + FIRST + SECOND), range(CLASSES))
@@ -73,16 +74,12 @@ def mean_field(z: Any, label: int, shown: Any) -> np.ndarray:
     return v.prod(1) * of_bits(z.h1, H1).prod(1) * of_bits(z.h2, H2).prod(1) * y
 
 
-def masks(shown: Any) -> tuple[np.ndarray, np.ndarray]:
-    """As `infer` takes them, of one example."""
-    return np.array([shown[0]], float), np.array([[float(shown[1])]])
-
-
 def inferred(model: Any, x: Any, label: int, shown: Any) -> Any:
     """What the machine infers of one example, as arrays without the axis of examples."""
     with mg.no_grad():
-        z = model.infer(x[None], np.eye(CLASSES)[[label]], masks(shown))
-    return type(z)(*(part.numpy()[0] for part in z))
+        z = model.infer(x[None], [label], pixels_shown=shown[0], labels_shown=[shown[1]])
+    v, *others = (None if part is None else part.numpy()[0] for part in z)
+    return Inferred(v, *others)
 
 
 def divergence(q: np.ndarray, p: np.ndarray) -> float:
@@ -143,15 +140,73 @@ class TestInference:
         assert 0 < distances[1] < distances[2] / 3 < 0.02
 
 
-def test_without_masks_all_pixels_are_shown_and_no_label() -> None:
-    model, x = machine(4, 1.0), np.random.default_rng(4).random((5, PIXELS))
-    z, masked = model.infer(x), model.infer(x, np.zeros((5, CLASSES)), (np.ones_like(x), np.zeros((5, 1))))
-    assert z.v is None
-    flags = model.infer(x, np.zeros((5, CLASSES), int), (np.ones(x.shape, bool), np.zeros((5, 1), bool)))
-    for name in ("h1", "h2", "y"):
-        np.testing.assert_array_equal(getattr(z, name).numpy(), getattr(masked, name).numpy())
-        np.testing.assert_array_equal(getattr(z, name).numpy(), getattr(flags, name).numpy())
-    np.testing.assert_array_equal(model(x).numpy(), z.y.numpy())
+class TestWhatIsShown:
+    model = machine(4, 1.0)
+    x = np.random.default_rng(4).random((5, PIXELS))
+    y = np.array([0, 2, 1, 1, 0])
+
+    def assert_same(self, a: Inferred, b: Inferred, parts: Sequence[str] = ("h1", "h2", "y")) -> None:
+        for part in parts:
+            np.testing.assert_array_equal(getattr(a, part).numpy(), getattr(b, part).numpy())
+
+    def test_without_masks_all_pixels_are(self) -> None:
+        z = self.model.infer(self.x)
+        assert z.v is None
+        self.assert_same(z, self.model.infer(self.x, pixels_shown=np.ones(PIXELS)))
+        self.assert_same(z, self.model.infer(self.x, self.y, labels_shown=np.zeros(5)))
+        np.testing.assert_array_equal(self.model(self.x).numpy(), z.y.numpy())
+
+    def test_without_a_mask_all_labels_are(self) -> None:
+        z = self.model.infer(self.x, self.y)
+        assert z.v is None
+        self.assert_same(z, self.model.infer(self.x, self.y, labels_shown=np.ones(5, bool)))
+        assert (self.model.infer(self.x).h2.numpy() != z.h2.numpy()).any()
+
+    @pytest.mark.parametrize("dtype", [bool, int, np.float32])
+    def test_a_mask_of_one_example_is_for_all(self, dtype: Any) -> None:
+        shown = np.array([1, 0, 1], dtype)
+        z = self.model.infer(self.x, self.y, pixels_shown=shown, labels_shown=np.zeros((), dtype))
+        whole = self.model.infer(self.x, pixels_shown=np.tile(shown, (5, 1)).astype(bool))
+        self.assert_same(z, whole, Inferred._fields)
+
+    def test_what_is_hidden_is_not_looked_at(self) -> None:
+        shown = np.array([True, False, True])
+        x = self.x.copy()
+        x[:, 1] = np.nan
+        z, other = (self.model.infer(values, pixels_shown=shown) for values in (self.x, x))
+        self.assert_same(z, other, Inferred._fields)
+        image = mg.Tensor(x, requires_grad=True)
+        (slope,) = mg.grad(mg.sum(self.model.infer(image, pixels_shown=shown).y[:, 0]), image)
+        assert (slope.numpy()[:, 1] == 0.0).all()
+        assert slope.numpy()[:, 0].all()
+
+    def test_gradients_in_what_is_shown(self) -> None:
+        def beliefs(x: mg.Tensor) -> mg.Tensor:
+            z = self.model.infer(x, self.y, pixels_shown=[1, 0, 1], labels_shown=[1, 0, 1, 0, 0])
+            assert z.v is not None
+            return mg.concatenate([z.v, z.h1, z.h2, z.y], 1)
+
+        check_gradients(beliefs, self.x, order=2, exact=True)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"pixels_shown": np.ones((5, 2))}, r"pixels_shown must have shape \(5, 3\) or \(3,\), got"),
+            (
+                {"pixels_shown": np.full(3, 0.5)},
+                "pixels_shown must be booleans, or zeros and ones, got 3 other",
+            ),
+            ({"pixels_shown": np.ones(3, complex)}, "pixels_shown must hold real numbers"),
+            ({"labels_shown": np.ones(5)}, "y must be given with labels_shown"),
+            ({"y": np.zeros(5, int), "labels_shown": np.ones((5, 1))}, "labels_shown must have shape"),
+            ({"y": np.zeros(5, int), "labels_shown": np.full(5, np.nan)}, "labels_shown must be booleans"),
+            ({"y": np.eye(5)}, "y must be integers"),
+            ({"y": np.full(5, CLASSES)}, "y must be classes"),
+        ],
+    )
+    def test_what_does_not_fit(self, arguments: dict[str, Any], message: str) -> None:
+        with pytest.raises((ArgumentError, ArgumentTypeError), match=f"^{message}"):
+            self.model.infer(self.x, **arguments)
 
 
 def test_a_pixel_that_nothing_speaks_for_is_as_bright_as_in_the_mean() -> None:
@@ -159,7 +214,7 @@ def test_a_pixel_that_nothing_speaks_for_is_as_bright_as_in_the_mean() -> None:
     model = DeepBoltzmannMachine(PIXELS, CLASSES, units=(FIRST, SECOND), pixel_means=means)
     model.W1.data[...] = 0.0
     nothing = np.zeros((1, PIXELS), np.float32)
-    z = model.infer(nothing, np.zeros((1, CLASSES), np.float32), (nothing, np.zeros((1, 1), np.float32)))
+    z = model.infer(nothing, pixels_shown=nothing)
     assert z.v is not None
     np.testing.assert_allclose(mg.sigmoid(z.v).numpy()[0], [0.25, 0.5, 0.999], rtol=1e-5)
 
@@ -189,19 +244,19 @@ class TestPredictionCost:
         model = machine(2, 0.7)
         found = self.cost(model, self.x).item()
         generator = mask_generator(7)
-        pixels, labels = (
+        hidden_pixels, hidden_labels = (
             mg.dropout(np.ones(shape), keep=0.5, scale=1.0, generator=generator).numpy()
             for shape in (self.x.shape, (6, 1))
         )
-        assert 0 < pixels.mean() < 1
-        assert 0 < labels.mean() < 1
+        assert 0 < hidden_pixels.mean() < 1
+        assert 0 < hidden_labels.mean() < 1
         total = 0.0
         for i in range(6):
-            z = inferred(model, self.x[i], self.y[i], (pixels[i].astype(int).tolist(), int(labels[i, 0])))
+            z = inferred(model, self.x[i], self.y[i], (1 - hidden_pixels[i], 1 - hidden_labels[i, 0]))
             on = 1 / (1 + np.exp(-z.v))
             of_pixels = self.x[i] * np.log(on) + (1 - self.x[i]) * np.log(1 - on)
             of_classes = z.y - np.log(np.exp(z.y).sum())
-            total -= ((1 - pixels[i]) * of_pixels).sum() + (1 - labels[i, 0]) * of_classes[self.y[i]]
+            total -= (hidden_pixels[i] * of_pixels).sum() + hidden_labels[i, 0] * of_classes[self.y[i]]
         assert found == pytest.approx(total / 6)
 
     def test_a_hidden_label_counts_so_many_times(self) -> None:
@@ -248,8 +303,8 @@ def test_a_machine_learns_to_fill_in_what_it_is_not_shown() -> None:
         optimiser.zero_grad()
         model.prediction_cost(patterns, labels).backward()
         optimiser.step()
-    half = np.tile(np.array([1, 1, 1, 0, 0, 0], np.float32), (40, 1))
-    z = model.infer(patterns, np.zeros((40, 2), np.float32), (half, np.zeros((40, 1), np.float32)))
+    half = np.array([1, 1, 1, 0, 0, 0])
+    z = model.infer(patterns, pixels_shown=half)
     assert z.v is not None
     np.testing.assert_array_equal(z.v.numpy()[:, 3:] > 0, patterns[:, 3:] > 0.5)
     np.testing.assert_array_equal(z.y.numpy().argmax(1), labels)

@@ -396,6 +396,29 @@ class TestConvolutionalMaxout:
             model(x.reshape(1, -1)).numpy(), model(moved.reshape(1, -1)).numpy(), rtol=1e-12
         )
 
+    def test_padding_by_name_and_pooling_without_overlap(self) -> None:
+        layer = MaxoutConvolution(2, 1, window=4, padding="same", pool=3)
+        assert layer.pool_stride == 3
+        assert MaxoutConvolution(2, 1, window=4, pool=1).pool_stride == 1
+        model = ConvolutionalMaxout((7, 6, 1), 2, layers=[layer])
+        assert model.output.W.shape == (2 * 2 * 2, 2)
+        assert model(np.zeros((3, 42), np.float32)).shape == (3, 2)
+
+    def test_it_learns_without_further_settings(self) -> None:
+        """Which of four places is bright, from some noisy images of it."""
+        draw = np.random.default_rng(0)
+        y = np.arange(80) % 4
+        x = 0.3 * draw.random((80, 8, 8), np.float32)
+        x[np.arange(80), 4 * (y // 2) + 1, 4 * (y % 2) + 1] += 1.0
+        layers = [MaxoutConvolution(4, 2, window=3, padding="same") for _ in range(2)]
+        model = ConvolutionalMaxout((8, 8, 1), 4, layers=layers)
+        optimiser = mg.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+        for _ in range(30):
+            optimiser.zero_grad()
+            model.cost(x.reshape(80, -1), y).backward()
+            optimiser.step()
+        assert (model.predict(x.reshape(80, -1)) == y).mean() > 0.9
+
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [

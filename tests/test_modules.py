@@ -386,6 +386,36 @@ class TestLinear:
             mg.Linear(3, 2, lambda shape, generator: np.ma.masked_all(shape))
 
 
+class TestConv2d:
+    def test_it_is_conv2d_of_its_parameters(self) -> None:
+        layer = mg.Conv2d(3, 5, (2, 4), stride=2, padding="same", seed=0)
+        layer.b.data[...] = np.arange(5)
+        assert {name: p.shape for name, p in layer.named_parameters().items()} == {
+            "W": (2, 4, 3, 5),
+            "b": (5,),
+        }
+        x = np.random.default_rng(0).random((2, 7, 6, 3), np.float32)
+        np.testing.assert_array_equal(
+            layer(x).numpy(), mg.conv2d(x, layer.W, layer.b, stride=2, padding="same").numpy()
+        )
+
+    @pytest.mark.parametrize(
+        ("weights", "deviation"), [("he", np.sqrt(2 / 150)), ("glorot", np.sqrt(2 / (150 + 500)))]
+    )
+    def test_its_weights_keep_the_size_of_a_signal(self, weights: Any, deviation: float) -> None:
+        """Of the filters' own inputs and outputs, 5 · 5 · 6 and 5 · 5 · 20."""
+        W = mg.Conv2d(6, 20, 5, weights=weights, seed=0).W.numpy()
+        assert W.dtype == np.float32
+        assert W.std() == pytest.approx(deviation, rel=0.03)
+
+    def test_seeds(self) -> None:
+        def drawn(seed: Any) -> np.ndarray:
+            return mg.Conv2d(1, 2, 3, seed=seed).W.numpy()
+
+        np.testing.assert_array_equal(drawn(5), drawn(np.random.default_rng(5)))
+        assert (drawn(None) != drawn(None)).all()
+
+
 class TestWhatAModuleShows:
     def test_names_shapes_and_counts(self) -> None:
         assert repr(mg.Linear(3, 20, seed=0)) == (

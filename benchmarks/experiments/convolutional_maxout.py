@@ -12,6 +12,7 @@ from benchmarks.task import Measurement, Row, Task, measure, measure_pgd
 from minigrad import Parameter
 from minigrad.optim import SGD, exponential_decay, linear_ramp
 from models import ConvolutionalMaxout, MaxoutConvolution
+from models.classifier import initial_weights
 
 ROWS = (
     Row("convolutional.clean", "–", "convolutional maxout, clean (the maxout paper: .45)"),
@@ -26,8 +27,8 @@ IMAGE = (28, 28, 1)
 EPOCHS = 4
 QUICK_LAYERS = (MaxoutConvolution(12, pieces=2, window=5), MaxoutConvolution(24, pieces=2, window=5))
 PUBLISHED_LAYERS = (
-    MaxoutConvolution(48, pieces=2, window=8, pool=4),
-    MaxoutConvolution(48, pieces=2, window=8, padding=3, pool=4),
+    MaxoutConvolution(48, pieces=2, window=8, pool=4, pool_stride=2),
+    MaxoutConvolution(48, pieces=2, window=8, padding=3, pool=4, pool_stride=2),
     MaxoutConvolution(24, pieces=4, window=5, padding=3),
 )
 
@@ -48,8 +49,10 @@ CHOICES = (
 
 def build(scale: str, seed: int, digits: Any) -> ConvolutionalMaxout:
     if scale == "quick":
-        return ConvolutionalMaxout(IMAGE, 10, layers=QUICK_LAYERS, weights="he", seed=seed)
-    return ConvolutionalMaxout(IMAGE, 10, layers=PUBLISHED_LAYERS, dropout=(0.8, 0.5), seed=seed)
+        return ConvolutionalMaxout(IMAGE, 10, layers=QUICK_LAYERS, seed=seed)
+    return ConvolutionalMaxout(
+        IMAGE, 10, layers=PUBLISHED_LAYERS, dropout=(0.8, 0.5), weights=initial_weights, seed=seed
+    )
 
 
 def published(parameters: list[Parameter], updates: int, epochs: int) -> Together:

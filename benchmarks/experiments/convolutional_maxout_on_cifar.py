@@ -14,6 +14,7 @@ from benchmarks.task import Measurement, Row, Task, measure, measure_fgsm, measu
 from minigrad import Parameter, backend
 from minigrad.optim import SGD, linear_ramp
 from models import ConvolutionalMaxout, MaxoutConvolution
+from models.classifier import initial_weights
 
 EPSILON = 0.1
 
@@ -37,12 +38,12 @@ ROWS = (
 IMAGE = (32, 32, 3)
 EPOCHS = 4
 QUICK_LAYERS = (
-    MaxoutConvolution(24, pieces=2, window=5, padding=2, pool=3),
-    MaxoutConvolution(32, pieces=2, window=5, padding=2, pool=3),
+    MaxoutConvolution(24, pieces=2, window=5, padding=2, pool=3, pool_stride=2),
+    MaxoutConvolution(32, pieces=2, window=5, padding=2, pool=3, pool_stride=2),
 )
 PUBLISHED_LAYERS = (
-    MaxoutConvolution(96, pieces=2, window=8, padding=4, pool=4),
-    MaxoutConvolution(192, pieces=2, window=8, padding=3, pool=4),
+    MaxoutConvolution(96, pieces=2, window=8, padding=4, pool=4, pool_stride=2),
+    MaxoutConvolution(192, pieces=2, window=8, padding=3, pool=4, pool_stride=2),
     MaxoutConvolution(192, pieces=2, window=5, padding=3),
 )
 
@@ -63,9 +64,16 @@ CHOICES = (
 
 def build(scale: str, seed: int, images: Any) -> ConvolutionalMaxout:
     if scale == "quick":
-        return ConvolutionalMaxout(IMAGE, 10, layers=QUICK_LAYERS, weights="he", seed=seed)
+        return ConvolutionalMaxout(IMAGE, 10, layers=QUICK_LAYERS, seed=seed)
     return ConvolutionalMaxout(
-        IMAGE, 10, layers=PUBLISHED_LAYERS, units=(500,), pieces=5, dropout=(0.8, 0.5), seed=seed
+        IMAGE,
+        10,
+        layers=PUBLISHED_LAYERS,
+        units=(500,),
+        pieces=5,
+        dropout=(0.8, 0.5),
+        weights=initial_weights,
+        seed=seed,
     )
 
 

@@ -136,20 +136,31 @@ def conv2d(x: Any, W: Any, b: Any = None, stride: int = 1, padding: Padding = "v
 
 def _padded(x: Any, window: Size, stride: int, padding: Any) -> Any:
     """x with its border of zeros."""
-    if is_number(padding):
-        widths = [(check_count("padding", padding, low=0),) * 2] * 2
-    elif isinstance(padding, str) and padding == "same":
-        widths = [_same(n, k, stride) for n, k in zip(x.shape[1:3], window, strict=True)]
-    elif isinstance(padding, str) and padding == "valid":
-        return x
-    else:
-        raise ArgumentError(f"padding must be 'valid', 'same' or a number, got {shown(padding)}")
+    padding = checked_padding(padding)
+    widths = [border(n, k, stride, padding) for n, k in zip(x.shape[1:3], window, strict=True)]
     return pad(x, [(0, 0), *widths, (0, 0)]) if any(map(any, widths)) else x
 
-def _same(n: int, k: int, stride: int) -> Size:
-    """How many zeros before and after n pixels make room for ⌈n / stride⌉ windows of k."""
-    missing = max((math.ceil(n / stride) - 1) * stride + k - n, 0)
-    return missing // 2, missing - missing // 2
+def border(n: int, k: int, stride: int, padding: Padding) -> tuple[int, int]:
+    """How many zeros come before n pixels in a row or column, and how many behind them, for windows of k."""
+    if padding == "same":  # room for ⌈n / stride⌉ windows
+        missing = max((math.ceil(n / stride) - 1) * stride + k - n, 0)
+        return missing // 2, missing - missing // 2
+    return (0, 0) if padding == "valid" else (padding, padding)
+
+def checked_padding(padding: Any) -> Padding:
+    if isinstance(padding, str) and padding in ("valid", "same"):
+        return padding  # type: ignore[return-value]  # mypy does not see the literal
+    if not is_number(padding):
+        raise ArgumentError(f"padding must be 'valid', 'same' or a number, got {shown(padding)}")
+    return check_count("padding", padding, low=0)
+
+def checked_size(name: str, size: Any) -> Size:
+    """(rows, columns) of a window, of which a number gives both."""
+    sides = size if isinstance(size, (tuple, list)) else (size, size)
+    if len(sides) != 2:
+        raise ArgumentError(f"{name} must be a number or (rows, columns), got {shown(size)}")
+    rows, columns = (check_count(name, side) for side in sides)
+    return rows, columns
 
 def _check_image(x: Any) -> None:
     if x.ndim != 4:
@@ -256,10 +267,7 @@ def _checked_pooling(x: Any, size: Any, stride: Any) -> tuple[Tensor, Size, int]
     """(x as a Tensor, (rows, columns), stride)."""
     x = as_real_tensor(x, "x")
     _check_image(x)
-    sides = size if isinstance(size, (tuple, list)) else (size, size)
-    if len(sides) != 2:
-        raise ArgumentError(f"size must be a number or (rows, columns), got {shown(size)}")
-    rows, columns = (check_count("size", side) for side in sides)
+    rows, columns = checked_size("size", size)
     if stride is None and rows != columns:
         raise ArgumentError(f"stride must be given if the window is not square, got None with size {size}")
     _check_window("size", (rows, columns), x.shape[1:3])
