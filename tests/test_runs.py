@@ -44,6 +44,34 @@ def run(finished: Path, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
+@pytest.fixture(scope="module")
+def run_two_epochs(few_digits: Path) -> Run:
+    """Two epochs of training, in this process, into the directory that it is given."""
+
+    def call(out: str) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("benchmarks.training.WATCHED_BY_PGD", 10)
+            main(["paper", "--rows", "logistic", "--epochs", "2", "--jobs", "1", "--quiet",
+                  "--data", str(few_digits), "--out", out])  # fmt: skip
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def stopped(run_two_epochs: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was stopped after the first of two epochs; take a copy."""
+
+    def stop(self: Training, *a: Any) -> None:
+        saved(self, *a)
+        raise KeyboardInterrupt
+
+    directory, saved = tmp_path_factory.mktemp("stopped"), Training.save
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(Training, "save", stop)
+        run_two_epochs(str(directory))
+    return directory
+
+
 def refused(call: Run, *arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
     """The one line of an error that a command ends in."""
     with pytest.raises(SystemExit) as end:
@@ -175,31 +203,26 @@ class TestFilesThatDoNotFit:
         ],
     )
     def test_checkpoints(
-        self, changes: Any, message: str, few_digits: Path, tmp_path: Path, monkeypatch: Any, capsys: Any
+        self, changes: Any, message: str, stopped: Path, run_two_epochs: Run, tmp_path: Path, capsys: Any
     ) -> None:
-        """One of a training of two epochs that was stopped after the first."""
-        monkeypatch.setattr("benchmarks.training.WATCHED_BY_PGD", 10)
-        arguments = ["paper", "--rows", "logistic", "--epochs", "2", "--jobs", "1", "--quiet",
-                     "--data", str(few_digits), "--out", str(tmp_path / "run")]  # fmt: skip
-
-        def stop(self: Training, *a: Any) -> None:
-            saved(self, *a)
-            raise KeyboardInterrupt
-
-        saved = Training.save
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
-            patch.setattr(Training, "save", stop)
-            main(arguments)
+        shutil.copytree(stopped, tmp_path / "run")
         (path,) = (tmp_path / "run" / "models").iterdir()
         name = path.stem.removesuffix("-0")
-        capsys.readouterr()
         checkpoint(path, **changes)
-        said = refused(main, arguments, capsys=capsys)
+        said = refused(run_two_epochs, str(tmp_path / "run"), capsys=capsys)
         assert str(path) in said
         assert message.replace("'logistic'", repr(name)) in said
         assert "delete it" in said
+
+    def test_with_its_wrong_checkpoint_deleted_a_run_goes_on(
+        self, stopped: Path, run_two_epochs: Run, tmp_path: Path, capsys: Any
+    ) -> None:
+        shutil.copytree(stopped, tmp_path / "run")
+        (path,) = (tmp_path / "run" / "models").iterdir()
+        checkpoint(path, progress=np.zeros(9))
+        refused(run_two_epochs, str(tmp_path / "run"), capsys=capsys)
         path.unlink()
-        main(arguments)
+        run_two_epochs(str(tmp_path / "run"))
         assert content(tmp_path / "run")["complete"]
 
     def test_the_history_of_a_finished_model(self, run: Path, run_few: Run, capsys: Any) -> None:
