@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -35,9 +36,10 @@ Piece = tuple[str, int]  # a model or an experiment, and its seed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    names = ", ".join(EXPERIMENTS)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = "rows:\n" + "\n".join(map(described, EXPERIMENTS))
     parser.add_argument("--rows", nargs="+", choices=[*EXPERIMENTS, "all"], metavar="NAME", default=[*CORE],
-                        help=f"the experiments to run: all, or some of {names} "
+                        help="the experiments to run: all, or some of those that are listed below "
                         f"(default: {' '.join(CORE)})")  # fmt: skip
     parser.add_argument("--scale", choices=[*SEEDS], default="quick",
                         help="quick: minutes, one seed; paper: the published settings, five seeds, "
@@ -50,7 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="array library (default: MINIGRAD_BACKEND, else numpy)")  # fmt: skip
     parser.add_argument("--jobs", type=int, metavar="N",
                         help="processes that train and measure at the same time, each with its share of "
-                        "the threads (default: one a processor, and one in all on a GPU)")  # fmt: skip
+                        "the threads, whatever OMP_NUM_THREADS says (default: one a processor, and "
+                        "one in all on a GPU)")  # fmt: skip
     parser.add_argument("--resume", action=argparse.BooleanOptionalAction, default=None,
                         help="go on from the run in --out (default: if there is one with the same "
                         "settings); --no-resume begins anew")  # fmt: skip
@@ -64,6 +67,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="where report.html, paper.json, figures and checkpoints go "
                         "(default: results/SCALE)")  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="no progress bar: the table alone")
+
+
+def described(name: str) -> str:
+    """What an experiment shows, for --help."""
+    shows = " ".join((EXPERIMENTS[name].__doc__ or "").split())
+    return textwrap.fill(shows, 100, initial_indent=f"  {name:<16}", subsequent_indent=" " * 18)
 
 
 @dataclass(frozen=True)
@@ -179,8 +188,8 @@ def show(console: Console, plan: Plan, report: Report, interrupted: bool) -> Non
     if report.rows:
         console.print(report.table())
         console.print(
-            f"{report.seconds:.0f} s, {settings.backend}, up to {plan.jobs} processes, threads of each: "
-            f"{settings.threads}{'' if report.complete else '; NOT COMPLETE'}: "
+            f"{report.seconds:.0f} s for this command, {settings.backend}, up to {plan.jobs} processes, "
+            f"threads of each: {settings.threads}{'' if report.complete else '; NOT COMPLETE'}: "
             f"{report.workspace.directory / 'report.html'}",
             soft_wrap=True,
         )
@@ -195,7 +204,8 @@ def chosen(rows: list[str], scale: str, with_cifar: bool) -> tuple[list[str], li
     elsewhere = [name for name in names if scale not in getattr(EXPERIMENTS[name], "SCALES", SEEDS)]
     lacking = [name for name in names if DATA[name] == "cifar" and not with_cifar]
     if elsewhere and not everything:
-        raise ArgumentError(f"--rows {elsewhere[0]} runs at another scale than --scale {scale}")
+        (needed,) = EXPERIMENTS[elsewhere[0]].SCALES
+        raise ArgumentError(f"--rows {elsewhere[0]} needs --scale {needed}, got {scale}")
     if lacking and not everything:
         raise ArgumentError(f"--rows {lacking[0]} needs --cifar, the directory of CIFAR-10's files, got none")
     left_out = [*elsewhere, *lacking]

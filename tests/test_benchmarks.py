@@ -736,7 +736,7 @@ class TestPaperCommand:
             (["--backend", "torch"], "invalid choice: 'torch'"),
             (["--rows", "imagenet"], "invalid choice: 'imagenet'"),
             (["--scale", "huge"], "invalid choice: 'huge'"),
-            (["--rows", "wide"], "--rows wide runs at another scale than --scale quick"),
+            (["--rows", "wide"], "--rows wide needs --scale paper, got quick"),
             (["--resume"], "--resume needs a run to go on from"),
         ],
     )

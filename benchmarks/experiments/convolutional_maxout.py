@@ -1,5 +1,5 @@
 """A network that looks at images as images, and shares its weights over all places, is fooled as well
-(section 4, which has it on CIFAR-10; here it is on the digits)."""
+(section 4 has it on CIFAR-10)."""
 
 from __future__ import annotations
 
