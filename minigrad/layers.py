@@ -1,5 +1,5 @@
-"""Layers: Modules to build networks of, two that have Parameters. Others are operations, such as `relu`,
-`maxout` and `max_pool2d`."""
+"""Layers with Parameters, to build networks of. Those without any are operations, such as `relu` and
+`max_pool2d`."""
 
 from __future__ import annotations
 

@@ -106,6 +106,16 @@ def as_array(value: Any, name: str = "x") -> Any:
     return value
 
 
+def as_array_for(library: Any, value: Any, name: str, like: str) -> Any:
+    """`as_array` of the library that `like` is of, or of NumPy, whose arrays may be moved without a word."""
+    array = as_array(value, name)
+    own = backend.of(array)
+    if own is not backend.NUMPY and own is not library:
+        wanted = "NumPy" if library is backend.NUMPY else f"{library.name} or NumPy"
+        raise BackendError(f"{name} must be a {wanted} array, as {like}, got one of {own.name}: move it")
+    return array
+
+
 def as_tensor(value: Any, name: str) -> Tensor:
     """A Tensor itself, and anything else as a Tensor of its numbers."""
     return value if isinstance(value, Tensor) else Tensor(as_array(value, name))

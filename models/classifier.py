@@ -17,7 +17,7 @@ from minigrad.checks import (
     shown,
 )
 from minigrad.errors import ArgumentError
-from minigrad.operands import as_array, as_tensor
+from minigrad.operands import as_array_for, as_tensor
 
 
 def initial_weights(shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
@@ -66,8 +66,8 @@ class Classifier(mg.Module):
         label and −1 elsewhere, ζ(t) = ln(1 + eᵗ).
         """
         check_choice("reduction", reduction, ("mean", "sum", "none"))
-        x, y = self._batch(x), as_array(y, "y")
-        self.check_labels(y, x.shape[0])
+        x = self._batch(x)
+        y = self._labels(y, x)
         if reduction == "mean" and y.shape[0] == 0:
             raise ArgumentError("x and y must hold at least one example for the mean cost, got none")
         return self._cost_of_logits(self.logits(x), y, reduction)
@@ -113,6 +113,12 @@ class Classifier(mg.Module):
 
     def _label_of_logits(self, logits: Any) -> Any:
         return logits.argmax(-1)
+
+    def _labels(self, y: Any, x: mg.Tensor) -> Any:
+        """y as an array, with one label for each of the examples x."""
+        y = as_array_for(backend.of(x.data), y, "y", "x is")
+        self.check_labels(y, x.shape[0])
+        return y
 
     def _batch(self, x: Any) -> mg.Tensor:
         x = as_tensor(x, "x")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import minigrad as mg
 from minigrad.checks import check_count, shown
@@ -23,33 +24,35 @@ class MaxoutConvolution:
     pieces       convolutions a unit, of which it takes the greatest
     window       rows, and columns, of a filter
     padding      zeros around the image, as in `mg.conv2d`: a number, "valid" or "same"
-    pool         rows, and columns, of the windows of pooling; those that are not whole are left out. 1 for no
-                 pooling
+    pool         rows, and columns, of the windows of pooling; those that are not whole are left out
     pool_stride  the step from one to the next; `pool` if None, so that they do not overlap
     """
 
     units: int
     pieces: int
     window: int
-    padding: Padding = "valid"
+    padding: Padding = 0
     pool: int = 2
     pool_stride: int | None = None
 
     def __post_init__(self) -> None:
-        def keep(name: str, value: Padding) -> None:  # Python's integers: NumPy's small ones overflow
-            object.__setattr__(self, name, value)
-
-        keep("padding", checked_padding(self.padding))
-        if self.pool_stride is None:
-            keep("pool_stride", self.pool)
-        for name in ("units", "pieces", "window", "pool", "pool_stride"):
-            keep(name, check_count(name, getattr(self, name)))
+        for name, value in tuple(vars(self).items()):
+            if name == "padding":
+                kept: Any = checked_padding(value)
+            else:
+                kept = None if name == "pool_stride" and value is None else check_count(name, value)
+            object.__setattr__(self, name, kept)  # Python's integer: NumPy's small ones overflow
 
     def output_side(self, side: int) -> int:
         """How many rows, or columns, come of so many; less than 1 if the image is too small."""
-        convolved = side + sum(border(side, self.window, 1, self.padding)) - self.window + 1
-        assert self.pool_stride is not None  # since __post_init__
-        return (convolved - self.pool) // self.pool_stride + 1
+        convolved = side + sum(border(side, self.window, 1, checked_padding(self.padding))) - self.window + 1
+        return (convolved - self.pool) // (self.pool_stride or self.pool) + 1
+
+    def pooled(self, values: mg.Tensor) -> mg.Tensor:
+        """The values (examples, rows, columns, units) after pooling."""
+        if self.pool == (self.pool_stride or self.pool) == 1:
+            return values
+        return mg.max_pool2d(values, self.pool, self.pool_stride)
 
 
 class ConvolutionalMaxout(DropoutClassifier):
@@ -67,9 +70,9 @@ class ConvolutionalMaxout(DropoutClassifier):
     dropout  None, or (keep_input, keep_hidden), as in `MaxoutNetwork`; hidden values are dropped after
              pooling
     outputs  "softmax" or "sigmoid", as in `MaxoutNetwork`
-    weights  what draws the initial weights, as in `mg.Linear`. The published U(−.005, .005) needs the
-             published learning rate and many epochs: with it the values grow faint from layer to layer, and
-             so do the gradients
+    weights  what draws the initial weights, as in `mg.Linear`. The published ones,
+             `models.classifier.initial_weights`, need the published learning rate and many epochs: with them
+             the values grow faint from layer to layer, and so do the gradients
     seed     of the initial weights and of the dropout masks
 
     ArgumentError, naming the layer, if nothing would be left of the image there.
@@ -135,7 +138,7 @@ class ConvolutionalMaxout(DropoutClassifier):
         values = self.dropped_input(mg.reshape(x, (x.shape[0], *self.image)))
         for convolution, layer in zip(self.convolutions, self.layers, strict=True):
             units = mg.maxout(convolution(values), layer.pieces)
-            values = self.dropped_hidden(mg.max_pool2d(units, layer.pool, layer.pool_stride))
+            values = self.dropped_hidden(layer.pooled(units))
         values = mg.reshape(values, (x.shape[0], math.prod(values.shape[1:])))
         for linear in self.hidden:
             values = self.dropped_hidden(mg.maxout(linear(values), self.pieces))

@@ -17,7 +17,7 @@ from minigrad import backend
 from minigrad.checks import check_count, check_finite, check_later, check_number
 from minigrad.errors import ArgumentError
 from minigrad.layers import drawn
-from minigrad.operands import as_array
+from minigrad.operands import as_array_for
 from models.classifier import Classifier, checked_units
 from models.dropout import generators
 
@@ -26,7 +26,7 @@ class Inferred(NamedTuple):
     """The logits z that `DeepBoltzmannMachine.infer` ends with. σ(z) is the believed probability that a pixel
     or hidden unit is 1, softmax(z) that of the classes.
 
-    v       (examples, features); None where all pixels are shown
+    v       (examples, features); None without `pixels_shown`
     h1, h2  (examples, units)
     y       (examples, classes)
     """
@@ -114,43 +114,50 @@ class DeepBoltzmannMachine(Classifier):
 
         x             (examples, features), pixels in [0, 1]; an attack may leave that range
         y             (examples,), the labels; None if none is shown
-        pixels_shown  which pixels are: true, or 1, where one is, false or 0 elsewhere; (examples, features),
-                      or (features,) for all examples alike; None for all pixels. Hidden ones are not looked
-                      at: they may be NaN.
-        labels_shown  which of the labels y are, (examples,); None for all. Hidden ones must be labels too.
+        pixels_shown  which pixels are shown: True or 1, and False or 0 for the others. (examples, features),
+                      or (features,) for all examples alike; all pixels if None. Hidden ones are not looked
+                      at, and may be NaN.
+        labels_shown  which of the labels y are shown, (examples,); all if None. Hidden ones must be labels
+                      too.
 
-        The result, `Inferred`, has logits, also of what is shown: what the rest makes of it. So an upper half
-        of 28 × 28 pixels is filled in by
+        The result, `Inferred`, has logits, also of what is shown: what the rest makes of it. The lower half
+        of 28 × 28 pixels is filled in from the upper one by
 
-            z = model.infer(x, pixels_shown=np.arange(784) < 392)
-            filled = mg.sigmoid(z.v)
+            upper = np.arange(784) < 392
+            z = model.infer(x, pixels_shown=upper)
+            filled = np.where(upper, x, mg.sigmoid(z.v).numpy())
 
-        ArgumentError, naming the argument, for shapes or labels that do not fit, or masks that are not of
-        zeros and ones.
+        ArgumentError or ArgumentTypeError, naming the argument, for shapes or labels that do not fit, and for
+        masks that hold anything else (seen on the host). BackendError for labels or masks of a library that
+        is neither x's nor NumPy.
         """
         x = self._batch(x)
-        library, examples = backend.of(x.data), x.shape[0]
-        hidden_pixels = hidden_labels = None
-        if y is None:
-            if labels_shown is not None:
-                raise ArgumentError("y must be given with labels_shown, got None")
-        else:
-            y = as_array(y, "y")
-            self.check_labels(y, examples)
-            y = self._is_label(y, library)
-            shown = True if labels_shown is None else labels_shown
-            shown = checked_mask("labels_shown", shown, (examples,), library)[:, None]
-            y, hidden_labels = (y & shown).astype(x.dtype), (~shown).astype(x.dtype)
+        library = backend.of(x.data)
+        if y is not None:
+            y = self._labels(y, x)
+        elif labels_shown is not None:
+            raise ArgumentError("y must be given with labels_shown, got None")
         if pixels_shown is not None:
-            shown = checked_mask("pixels_shown", pixels_shown, x.shape, library)
-            x, hidden_pixels = mg.where(shown, x, 0.0), (~shown).astype(x.dtype)
+            pixels_shown = checked_mask("pixels_shown", pixels_shown, (x.shape, x.shape[1:]), library)
+        if labels_shown is not None:
+            labels_shown = checked_mask("labels_shown", labels_shown, (x.shape[:1],), library)[:, None]
+
+        hidden_pixels = hidden_labels = None
+        if pixels_shown is not None:
+            x, hidden_pixels = mg.where(pixels_shown, x, 0.0), (~pixels_shown).astype(x.dtype)
+        if y is not None:
+            y = self._is_label(y, library)
+            if labels_shown is not None:
+                y, hidden_labels = y & labels_shown, (~labels_shown).astype(x.dtype)
+            y = y.astype(x.dtype)
         return self._settled(x, hidden_pixels, y, hidden_labels)
 
     def _settled(self, v_shown: Any, hidden_pixels: Any, y_shown: Any, hidden_labels: Any) -> Inferred:
         """`infer` of pixels and one-hot labels that are 0 where they are hidden. There the masks are 1, and 0
-        elsewhere. hidden_pixels is None where all pixels are shown, y_shown where no label is."""
+        elsewhere. A mask is None if nothing is hidden, y_shown if no label is shown."""
         if hidden_pixels is None:
             from_v = v_shown @ self.W1 + self.b1  # the same in every round
+        classes = y_shown
         z_v: mg.Tensor = self.a
         h2 = mg.sigmoid(self.b2)
         for _ in range(self.iterations):
@@ -158,9 +165,10 @@ class DeepBoltzmannMachine(Classifier):
                 from_v = (v_shown + hidden_pixels * mg.sigmoid(z_v)) @ self.W1 + self.b1
             z_h1 = from_v + h2 @ self.W2.T
             h1 = mg.sigmoid(z_h1)
-            classes = mg.softmax(h2 @ self.W3 + self.c)
-            if y_shown is not None:
-                classes = y_shown + hidden_labels * classes
+            if y_shown is None:
+                classes = mg.softmax(h2 @ self.W3 + self.c)
+            elif hidden_labels is not None:
+                classes = y_shown + hidden_labels * mg.softmax(h2 @ self.W3 + self.c)
             if hidden_pixels is not None:
                 z_v = h1 @ self.W1.T + self.a
             z_h2 = h1 @ self.W2 + classes @ self.W3.T + self.b2
@@ -182,8 +190,8 @@ class DeepBoltzmannMachine(Classifier):
 
         ArgumentError, naming the argument, for labels or shapes that do not fit, or no examples.
         """
-        x, y = self._batch(x), as_array(y, "y")
-        self.check_labels(y, x.shape[0])
+        x = self._batch(x)
+        y = self._labels(y, x)
         if x.shape[0] == 0:
             raise ArgumentError("x and y must hold at least one example, got none")
         library = backend.of(x.data)
@@ -202,13 +210,14 @@ class DeepBoltzmannMachine(Classifier):
         return (of_pixels + self.label_weight * of_labels) / float(x.shape[0])
 
 
-def checked_mask(name: str, mask: Any, shape: tuple[int, ...], library: Any) -> Any:
-    """An array of booleans of this shape, from a mask of it, or of one example for all."""
-    mask = as_array(mask, name)
-    if mask.shape not in (shape, shape[1:]):
-        raise ArgumentError(f"{name} must have shape {shape} or {shape[1:]}, got {mask.shape}")
-    check_flags(name, mask)
-    return library.xp.broadcast_to(library.asarray(mask) != 0, shape)
+def checked_mask(name: str, mask: Any, shapes: tuple[tuple[int, ...], ...], library: Any) -> Any:
+    """A mask of one of these shapes, as booleans of this library."""
+    mask = as_array_for(library, mask, name, "x is")
+    if mask.shape not in shapes:
+        raise ArgumentError(f"{name} must have shape {' or '.join(map(str, shapes))}, got {mask.shape}")
+    if mask.dtype.kind != "b":
+        check_flags(name, mask)
+    return library.asarray(mask) != 0
 
 
 def check_flags(name: str, mask: Any) -> None:

@@ -10,7 +10,6 @@ import minigrad as mg
 from minigrad import backend
 from minigrad.checks import check_number, check_sign_labels
 from minigrad.generators import random_generator
-from minigrad.operands import as_array
 from models.classifier import Classifier, initial_weights
 
 
@@ -39,8 +38,8 @@ class LogisticRegression(Classifier):
         y = −1 *lowers* the cost with ε: a slip of the sign, so the worst case stands here.
         """
         epsilon = check_number("epsilon", epsilon, low=0.0)
-        x, y = self._batch(x), as_array(y, "y")
-        self.check_labels(y, x.shape[0])
+        x = self._batch(x)
+        y = self._labels(y, x)
         z = self.logits(x)
         loss_of_margin = epsilon * mg.sum(mg.abs(self.w))
         # ζ(ε‖w‖₁ − yz) = ζ(−y(z − yε‖w‖₁)), because y² = 1.

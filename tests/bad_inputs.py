@@ -1032,7 +1032,7 @@ call(
         "pool_stride": "count",
     },
     lambda: {"units": 2, "pieces": 2, "window": 2, "padding": 1, "pool": 1, "pool_stride": 1},
-    allowed="zero",
+    allowed="nothing",
 )
 call(
     "ConvolutionalMaxout",

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,20 +22,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import minigrad as mg
-from minigrad import backend, lanes
+from minigrad import backend, lanes, testing
 from minigrad.operations import costs, elementwise, images, maxout_units
 from minigrad.operations import shapes as moves
 from minigrad.primitives import unbroadcast
-from minigrad.testing import (
-    arrays,
-    away_from,
-    broadcastable_arrays,
-    class_labels,
-    distinct_arrays,
-    seeds,
-    sign_labels,
-)
-from minigrad.testing.strategies import HIGH, LOW, shapes
+from minigrad.testing import broadcastable_arrays, class_labels, seeds, sign_labels, strategies
+from minigrad.testing.strategies import HIGH, LOW
+
+# Within other strategies these are made anew for every example, and hypothesis examines each new one.
+arrays, away_from, distinct_arrays = map(cache, (testing.arrays, testing.away_from, testing.distinct_arrays))
+shapes = cache(strategies.shapes)
 
 
 @dataclass(frozen=True)
@@ -85,6 +82,7 @@ def powers(draw: st.DrawFn) -> Case:
     return Case([base, exponent - 1.0])
 
 
+@cache
 def axes(ndim: int, allow_none: bool = True, single: bool = False) -> st.SearchStrategy[Any]:
     """Every form of an axis: None, an int, negative, a tuple."""
     one = st.integers(-ndim, ndim - 1) if ndim else st.nothing()

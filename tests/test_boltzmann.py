@@ -78,8 +78,7 @@ def inferred(model: Any, x: Any, label: int, shown: Any) -> Any:
     """What the machine infers of one example, as arrays without the axis of examples."""
     with mg.no_grad():
         z = model.infer(x[None], [label], pixels_shown=shown[0], labels_shown=[shown[1]])
-    v, *others = (None if part is None else part.numpy()[0] for part in z)
-    return Inferred(v, *others)
+    return Inferred(*(part.numpy()[0] for part in z))
 
 
 def divergence(q: np.ndarray, p: np.ndarray) -> float:
@@ -165,7 +164,7 @@ class TestWhatIsShown:
     @pytest.mark.parametrize("dtype", [bool, int, np.float32])
     def test_a_mask_of_one_example_is_for_all(self, dtype: Any) -> None:
         shown = np.array([1, 0, 1], dtype)
-        z = self.model.infer(self.x, self.y, pixels_shown=shown, labels_shown=np.zeros((), dtype))
+        z = self.model.infer(self.x, self.y, pixels_shown=shown, labels_shown=np.zeros(5, dtype))
         whole = self.model.infer(self.x, pixels_shown=np.tile(shown, (5, 1)).astype(bool))
         self.assert_same(z, whole, Inferred._fields)
 

@@ -144,6 +144,25 @@ class TestBits:
         for ours, theirs in zip(*map(arrays_of, models, optimisers), strict=True):
             assert ours.tobytes() == theirs.tobytes()
 
+    def test_of_what_a_machine_infers(self) -> None:
+        """Masks are given to each replay, and checked there."""
+        model = DeepBoltzmannMachine(F, 4, units=(5, 6), iterations=3, seed=0)
+
+        def filled(x: Any, y: Any, pixels: Any, labels: Any) -> Any:
+            z = model.infer(x, y, pixels_shown=pixels, labels_shown=labels)
+            assert z.v is not None
+            return mg.sigmoid(z.v)
+
+        draw, (x, y) = np.random.default_rng(0), DIGITS[0]
+        pixels, labels = draw.random(x.shape) < 0.5, draw.integers(0, 2, len(x)).astype(np.float32)
+        captured = mg.capture(filled, x, y, pixels, labels, of=[model])
+        assert captured.captured
+        for x, y in DIGITS:
+            given = x, y, draw.random(x.shape) < 0.5, draw.integers(0, 2, len(x)).astype(np.float32)
+            assert filled(*given).data.tobytes() == captured(*given).data.tobytes()
+        with pytest.raises(ArgumentError, match="^labels_shown must be booleans, or zeros and ones"):
+            captured(x, y, pixels, labels + 1)
+
     def test_where_all_units_are_tied(self) -> None:
         def zeros() -> MaxoutNetwork:
             model = maxout()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -130,6 +130,12 @@ class TestStaysOnTheDevice:
         assert counter.synchronisations == []
         assert len(counter.uploads) == 1
 
+    def test_labels_on_the_device_of_examples_on_the_host(self, name: str) -> None:
+        """They would be copied unseen, and unchecked."""
+        model, x, y = self.model(name)
+        with pytest.raises(BackendError, match="^y must be a NumPy array, as x is, got one of strict"):
+            model.cost(x.get(), y)
+
 
 def test_what_a_machine_is_not_shown_is_drawn_without_stopping_the_device() -> None:
     model, library = DeepBoltzmannMachine(6, 3, units=(4, 5), iterations=2), backend.current()
@@ -140,6 +146,46 @@ def test_what_a_machine_is_not_shown_is_drawn_without_stopping_the_device() -> N
     assert counter.synchronisations == []
     assert len(counter.uploads) == 2  # the masks of pixels and labels; a kernel draws them on CuPy
     assert all(isinstance(p.grad, Array) for p in model.parameters())
+
+
+class TestWhatAMachineIsShown:
+    model = staticmethod(lambda: DeepBoltzmannMachine(6, 3, units=(4, 5), iterations=2))
+    x = np.random.default_rng(0).random((4, 6), dtype=np.float32)
+    y = np.array([0, 1, 2, 1])
+    masks: ClassVar = {"pixels_shown": np.array([1, 1, 0, 0, 1, 0]), "labels_shown": np.array([1, 0, 0, 1])}
+
+    def test_it_stays_on_the_device(self) -> None:
+        library, model = backend.current(), self.model()
+        x, y = library.asarray(self.x), library.asarray(self.y)
+        masks = {name: library.asarray(mask) for name, mask in self.masks.items()}
+        counter.reset()
+        inferred = [model.infer(x), model.infer(x, y), model.infer(x, y, **masks)]
+        assert counter.synchronisations == []
+        assert counter.uploads == []
+        host = self.model().to("numpy")
+        expected = [host.infer(self.x), host.infer(self.x, self.y), host.infer(self.x, self.y, **self.masks)]
+        for found, parts in zip(inferred, expected, strict=True):
+            for part, other in zip(found, parts, strict=True):
+                if part is None or other is None:
+                    assert part is other
+                else:
+                    np.testing.assert_allclose(part.numpy(), other.numpy(), rtol=1e-6)
+
+    def test_masks_on_the_host_are_checked_and_moved(self) -> None:
+        library, model = backend.current(), self.model()
+        x, y = library.asarray(self.x), library.asarray(self.y)
+        counter.reset()
+        model.infer(x, y, **self.masks)
+        assert len(counter.uploads) == 2
+        for name in self.masks:
+            with pytest.raises(ArgumentError, match=f"^{name} must be booleans, or zeros and ones"):
+                model.infer(x, y, **{**self.masks, name: self.masks[name] / 2})
+
+    def test_labels_and_masks_on_the_device_of_pixels_on_the_host(self) -> None:
+        library, model = backend.current(), self.model().to("numpy")
+        for name, array in {"y": self.y, **self.masks}.items():
+            with pytest.raises(BackendError, match=f"^{name} must be a NumPy array, as x is"):
+                model.infer(self.x, **{"y": self.y, **self.masks, name: library.asarray(array)})
 
 
 class TestMoving:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -398,11 +399,18 @@ class TestConvolutionalMaxout:
 
     def test_padding_by_name_and_pooling_without_overlap(self) -> None:
         layer = MaxoutConvolution(2, 1, window=4, padding="same", pool=3)
-        assert layer.pool_stride == 3
-        assert MaxoutConvolution(2, 1, window=4, pool=1).pool_stride == 1
+        assert layer.output_side(7) == replace(layer, pool_stride=3).output_side(7) == 2
+        assert replace(layer, pool=1).output_side(7) == 7
+        assert MaxoutConvolution(2, 1, window=4, padding="valid") == MaxoutConvolution(2, 1, window=4)
         model = ConvolutionalMaxout((7, 6, 1), 2, layers=[layer])
         assert model.output.W.shape == (2 * 2 * 2, 2)
         assert model(np.zeros((3, 42), np.float32)).shape == (3, 2)
+
+    @pytest.mark.parametrize("stride", [1, 2])
+    def test_pooling_of_single_places(self, stride: int) -> None:
+        layer = MaxoutConvolution(2, 1, window=1, pool=1, pool_stride=stride)
+        values = mg.Tensor(rng.normal(size=(1, 3, 3, 2)))
+        np.testing.assert_array_equal(layer.pooled(values).numpy(), values.numpy()[:, ::stride, ::stride])
 
     def test_it_learns_without_further_settings(self) -> None:
         """Which of four places is bright, from some noisy images of it."""

@@ -399,6 +399,14 @@ class TestConv2d:
             layer(x).numpy(), mg.conv2d(x, layer.W, layer.b, stride=2, padding="same").numpy()
         )
 
+    def test_a_copy_computes_the_same(self) -> None:
+        layer = mg.Conv2d(np.int8(1), np.int8(2), 3, stride=np.int8(2), padding=np.int8(100), seed=0)
+        x = np.ones((1, 5, 4, 1), np.float32)
+        other = mg.Conv2d(1, 2, 3, stride=2, padding=100, seed=1)
+        other.load_state_dict(layer.state_dict())
+        for copied in (other, copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+            np.testing.assert_array_equal(copied(x).numpy(), layer(x).numpy())
+
     @pytest.mark.parametrize(
         ("weights", "deviation"), [("he", np.sqrt(2 / 150)), ("glorot", np.sqrt(2 / (150 + 500)))]
     )

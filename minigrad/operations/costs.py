@@ -13,8 +13,8 @@ import numpy as np
 
 from minigrad import backend
 from minigrad.checks import check_choice, check_class_labels, check_real, check_sign_labels
-from minigrad.errors import ArgumentError, BackendError
-from minigrad.operands import as_array, as_tensor
+from minigrad.errors import ArgumentError
+from minigrad.operands import as_array_for, as_tensor
 from minigrad.operations.elementwise import difference, sigmoid
 from minigrad.operations.reductions import mean, softmax, softmax_share, sum
 from minigrad.primitives import primitive
@@ -33,12 +33,8 @@ def _checked(labels: Any, logits: Any, reduction: str) -> tuple[Any, Any, Any]:
     check_choice("reduction", reduction, ("mean", "sum", "none"))
     logits = as_tensor(logits, "logits")
     check_real("logits", logits.dtype)
-    labels = as_array(labels, "labels")
-    library, own = backend.of(logits.data), backend.of(labels)
-    if own is not backend.NUMPY and own is not library:
-        raise BackendError(
-            f"labels must be a {library.name} or a NumPy array, as logits are, got one of {own.name}: move it"
-        )
+    library = backend.of(logits.data)
+    labels = as_array_for(library, labels, "labels", "logits are")
     if labels.size == 0 and reduction == "mean":
         raise ArgumentError("labels must name at least one example for the mean cost, got none")
     return labels, logits, library

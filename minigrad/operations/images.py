@@ -140,16 +140,18 @@ def _padded(x: Any, window: Size, stride: int, padding: Any) -> Any:
     widths = [border(n, k, stride, padding) for n, k in zip(x.shape[1:3], window, strict=True)]
     return pad(x, [(0, 0), *widths, (0, 0)]) if any(map(any, widths)) else x
 
-def border(n: int, k: int, stride: int, padding: Padding) -> tuple[int, int]:
-    """How many zeros come before n pixels in a row or column, and how many behind them, for windows of k."""
-    if padding == "same":  # room for ⌈n / stride⌉ windows
-        missing = max((math.ceil(n / stride) - 1) * stride + k - n, 0)
-        return missing // 2, missing - missing // 2
-    return (0, 0) if padding == "valid" else (padding, padding)
+def border(n: int, k: int, stride: int, padding: Literal["same"] | int) -> tuple[int, int]:
+    """How many zeros this padding puts before n pixels in a line, and how many behind them, for windows of k
+    pixels that move by `stride`."""
+    if padding != "same":
+        return padding, padding
+    missing = max((math.ceil(n / stride) - 1) * stride + k - n, 0)  # for ⌈n / stride⌉ windows
+    return missing // 2, missing - missing // 2
 
-def checked_padding(padding: Any) -> Padding:
+def checked_padding(padding: Any) -> Literal["same"] | int:
+    """How many zeros on each side, of which "valid" is none; or "same"."""
     if isinstance(padding, str) and padding in ("valid", "same"):
-        return padding  # type: ignore[return-value]  # mypy does not see the literal
+        return 0 if padding == "valid" else "same"
     if not is_number(padding):
         raise ArgumentError(f"padding must be 'valid', 'same' or a number, got {shown(padding)}")
     return check_count("padding", padding, low=0)
@@ -157,7 +159,7 @@ def checked_padding(padding: Any) -> Padding:
 def checked_size(name: str, size: Any) -> Size:
     """(rows, columns) of a window, of which a number gives both."""
     sides = size if isinstance(size, (tuple, list)) else (size, size)
-    if len(sides) != 2:
+    if len(sides) != 2 or not all(map(is_number, sides)):
         raise ArgumentError(f"{name} must be a number or (rows, columns), got {shown(size)}")
     rows, columns = (check_count(name, side) for side in sides)
     return rows, columns

@@ -11,6 +11,7 @@ all these, or have any magnitude from 10⁻³⁰⁰ up.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import operator
@@ -49,9 +50,13 @@ def shapes(min_dims: int = 0, max_dims: int = 3, min_side: int = 0, max_side: in
 
     Two in three have no axis of length 0, so that most examples have something to test.
     """
-    dims = {"min_dims": min_dims, "max_dims": max_dims, "max_side": max_side}
     sides = [min_side, max(min_side, 1), max(min_side, 1)]
-    return st.sampled_from(sides).flatmap(lambda side: hnp.array_shapes(min_side=side, **dims))
+    return st.sampled_from(sides).flatmap(lambda side: _shapes(min_dims, max_dims, side, max_side))
+
+
+@functools.cache  # hypothesis examines every strategy that is new, at some cost
+def _shapes(min_dims: int, max_dims: int, min_side: int, max_side: int) -> Any:
+    return hnp.array_shapes(min_dims=min_dims, max_dims=max_dims, min_side=min_side, max_side=max_side)
 
 
 # ---- arrays from a seed
@@ -174,6 +179,12 @@ def _from_seed(
 
 @st.composite
 def _drawn(draw: st.DrawFn, shape: Any, numbers: Sequence[str], layouts: Sequence[str], given: Any) -> Any:
+    return _draw(draw, shape, numbers, layouts, given)
+
+
+def _draw(
+    draw: st.DrawFn, shape: Any, numbers: Sequence[str], layouts: Sequence[str], given: Any
+) -> np.ndarray:
     shape = as_shape(draw(shape) if isinstance(shape, st.SearchStrategy) else shape)
     chosen, layout = draw(st.sampled_from(numbers)), draw(st.sampled_from(layouts))
     repeated = draw(st.integers(0, max(0, len(shape) - 1))) if layout == "broadcast" else 0
@@ -218,13 +229,18 @@ def away_from(
     layouts: Sequence[str] = LAYOUTS,
 ) -> st.SearchStrategy[np.ndarray]:
     """Arrays of numbers from low to high, none of them within `margin` of a kink."""
+    given = _away_from(kinks, margin, dtype, low, high)
+    return _from_seed(_shape_or_strategy(shape), KINDS[:2], layouts, given)
+
+
+def _away_from(kinks: Any, margin: float, dtype: Any, low: float, high: float) -> dict[str, Any]:
+    """These settings of `array_from_seed`, checked."""
     dtype = float_type(dtype)
     _pieces(kinks, margin, low, high, dtype)
     kinks = [float(kink) for kink in kinks]
     if kinks and margin < 4 * float(np.finfo(dtype).eps) * max(map(abs, kinks)):
         raise ArgumentError(f"margin must be more than {dtype} rounds away, got {margin}")
-    given = {"dtype": dtype, "low": low, "high": high, "kinks": kinks, "margin": margin}
-    return _from_seed(_shape_or_strategy(shape), KINDS[:2], layouts, given)
+    return {"dtype": dtype, "low": low, "high": high, "kinks": kinks, "margin": margin}
 
 
 def distinct_arrays(
@@ -318,9 +334,14 @@ def broadcastable_arrays(
     high: float = HIGH,
 ) -> list[np.ndarray]:
     """`count` arrays whose shapes broadcast together, axes of length 0 and 1 among them."""
-    least = draw(st.sampled_from([0, 1, 1]))
-    drawn = draw(hnp.mutually_broadcastable_shapes(num_shapes=count, max_dims=3, min_side=least, max_side=4))
-    return [draw(away_from(kinks, shape, dtype=dtype, low=low, high=high)) for shape in drawn.input_shapes]
+    given = _away_from(kinks, 0.05, dtype, low, high)
+    drawn = draw(_broadcastable_shapes(count, draw(st.sampled_from([0, 1, 1]))))
+    return [_draw(draw, shape, KINDS[:2], LAYOUTS, given) for shape in drawn.input_shapes]
+
+
+@functools.cache
+def _broadcastable_shapes(count: int, min_side: int) -> Any:
+    return hnp.mutually_broadcastable_shapes(num_shapes=count, max_dims=3, min_side=min_side, max_side=4)
 
 
 def class_labels(examples: int, classes: int) -> st.SearchStrategy[np.ndarray]:
