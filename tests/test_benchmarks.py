@@ -252,6 +252,23 @@ class TestTraining:
         assert (model.output.W.data != start.output.W.data).any()
         assert np.linalg.norm(model.output.W.data, axis=0).max() <= 0.1 * (1 + 1e-6)
 
+    @pytest.mark.parametrize("name", ["convolutional", "boltzmann"])
+    def test_the_recipes_beside_maxout_go_on_with_the_same_bits(
+        self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """With what Adam remembers, say, and the masks of what a machine is not shown."""
+        monkeypatch.setattr("benchmarks.training.WATCHED_BY_PGD", 10)
+        (stage,) = RECIPES[name].stages["quick"]
+        stages = {"quick": (dataclasses.replace(stage, held_out=100),)}
+        recipe = dataclasses.replace(RECIPES[name], stages=stages)
+        unbroken, killed = tmp_path / "unbroken.npz", tmp_path / "killed.npz"
+        trained(recipe, "quick", 1, small_digits(200), unbroken, epochs=2)
+        first = Training(recipe, "quick", 1, small_digits(200), 2)
+        first.epoch()
+        first.save(killed)
+        trained(recipe, "quick", 1, small_digits(200), killed, epochs=2)
+        assert killed.read_bytes() == unbroken.read_bytes()
+
     @pytest.mark.skipif(lanes.PLAIN, reason="the fast lane is off")
     def test_a_recorded_one_ends_with_the_bits_of_an_eager_one(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

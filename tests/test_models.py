@@ -52,10 +52,10 @@ MODELS = {
     ),
     "rbf": (lambda seed=0: RBFNetwork(6, 3, seed=seed), CLASSES),
     "convolutional": (
-        lambda seed=0: ConvolutionalMaxout((3, 2, 1), 3, layers=[LAYER], units=(3,), pieces=2, seed=seed),
+        lambda seed=0: ConvolutionalMaxout((3, 2, 1), 3, layers=[LAYER], units=(2,), pieces=2, seed=seed),
         CLASSES,
     ),
-    "boltzmann": (lambda seed=0: DeepBoltzmannMachine(6, 3, units=(4, 3), iterations=2, seed=seed), CLASSES),
+    "boltzmann": (lambda seed=0: DeepBoltzmannMachine(6, 3, units=(3, 2), iterations=2, seed=seed), CLASSES),
 }
 
 
