@@ -33,7 +33,7 @@ CAPTION = (
     "images clipped to [0, 1]. Rounded: made from a softmax gradient whose p − 1 rounds to 0 in float32. "
     "Off by: measured − paper; ✓ if it lies in the spread of the paper and of independent short runs, "
     "widened by two standard deviations of chance. Claim: whether what the paper says with the figure "
-    "holds; not judged if it speaks of a row that was not measured."
+    "holds; not judged if it speaks of a row that was not measured, or on other data."
 )
 PART = "The images (--cifar, fingerprint {}) are not the whole of CIFAR-10: claims are not judged on them."
 OTHER_DATA = "The data is {}, not MNIST: the paper's claims and spreads are not judged on it."

@@ -158,6 +158,7 @@ class Workspace:
                 continue
             if name == "dataset":
                 other, fact = mnist.name_of(other), mnist.name_of(fact)
+            other, fact = ("none" if value is None else value for value in (other, fact))
             changed = " (the code was changed since, and --resume goes on with it as it is now)"
             raise ArgumentError(
                 f"--out must be another directory, or --no-resume given to begin anew: the run in "

@@ -36,8 +36,9 @@ WeightInitialiser = Literal["he", "glorot"] | Initialiser
 
 def drawn(weights: Any, shape: tuple[int, ...], generator: np.random.Generator) -> Parameter:
     """A float32 Parameter of this shape, drawn by `weights`: "he", "glorot", or a function of
-    (shape, generator). The last axis counts units. A unit's inputs are on all others: the rows of a matrix,
-    or a filter's window and channels; for "glorot" its outputs are as many as window and last axis have.
+    (shape, generator). The last axis counts units. The inputs of a unit are the product of all other
+    axes: the rows of a matrix, or the rows, columns and channels of a filter. For "glorot" the outputs of a
+    filter are rows · columns · filters.
 
     ArgumentError if there is no memory for such a shape, or the function gives another one or values that are
     not finite.
@@ -83,7 +84,7 @@ class Linear(Module):
 
 class Conv2d(Module):
     """`mg.conv2d` with Parameters W (rows, columns, channels, filters) and b (filters,), float32; b begins at
-    0.
+    0. The channels of images are their last axis.
 
     channels         of the images that it is given
     filters          of which each makes a channel of the result

@@ -24,7 +24,7 @@ class MaxoutConvolution:
     pieces       convolutions a unit, of which it takes the greatest
     window       rows, and columns, of a filter
     padding      zeros around the image, as in `mg.conv2d`: a number, "valid" or "same"
-    pool         rows, and columns, of the windows of pooling; those that are not whole are left out
+    pool         rows, and columns, of a window of pooling; places that fill no whole window are left out
     pool_stride  the step from one to the next; `pool` if None, so that they do not overlap
     """
 
@@ -112,7 +112,8 @@ class ConvolutionalMaxout(DropoutClassifier):
             rows, columns = map(layer.output_side, before)
             if min(rows, columns) < 1:
                 raise ArgumentError(
-                    f"layers[{i}] must leave at least one place of an image of {before}, got {layer}"
+                    f"layers[{i}] must leave at least one place of an image of {before[0]} rows and "
+                    f"{before[1]} columns, got {layer}"
                 )
         generator, self.mask_generator = generators(seed)
         filters = [channels, *(layer.units for layer in self.layers)]

@@ -44,7 +44,7 @@ class DeepBoltzmannMachine(Classifier):
 
     Each v and h is 0 or 1; a grey pixel enters with its value. Only neighbours in the chain v – h¹ – h² – y
     are connected, and a connection works both ways: no layer follows from the one below alone. So h¹, h² and
-    y are inferred, in a fixed number of rounds (`infer`). The logits are those of y after the last round,
+    y are inferred, in a fixed number of rounds (`infer`). The logits are those that y has from the last h²,
     with all pixels shown.
 
     Maximum likelihood would need the gradient of ln Z, a sum over all states. It does not occur here:
@@ -120,8 +120,9 @@ class DeepBoltzmannMachine(Classifier):
         labels_shown  which of the labels y are shown, (examples,); all if None. Hidden ones must be labels
                       too.
 
-        The result, `Inferred`, has logits, also of what is shown: what the rest makes of it. The lower half
-        of 28 × 28 pixels is filled in from the upper one by
+        The result, `Inferred`, has logits, also of what is shown: what the rest makes of it. (v is None
+        without `pixels_shown`; y's logits are those from the last h².) The lower half of 28 × 28 pixels is
+        filled in from the upper one by
 
             upper = np.arange(784) < 392
             z = model.infer(x, pixels_shown=upper)

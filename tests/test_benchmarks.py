@@ -817,6 +817,9 @@ class TestPaperCommand:
         with pytest.raises(SystemExit):
             run_few(*others, "--out", str(tmp_path))
         assert "was begun with epochs 1, and this command has 2" in capsys.readouterr().err
+        with pytest.raises(SystemExit):
+            run_few("--rows", "logistic", "--out", str(tmp_path))
+        assert "was begun with epochs 1, and this command has none" in capsys.readouterr().err
         assert (tmp_path / "paper.json").read_bytes() == kept
         run_few(*others, "--no-resume", "--out", str(tmp_path))
         assert content(tmp_path)["settings"]["epochs"] == 2

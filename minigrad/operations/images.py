@@ -120,10 +120,14 @@ def conv2d(x: Any, W: Any, b: Any = None, stride: int = 1, padding: Padding = "v
     given = x, W, b
     x, W = as_array_beside(x, given, "x"), as_array_beside(W, given, "W")
     _check_image(x)
-    if W.ndim != 4 or W.shape[2] != x.shape[3] or 0 in W.shape[:2]:
+    if W.ndim != 4 or 0 in W.shape[:2]:
         raise ArgumentError(
-            f"W must have shape (rows, columns, {x.shape[3]}, filters), with x's channels and at least one "
-            f"row and column, got {W.shape}"
+            "W must have shape (rows, columns, channels, filters), with at least one row and column, "
+            f"got {W.shape}"
+        )
+    if x.shape[3] != W.shape[2]:
+        raise ArgumentError(
+            f"x must have shape (examples, rows, columns, {W.shape[2]}), with W's channels, got {x.shape}"
         )
     if b is not None:
         b = as_array_beside(b, given, "b")
@@ -131,7 +135,7 @@ def conv2d(x: Any, W: Any, b: Any = None, stride: int = 1, padding: Padding = "v
             raise ArgumentError(f"b must have shape {W.shape[3:]}, W's filters, got {b.shape}")
     stride = check_count("stride", stride)
     x = _padded(x, W.shape[:2], stride, padding)
-    _check_window("W", W.shape[:2], x.shape[1:3])
+    _check_window("W's windows", W.shape[:2], x.shape[1:3], "the image with its padding")
     return _conv2d(x, W, stride) if b is None else _biased_conv2d(x, W, b, stride)
 
 def _padded(x: Any, window: Size, stride: int, padding: Any) -> Any:
@@ -168,9 +172,9 @@ def _check_image(x: Any) -> None:
     if x.ndim != 4:
         raise ArgumentError(f"x must have the axes (example, row, column, channel), got shape {x.shape}")
 
-def _check_window(name: str, window: Size, image: Size) -> None:
+def _check_window(name: str, window: Size, image: Size, of: str) -> None:
     if window[0] > image[0] or window[1] > image[1]:
-        raise ArgumentError(f"{name} must be no larger than the image with padding, got {window} in {image}")
+        raise ArgumentError(f"{name} must be no larger than {of}, got {window} in {image}")
 
 # ---- pooling
 
@@ -272,5 +276,5 @@ def _checked_pooling(x: Any, size: Any, stride: Any) -> tuple[Tensor, Size, int]
     rows, columns = checked_size("size", size)
     if stride is None and rows != columns:
         raise ArgumentError(f"stride must be given if the window is not square, got None with size {size}")
-    _check_window("size", (rows, columns), x.shape[1:3])
+    _check_window("size", (rows, columns), x.shape[1:3], "the image")
     return x, (rows, columns), rows if stride is None else check_count("stride", stride)
