@@ -9,7 +9,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -66,7 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", default=None, metavar="DIR",
                         help="where report.html, paper.json, figures and checkpoints go "
                         "(default: results/SCALE)")  # fmt: skip
-    parser.add_argument("--quiet", action="store_true", help="no progress bar: the table alone")
+    parser.add_argument(
+        "--quiet",
+        action="store_true",
+        help="no progress bar, or, off a terminal, lines: the table alone",
+    )
 
 
 def described(name: str) -> str:
@@ -242,35 +246,46 @@ def _option(name: str, value: str) -> str:
 def watching(
     console: Console, quiet: bool, workspace: Workspace, trainings: list[Piece], measurements: int
 ) -> Iterator:
-    """One bar over epochs and measurements; nothing if quiet or off a terminal. The epochs are read
-    from the checkpoints, for they may be trained by other processes or on other machines."""
+    """One bar over epochs and measurements; off a terminal a line for each model and measurement; nothing if
+    quiet. The epochs are read from the checkpoints, for other processes or machines may train them."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    off, settings = quiet or not console.is_terminal, workspace.settings
+    settings, began = workspace.settings, time.monotonic()
     most = {piece: RECIPES[piece[0]].epochs(settings.scale, settings.epochs) for piece in trainings}
     stopped = threading.Event()
+    off = quiet or not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=off) as bar:
         task = bar.add_task("epochs", total=sum(most.values()) + measurements)
-        measured = 0
+        measured, said = 0, ""
 
         def advance() -> None:
             nonlocal measured
             measured += 1
 
         def look() -> None:
-            while not stopped.wait(1.0):
-                done = {piece: workspace.epochs_done(*piece) for piece in trainings}
-                finished = sum(end for _, end in done.values())
-                epochs = sum(most[piece] if end else count for piece, (count, end) in done.items())
-                bar.update(task, completed=epochs + measured,
-                           description=f"{finished} of {len(trainings)} models trained, {measured} of "
-                           f"{measurements} experiments measured")  # fmt: skip
+            nonlocal said
+            done = {piece: workspace.epochs_done(*piece) for piece in trainings}
+            finished = sum(end for _, end in done.values())
+            epochs = sum(most[piece] if end else count for piece, (count, end) in done.items())
+            words = f"{finished} of {len(trainings)} models trained, "
+            words += f"{measured} of {measurements} experiments measured"
+            bar.update(task, completed=epochs + measured, description=words)
+            if off and words != said:
+                with suppress(OSError):  # a pipe that was closed ends the run with the table, not here
+                    console.print(f"{time.monotonic() - began:.0f} s: {words}", soft_wrap=True)
+            said = words
 
-        watcher = threading.Thread(target=look, daemon=True)
-        if not off:
+        def watch() -> None:
+            while not stopped.wait(1.0):
+                look()
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        if not quiet:
+            look()
             watcher.start()
         try:
             yield advance
         finally:
             stopped.set()
-            if not off:
+            if not quiet:
                 watcher.join()
+                look()

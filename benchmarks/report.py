@@ -21,6 +21,7 @@ from benchmarks.experiments import DATA, EXPERIMENTS, RECIPES
 from benchmarks.figures import draw_all
 from benchmarks.mnist import name_of
 from benchmarks.output import write_json
+from benchmarks.speed.conditions import commit, processor
 from benchmarks.task import Measurement, Row
 from benchmarks.training import History
 from benchmarks.workspace import Change, Found, Workspace
@@ -75,7 +76,7 @@ class Judged:
         where = {True: " ✓", False: " ✗", None: ""}[self.in_spread]
         if self.in_spread is False and self.rounded_in_spread:
             where = " ✓ rounded"
-        return (f"{self.difference:+.2f}" if self.difference is not None else "") + where
+        return (f"{self.difference:+.2f}".replace("-", "−") if self.difference is not None else "") + where
 
     def claim(self) -> str:
         if not self.row.claim:
@@ -83,7 +84,7 @@ class Judged:
         return {True: "holds", False: "FAILS", None: "not judged"}[self.holds]
 
     def examples(self) -> str:
-        least, most = (f([m.examples for m in self.by_seed]) for f in (min, max))
+        least, most = (f"{f([m.examples for m in self.by_seed]):,}" for f in (min, max))
         return f"{least if least == most else f'{least}–{most}'} × {len(self.by_seed)}"
 
 
@@ -190,6 +191,18 @@ class Report:
             ]
         )
 
+    def verdict(self) -> str:
+        """How many claims hold, and how many figures lie in their spread: two questions."""
+        held = [judged.holds for judged in self.rows if judged.holds is not None]
+        inside = [judged.in_spread for judged in self.rows if judged.in_spread is not None]
+        parts = [f"{sum(held)} of {len(held)} claims hold"] if held else []
+        parts += [f"{sum(inside)} of {len(inside)} figures lie in their spread"] if inside else []
+        return ", ".join(parts) + "." if parts else ""
+
+    def moment(self) -> str:
+        """When the last command began."""
+        return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.started))
+
     def histories(self) -> dict[str, dict[int, History]]:
         """The history of every model that was measured, by name and seed."""
         names = dict.fromkeys(model for name in self.found for model in EXPERIMENTS[name].USES)
@@ -238,7 +251,6 @@ class Report:
             not_run=self.not_run(),
             environment=environment(self.workspace.settings.backend),
             settings=asdict(self.workspace.settings),
-            claims=[judged.holds for judged in self.rows if judged.holds is not None],
         )
         with atomic_writer(self.workspace.directory / "report.html") as file:
             file.write(page.encode(errors="replace"))
@@ -382,7 +394,9 @@ def environment(name: str) -> dict[str, Any]:
         "backend": name,
         "backend_version": library.xp.__version__,
         "device": device,
+        "commit": commit(),
         "machine": platform.machine(),
+        "processor": processor(),
         "system": platform.system(),
         "processors": os.cpu_count(),
     }

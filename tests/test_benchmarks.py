@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import statistics
 import struct
 import subprocess
@@ -34,6 +35,7 @@ from benchmarks.mnist import Digits
 from benchmarks.photos import photos
 from benchmarks.recipe import Recipe, Stage, Together, descent
 from benchmarks.report import Judged, judge, over_seeds
+from benchmarks.speed.conditions import commit, processor
 from benchmarks.task import (
     STRENGTHS,
     Measurement,
@@ -626,7 +628,7 @@ class TestJudging:
         assert judged.off_by() == "+6.00 ✓"
         assert judged.figures() == "56.00 ± 1.41"
         low = self.judge(30.0)
-        assert (low.holds, low.in_spread, low.off_by(), low.claim()) == (False, False, "-20.00 ✗", "FAILS")
+        assert (low.holds, low.in_spread, low.off_by(), low.claim()) == (False, False, "−20.00 ✗", "FAILS")
         assert low.deviation is None
 
     def test_chance_widens_the_spread(self) -> None:
@@ -689,7 +691,9 @@ class TestPaperCommand:
         self.run("--rows", "softmax", "logistic", "--epochs", "1", "--seeds", "2", "--out", str(tmp_path))
         printed = capsys.readouterr().out
         assert "99.9 / 79.3" in printed
-        assert "2038 × 2" in printed
+        assert "0 s: 0 of 32 models trained, 0 of 4 experiments measured\n" in printed
+        assert re.search(r"\n\d+ s: 32 of 32 models trained, 4 of 4 experiments measured\n", printed)
+        assert "2,038 × 2" in printed
         report = content(tmp_path)
         assert report["complete"]
         rows = {row["key"]: row for row in report["rows"]}
@@ -704,8 +708,17 @@ class TestPaperCommand:
         page = (tmp_path / "report.html").read_text(encoding="utf-8")
         for row in rows.values():
             assert markupsafe.escape(row["what"]) in page
+        loads_nothing = page.replace('<a href="https://arxiv.org/abs/1412.6572">', "")
         for outside in ("http:", "https:", 'src="/', "<script", "@import"):
-            assert outside not in page
+            assert outside not in loads_nothing
+        for target in re.findall(r'href="#([^"]*)"', page):
+            assert f'id="{target}"' in page
+        held = [row["claim_holds"] for row in rows.values() if row["claim_holds"] is not None]
+        inside = [row["in_spread"] for row in rows.values() if row["in_spread"] is not None]
+        assert f"{sum(held)} of {len(held)} claims hold, " in page
+        assert f", {sum(inside)} of {len(inside)} figures lie in their spread." in page
+        assert report["environment"]["processor"] == processor()
+        assert report["environment"]["commit"] == commit()
         assert page.count("data:image/png;base64,") == len(list((tmp_path / "figures").iterdir())) == 3
         assert "--rows softmax --scale quick --epochs 1 --seeds 2 --backend numpy" in page
 

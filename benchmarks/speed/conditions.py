@@ -123,7 +123,7 @@ def environment(*modules: Any) -> dict[str, Any]:
         "numpy": np.__version__,
         **{module.__name__: getattr(module, "__version__", None) for module in modules},
         "machine": platform.machine(),
-        "processor": _processor(),
+        "processor": processor(),
         "processors": os.cpu_count(),
         "usable_processors": usable_processors(),
         "thread_pools": thread_pools(),
@@ -153,7 +153,8 @@ def usable_processors() -> int | None:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 
-def _processor() -> str:
+def processor() -> str:
+    """What the machine's processor is called."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
