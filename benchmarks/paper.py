@@ -159,7 +159,7 @@ def go_on(plan: Plan, workspace: Workspace) -> None:
     console, settings = terminal(170), workspace.settings
     measurements = [(name, seed) for name in plan.names for seed in plan.seeds
                     if workspace.found(name, seed) is None]  # fmt: skip
-    measurements.sort(key=lambda piece: -len(EXPERIMENTS[piece[0]].USES))  # long ones first, as below
+    measurements.sort(key=lambda piece: -len(EXPERIMENTS[piece[0]].USES))  # many models take long
     pieces = [(name, seed) for name in plan.names for seed in plan.seeds]
     pieces += [(name, seed) for name in EXPERIMENTS for seed in workspace.seeds_found(name)]  # of before
     used = dict.fromkeys((model, seed) for name, seed in pieces for model in EXPERIMENTS[name].USES

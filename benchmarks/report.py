@@ -234,7 +234,8 @@ class Report:
 
     def write(self) -> None:
         """paper.json, the figures, and report.html, in the run's directory."""
-        write_json(self.workspace.directory / "paper.json", self.content())
+        content = self.content()
+        write_json(self.workspace.directory / "paper.json", content)
         figures = draw_all(self.workspace, self.found, self.histories())
         template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
             (Path(__file__).parent / "report.html").read_text(encoding="utf-8")
@@ -249,7 +250,7 @@ class Report:
             ],
             models=self.models(),
             not_run=self.not_run(),
-            environment=environment(self.workspace.settings.backend),
+            environment=content["environment"],
             settings=asdict(self.workspace.settings),
         )
         with atomic_writer(self.workspace.directory / "report.html") as file:

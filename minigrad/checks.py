@@ -348,6 +348,16 @@ def check_class_labels(name: str, labels: Any, shape: tuple[int, ...], n_classes
         )
 
 
+def check_mask(name: str, mask: Any) -> None:
+    """Raise if a host array holds anything but 0 and 1; an array on a GPU is not looked at."""
+    if not isinstance(mask, np.ndarray):
+        check_later(mask, check_mask, name, mask)
+    elif other := int(((mask != 0) & (mask != 1)).sum()):
+        raise ArgumentError(
+            f"{name} must be booleans, or zeros and ones, got {other} other values of {mask.size}"
+        )
+
+
 def check_sign_labels(name: str, labels: Any, shape: tuple[int, ...]) -> None:
     """Raise unless `labels` have `shape` and each is −1 or +1 (values on a GPU are not read)."""
     if labels.dtype.kind not in "if":

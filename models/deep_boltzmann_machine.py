@@ -14,7 +14,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import backend
-from minigrad.checks import check_count, check_finite, check_later, check_number
+from minigrad.checks import check_count, check_finite, check_mask, check_number
 from minigrad.errors import ArgumentError
 from minigrad.layers import drawn
 from minigrad.operands import as_array_for
@@ -217,15 +217,5 @@ def checked_mask(name: str, mask: Any, shapes: tuple[tuple[int, ...], ...], libr
     if mask.shape not in shapes:
         raise ArgumentError(f"{name} must have shape {' or '.join(map(str, shapes))}, got {mask.shape}")
     if mask.dtype.kind != "b":
-        check_flags(name, mask)
+        check_mask(name, mask)
     return library.asarray(mask) != 0
-
-
-def check_flags(name: str, mask: Any) -> None:
-    """Raise if a host array has other values than 0 and 1; on a GPU they are not looked at."""
-    if not isinstance(mask, np.ndarray):
-        check_later(mask, check_flags, name, mask)
-    elif other := int(((mask != 0) & (mask != 1)).sum()):
-        raise ArgumentError(
-            f"{name} must be booleans, or zeros and ones, got {other} other values of {mask.size}"
-        )

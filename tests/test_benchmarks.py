@@ -30,7 +30,7 @@ from benchmarks.experiments.differentiable_adversaries import ANGLE, against, ro
 from benchmarks.experiments.ensemble_of_twelve import Ensemble
 from benchmarks.experiments.hidden_perturbation import perturbed_at
 from benchmarks.experiments.rubbish_classified import fooled, mean_of_classes
-from benchmarks.figures import FIGURES
+from benchmarks.figures import FIGURES, _sheet
 from benchmarks.mnist import Digits
 from benchmarks.photos import photos
 from benchmarks.recipe import Recipe, Stage, Together, descent
@@ -608,6 +608,20 @@ class TestExperiments:
         plain = model.cost(digits.x, digits.y).item()
         for layer in (1, 2):
             assert perturbed_at(layer)(model, digits.x, digits.y, np.random.default_rng()).item() > plain
+
+
+def test_a_sheet_shows_each_filter_in_its_place() -> None:
+    """Filter i has its greatest number at pixel i; ten filters are in a row, and the last is all zeros."""
+    filters = np.zeros((100, 784))
+    filters[np.arange(99), np.arange(99)] = np.arange(1, 100)
+    sheet = _sheet(filters)
+    expected = np.full((340, 340), np.nan)
+    for i in range(100):
+        top, left = 34 * (i // 10) + 3, 34 * (i % 10) + 3
+        expected[top : top + 28, left : left + 28] = 0.0
+        if i < 99:
+            expected[top + i // 28, left + i % 28] = 1.0
+    np.testing.assert_array_equal(sheet, expected)
 
 
 class TestJudging:
