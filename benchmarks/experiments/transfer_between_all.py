@@ -14,7 +14,7 @@ ROWS = (
         holds=lambda f: f["matrix.others"].error > 20),
 )  # fmt: skip
 
-CHOICES = "Unclipped, 2,000 test digits; the whole table is in the figure."
+CHOICES = "Unclipped, all test digits; the whole table is in the figure."
 
 MODELS: dict[str, Any] = {}
 USES = (

@@ -61,8 +61,15 @@ def examples_of(source: Any, digits: Digits, bounds: tuple[float, float] | None 
 
 
 def matrix(task: Task, names: tuple[str, ...]) -> dict[str, Any]:
-    """Error in percent of each model (columns) on the examples made on each (rows), of 2,000 digits."""
-    digits = task.test[:2000]
-    made = [examples_of(task.model(name), digits) for name in names]
-    errors = [[measure(task.model(name), x, digits.y).error for name in names] for x in made]
-    return {"models": list(names), "errors": errors, "examples": len(digits)}
+    """Error in percent of each model (columns) on the examples made on each (rows), and on clean digits."""
+    models, digits = [task.model(name) for name in names], task.test
+
+    def errors(x: Any) -> list[float]:
+        return [measure(model, x, digits.y).error for model in models]
+
+    return {
+        "models": list(names),
+        "clean": errors(digits.x),
+        "errors": [errors(examples_of(model, digits)) for model in models],
+        "examples": len(digits),
+    }
