@@ -46,9 +46,14 @@ def load_pixels(directory: str | os.PathLike[str]) -> tuple[Examples, Examples]:
 
     FileNotFoundError if one is missing, DataError if one is not what its name says.
     """
-    *training, test = [_find(Path(directory), name) for name in (*TRAINING_FILES, TEST_FILE)]
+    *training, test = files(directory)
     pixels, labels = zip(*map(read_batch, training), strict=True)
     return Examples(np.concatenate(pixels), np.concatenate(labels)), Examples(*read_batch(test))
+
+
+def files(directory: str | os.PathLike[str]) -> list[Path]:
+    """The six files that `load_pixels` reads, that of the test set last."""
+    return [_find(Path(directory), name) for name in (*TRAINING_FILES, TEST_FILE)]
 
 
 def _find(directory: Path, name: str) -> Path:

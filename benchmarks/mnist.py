@@ -39,6 +39,14 @@ def load(directory: str | os.PathLike[str] = DIRECTORY) -> tuple[Digits, Digits]
     return _digits(Path(directory), "train"), _digits(Path(directory), "t10k")
 
 
+def files(directory: str | os.PathLike[str]) -> list[Path]:
+    """The four files that `load` reads."""
+    kinds = (("images", "idx3-ubyte"), ("labels", "idx1-ubyte"))
+    return [
+        _find(Path(directory), f"{part}-{what}", kind) for part in ("train", "t10k") for what, kind in kinds
+    ]
+
+
 def name_of(found: str) -> str:
     """What the data of a fingerprint is called."""
     return KNOWN.get(found, f"other data (fingerprint {found})")

@@ -8,31 +8,30 @@ import shlex
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 from joblib import cpu_count
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from benchmarks import cifar, mnist
+from benchmarks import cifar, cluster, mnist
 from benchmarks.examples import fingerprint
 from benchmarks.experiments import CORE, DATA, EXPERIMENTS, RECIPES
 from benchmarks.output import check_writable_directory, terminal
 from benchmarks.processes import parallel
 from benchmarks.report import Report
-from benchmarks.workspace import Settings, Source, Workspace, source_fingerprint
+from benchmarks.workspace import Piece, Settings, Source, Workspace, source_fingerprint
 from minigrad import backend
 from minigrad.checks import check_count
 from minigrad.errors import ArgumentError
 
 SEEDS = {"quick": 1, "paper": 5}
 MOST = {"epochs": 1_000_000, "seeds": 1000, "jobs": 10_000}
-
-Piece = tuple[str, int]  # a model or an experiment, and its seed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="processes that train and measure at the same time, each with its share of "
                         "the threads, whatever OMP_NUM_THREADS says (default: one a processor, and "
                         "one in all on a GPU)")  # fmt: skip
+    parser.add_argument("--dask", metavar="ADDRESS",
+                        help="let a Dask cluster do the work: the address of its scheduler, such as "
+                        "tcp://10.0.0.1:8786, or local: processes of this machine (extra: dask)")  # fmt: skip
     parser.add_argument("--resume", action=argparse.BooleanOptionalAction, default=None,
                         help="go on from the run in --out (default: if there is one with the same "
                         "settings); --no-resume begins anew")  # fmt: skip
@@ -87,6 +89,7 @@ class Plan:
     left_out: tuple[str, ...]  # those that `all` leaves out, at this scale or without their data
     seeds: range
     jobs: int
+    dask: str | None  # the address of a scheduler, or local
     settings: Settings
     data: str
     cifar: Source | None
@@ -107,9 +110,18 @@ def checked(options: argparse.Namespace) -> Plan:
     for name, count in (("epochs", options.epochs), ("seeds", n_seeds), ("jobs", options.jobs)):
         if count is not None and check_count(f"--{name}", count) > MOST[name]:
             raise ArgumentError(f"--{name} must be at most {MOST[name]}, got {count}")
-    for name in ("out", "cifar"):
+    for name in ("out", "cifar", "dask"):
         if getattr(options, name) == "":
-            raise ArgumentError(f"--{name} must be a directory, got ''")
+            raise ArgumentError(
+                f"--{name} must be {'an address' if name == 'dask' else 'a directory'}, got ''"
+            )
+    elsewhere = options.dask not in (None, cluster.LOCAL)
+    if options.dask is not None and find_spec("distributed") is None:
+        raise ArgumentError("--dask needs Dask: pip install -e '.[benchmarks,dask]'")
+    if elsewhere and options.jobs is not None:
+        raise ArgumentError(
+            "--jobs must be left out with --dask ADDRESS, whose workers are as many as there are"
+        )
     names, left_out = chosen(options.rows, options.scale, options.cifar is not None)
     library = backend.current() if options.backend is None else backend.get(options.backend)
     data = os.path.expanduser(options.data)
@@ -125,12 +137,13 @@ def checked(options: argparse.Namespace) -> Plan:
     processors = cpu_count()
     jobs = options.jobs or (1 if library.name == "cupy" else processors)
     settings = Settings(options.scale, options.epochs, library.name, fingerprint(train, test),
-                        max(1, processors // jobs), source_fingerprint())  # fmt: skip
+                        1 if elsewhere else max(1, processors // jobs), source_fingerprint())  # fmt: skip
     return Plan(
         names=tuple(names),
         left_out=tuple(left_out),
         seeds=range(n_seeds),
         jobs=jobs,
+        dask=options.dask,
         settings=settings,
         data=data,
         cifar=source,
@@ -170,10 +183,13 @@ def go_on(plan: Plan, workspace: Workspace) -> None:
     report = Report(workspace, [*plan.names], [*plan.left_out], plan.seeds, plan.command)
     interrupted = False
     try:
-        with watching(console, plan.quiet, workspace, trainings, len(measurements)) as progress:
-            for _ in parallel(plan.jobs, workspace.train, trainings):
+        with (
+            watching(console, plan.quiet, workspace, trainings, len(measurements)) as progress,
+            carried(plan, workspace) as (train, measure),
+        ):
+            for _ in train(trainings):
                 pass
-            for _ in parallel(plan.jobs, workspace.measure, measurements):
+            for _ in measure(measurements):
                 progress()
     except KeyboardInterrupt:
         interrupted = True
@@ -185,6 +201,22 @@ def go_on(plan: Plan, workspace: Workspace) -> None:
                 report.write()
         finally:  # the table is shown even if the disk is full
             show(console, plan, report, interrupted)
+
+
+Carrier = Callable[[Sequence[Piece]], Iterator[Piece]]
+
+
+@contextmanager
+def carried(plan: Plan, workspace: Workspace) -> Iterator[tuple[Carrier, Carrier]]:
+    """(what trains models, what measures): processes of this machine, or a cluster."""
+    if plan.dask is None:
+        yield (
+            lambda pieces: parallel(plan.jobs, workspace.train, pieces),
+            lambda pieces: parallel(plan.jobs, workspace.measure, pieces),
+        )
+    else:
+        with cluster.connected(plan.dask, plan.jobs, workspace) as workers:
+            yield workers.train, workers.measure
 
 
 def show(console: Console, plan: Plan, report: Report, interrupted: bool) -> None:

@@ -4,6 +4,7 @@ so that a training killed at any moment goes on from its last epoch and ends wit
 from __future__ import annotations
 
 import json
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -69,12 +70,30 @@ def trained(
 
     DataError if the file is no checkpoint of this recipe, or of another origin.
     """
+    training = train_for(float("inf"), recipe, scale, seed, train, path, epochs, origin)
+    return training.model.eval(), training.history
+
+
+def train_for(
+    seconds: float,
+    recipe: Recipe,
+    scale: str,
+    seed: int,
+    train: Examples,
+    path: Path,
+    epochs: int | None = None,
+    origin: Origin = Origin(),
+) -> Training:
+    """The same, until the epoch is over in which so many seconds are."""
     training = Training(recipe, scale, seed, train, epochs)
     training.resume(path, origin)
+    began = time.monotonic()
     while not training.finished:
         training.epoch()
         training.save(path, origin)
-    return training.model.eval(), training.history
+        if time.monotonic() - began >= seconds:
+            break
+    return training
 
 
 class Training:

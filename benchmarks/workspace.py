@@ -32,7 +32,7 @@ from benchmarks.examples import fingerprint
 from benchmarks.experiments import DATA, EXPERIMENTS, RECIPES
 from benchmarks.output import write_json
 from benchmarks.task import Measurement, Task
-from benchmarks.training import History, Origin, epochs_done, history, origin_of, trained
+from benchmarks.training import History, Origin, epochs_done, history, origin_of, train_for, trained
 from minigrad import backend
 from minigrad.checkpoint import remove_leftovers
 from minigrad.errors import ArgumentError, DataError
@@ -40,6 +40,8 @@ from minigrad.errors import ArgumentError, DataError
 # What the files NAME-SEED in each are named after, and how their names end.
 FOLDERS = {"models": (RECIPES, ".npz"), "measured": (EXPERIMENTS, ".json")}
 
+
+Piece = tuple[str, int]  # a model or an experiment, and its seed
 
 Count = Annotated[int, Field(ge=1, le=10**6)]
 
@@ -116,6 +118,15 @@ class Workspace:
         self.data_directory = os.fspath(data)
         self.cifar = cifar  # None if no row of this command needs it
         self.owner = socket.gethostname(), os.getpid()
+
+    def moved(self, directory: str | os.PathLike[str], data: Path) -> Workspace:
+        """The same run in another directory, and this process's; its data are in folders of `data`."""
+        cifar = self.cifar and replace(self.cifar, directory=str(data / "cifar"))
+        other = Workspace(directory, self.settings, data / "digits", cifar)
+        other.changes = self.changes
+        for folder in FOLDERS:
+            (other.directory / folder).mkdir(parents=True, exist_ok=True)
+        return other
 
     # ---- beginning
 
@@ -242,11 +253,13 @@ class Workspace:
     def model(self, name: str, seed: int) -> tuple[Any, History]:
         """The trained model of this name, and its history; trains it if that is not done."""
         with self._computing():
-            path, settings = self.model_path(name, seed), self.settings
-            return trained(
-                RECIPES[name], settings.scale, seed, self.examples(DATA[name])[0], path,
-                settings.epochs, self.origin(name, seed),
-            )  # fmt: skip
+            return trained(*self._training(name, seed))
+
+    def _training(self, name: str, seed: int) -> tuple[Any, ...]:
+        """What `trained` asks for."""
+        settings, examples = self.settings, self.examples(DATA[name])[0]
+        path, origin = self.model_path(name, seed), self.origin(name, seed)
+        return RECIPES[name], settings.scale, seed, examples, path, settings.epochs, origin
 
     def history(self, name: str, seed: int) -> History | None:
         """The history of a model, without the model; None if it is not finished. DataError if the file is
@@ -261,6 +274,11 @@ class Workspace:
         """Train a model, and leave it in its file; returns what was trained."""
         self.model(name, seed)
         return name, seed
+
+    def train_for(self, name: str, seed: int, seconds: float) -> bool:
+        """Go on with a model's training for so many seconds; returns whether it is finished."""
+        with self._computing():
+            return train_for(seconds, *self._training(name, seed)).finished
 
     # ---- measurements
 
