@@ -114,6 +114,11 @@ class Cluster:
             self.gone = True
             raise ConnectionError("the scheduler is gone; what is finished stays") from error
 
+    def places(self) -> int:
+        """How many pieces are worked on at the same time; one that waits, while no worker is there."""
+        with self.asking():
+            return max(1, len(self.client.nthreads()))
+
     def train(self, pieces: Iterable[Piece]) -> Iterator[Piece]:
         """Yields each model that is trained, as they finish."""
 
@@ -141,8 +146,7 @@ class Cluster:
         directory = self.workspace.directory
         waiting, running, futures = deque(pieces), {}, as_completed()
         while waiting or running:
-            with self.asking():
-                places = max(1, len(self.client.nthreads()))
+            places = self.places()
             while waiting and len(running) < places:
                 piece = waiting.popleft()
                 paths = [path for path in begins_from(*piece) if path.exists()]

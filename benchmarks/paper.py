@@ -6,10 +6,9 @@ import argparse
 import os
 import shlex
 import textwrap
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -17,7 +16,6 @@ from typing import Any
 
 from joblib import cpu_count
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from benchmarks import cifar, cluster, mnist
 from benchmarks.examples import fingerprint
@@ -25,6 +23,7 @@ from benchmarks.experiments import CORE, DATA, EXPERIMENTS, RECIPES
 from benchmarks.output import check_writable_directory, terminal
 from benchmarks.processes import parallel
 from benchmarks.report import Report
+from benchmarks.watching import Work, watching
 from benchmarks.workspace import Piece, Settings, Source, Workspace, source_fingerprint
 from minigrad import backend
 from minigrad.checks import check_count
@@ -169,7 +168,7 @@ def run(options: argparse.Namespace) -> None:
 
 def go_on(plan: Plan, workspace: Workspace) -> None:
     """Do what is missing in the workspace, and report. What is done is shown after an interruption too."""
-    console, settings = terminal(170), workspace.settings
+    console = terminal(170)
     measurements = [(name, seed) for name in plan.names for seed in plan.seeds
                     if workspace.found(name, seed) is None]  # fmt: skip
     measurements.sort(key=lambda piece: -len(EXPERIMENTS[piece[0]].USES))  # many models take long
@@ -178,19 +177,20 @@ def go_on(plan: Plan, workspace: Workspace) -> None:
     used = dict.fromkeys((model, seed) for name, seed in pieces for model in EXPERIMENTS[name].USES
                          if DATA[model] != "cifar" or workspace.cifar)  # fmt: skip
     trainings = [piece for piece in used if not workspace.epochs_done(*piece)[1]]
-    trainings.sort(key=lambda piece: -effort(piece[0], settings))  # long ones first fill the processors
+    work = Work(workspace, trainings, measurements)
+    trainings.sort(key=lambda piece: -work.effort(piece[0]))  # long ones first fill the processors
     began = time.time()
     report = Report(workspace, [*plan.names], [*plan.left_out], plan.seeds, plan.command)
     interrupted = False
     try:
         with (
-            watching(console, plan.quiet, workspace, trainings, len(measurements)) as progress,
-            carried(plan, workspace) as (train, measure),
+            carried(plan, workspace) as (at_once, train, measure),
+            watching(console, plan.quiet, work, at_once) as progress,
         ):
             for _ in train(trainings):
                 pass
-            for _ in measure(measurements):
-                progress()
+            for piece in measure(measurements):
+                progress(piece)
     except KeyboardInterrupt:
         interrupted = True
         raise
@@ -207,16 +207,18 @@ Carrier = Callable[[Sequence[Piece]], Iterator[Piece]]
 
 
 @contextmanager
-def carried(plan: Plan, workspace: Workspace) -> Iterator[tuple[Carrier, Carrier]]:
-    """(what trains models, what measures): processes of this machine, or a cluster."""
+def carried(plan: Plan, workspace: Workspace) -> Iterator[tuple[int, Carrier, Carrier]]:
+    """(how much is done at the same time, what trains models, what measures): processes of this machine, or a
+    cluster."""
     if plan.dask is None:
         yield (
+            plan.jobs,
             lambda pieces: parallel(plan.jobs, workspace.train, pieces),
             lambda pieces: parallel(plan.jobs, workspace.measure, pieces),
         )
     else:
         with cluster.connected(plan.dask, plan.jobs, workspace) as workers:
-            yield workers.train, workers.measure
+            yield workers.places(), workers.train, workers.measure
 
 
 def show(console: Console, plan: Plan, report: Report, interrupted: bool) -> None:
@@ -249,10 +251,6 @@ def chosen(rows: list[str], scale: str, with_cifar: bool) -> tuple[list[str], li
     return [name for name in names if name not in left_out], left_out
 
 
-def effort(model: str, settings: Settings) -> float:
-    return RECIPES[model].effort * RECIPES[model].epochs(settings.scale, settings.epochs)
-
-
 def command(options: argparse.Namespace, library: str, names: Iterable[str], seeds: int) -> str:
     """What to type for the figures of these experiments, with every setting that they depend on."""
     names = list(names)
@@ -272,52 +270,3 @@ def command(options: argparse.Namespace, library: str, names: Iterable[str], see
 
 def _option(name: str, value: str) -> str:
     return shlex.quote(f"{name}={value}") if value.startswith("-") else f"{name} {shlex.quote(value)}"
-
-
-@contextmanager
-def watching(
-    console: Console, quiet: bool, workspace: Workspace, trainings: list[Piece], measurements: int
-) -> Iterator:
-    """One bar over epochs and measurements; off a terminal a line for each model and measurement; nothing if
-    quiet. The epochs are read from the checkpoints, for other processes or machines may train them."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    settings, began = workspace.settings, time.monotonic()
-    most = {piece: RECIPES[piece[0]].epochs(settings.scale, settings.epochs) for piece in trainings}
-    stopped = threading.Event()
-    off = quiet or not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=off) as bar:
-        task = bar.add_task("epochs", total=sum(most.values()) + measurements)
-        measured, said = 0, ""
-
-        def advance() -> None:
-            nonlocal measured
-            measured += 1
-
-        def look() -> None:
-            nonlocal said
-            done = {piece: workspace.epochs_done(*piece) for piece in trainings}
-            finished = sum(end for _, end in done.values())
-            epochs = sum(most[piece] if end else count for piece, (count, end) in done.items())
-            words = f"{finished} of {len(trainings)} models trained, "
-            words += f"{measured} of {measurements} experiments measured"
-            bar.update(task, completed=epochs + measured, description=words)
-            if off and words != said:
-                with suppress(OSError):  # a pipe that was closed ends the run with the table, not here
-                    console.print(f"{time.monotonic() - began:.0f} s: {words}", soft_wrap=True)
-            said = words
-
-        def watch() -> None:
-            while not stopped.wait(1.0):
-                look()
-
-        watcher = threading.Thread(target=watch, daemon=True)
-        if not quiet:
-            look()
-            watcher.start()
-        try:
-            yield advance
-        finally:
-            stopped.set()
-            if not quiet:
-                watcher.join()
-                look()

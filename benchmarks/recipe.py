@@ -111,7 +111,7 @@ class Recipe:
     stages   by scale
     pick     what of the examples the model trains on
     stream   tells apart models that differ in their random numbers alone
-    effort   about how long an epoch takes
+    effort   about how long an epoch takes, in epochs of plain maxout
     data     "digits" or "cifar": what it trains on
     epsilon  of the attacks under which it is watched while it trains
     """
@@ -127,8 +127,10 @@ class Recipe:
     epsilon: float = EPSILON
 
     def epochs(self, scale: str, at_most: int | None) -> int:
-        """The epochs of all stages, as far as they are known beforehand."""
-        own = [stage.epochs for stage in self.stages[scale] if stage.epochs is not None]
+        """The most epochs of all stages together."""
+        own: list[int] = []
+        for stage in self.stages[scale]:
+            own.append(own[-1] if stage.epochs is None else stage.epochs)
         if at_most is None:
             return sum(own)
         return at_most if scale == "quick" else sum(min(epochs, at_most) for epochs in own)

@@ -32,7 +32,16 @@ from benchmarks.examples import fingerprint
 from benchmarks.experiments import DATA, EXPERIMENTS, RECIPES
 from benchmarks.output import write_json
 from benchmarks.task import Measurement, Task
-from benchmarks.training import History, Origin, epochs_done, history, origin_of, train_for, trained
+from benchmarks.training import (
+    History,
+    Origin,
+    Training,
+    epochs_done,
+    history,
+    origin_of,
+    train_for,
+    trained,
+)
 from minigrad import backend
 from minigrad.checkpoint import remove_leftovers
 from minigrad.errors import ArgumentError, DataError
@@ -279,6 +288,12 @@ class Workspace:
         """Go on with a model's training for so many seconds; returns whether it is finished."""
         with self._computing():
             return train_for(seconds, *self._training(name, seed)).finished
+
+    def seconds_an_epoch(self, name: str) -> float:
+        """About how long an epoch of a model takes here, from a few updates that are then forgotten."""
+        settings, examples = self.settings, self.examples(DATA[name])[0]
+        with self._computing():
+            return Training(RECIPES[name], settings.scale, 0, examples, settings.epochs).seconds_an_epoch()
 
     # ---- measurements
 

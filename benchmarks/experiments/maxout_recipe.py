@@ -71,4 +71,5 @@ def maxout(
         return model
 
     by_scale = {"quick": (Stage(falling(0.1, 0.002), epochs),), "paper": stages}
-    return Recipe(what, build, by_scale, cost, stream=stream, effort=effort * (units / 240) ** 2)
+    weights = units * (784 + units + 10) / (240 * (784 + 240 + 10))  # in those of 240 units
+    return Recipe(what, build, by_scale, cost, stream=stream, effort=effort * weights)
