@@ -382,7 +382,8 @@ def _point_at_dip(ax: Any, errors: list[float]) -> str:
                 arrowprops={"arrowstyle": "->", "relpos": (0.1, 0), "color": VERMILLION})  # fmt: skip
     return (
         f" The network trained on FGSM errs on {errors[at]:.0f}% at the ε it is trained at, but on "
-        f"{errors[top]:.0f}% at ε = {STRENGTHS[top]:g}: it hides its gradient from that one step."
+        f"{errors[top]:.0f}% at ε = {STRENGTHS[top]:g}. A greater ε allows all that a smaller one does: its "
+        "gradient hides what is there."
     )
 
 
@@ -487,7 +488,7 @@ def penalties(drawing: Drawing) -> tuple[Figure, str]:
     # ε is a length in pixel values and λ a weight of ‖w‖₁: not one axis, but a number at each point.
     kinds = {
         "adversarial": ("ε", "trained on the worst case at ε", {"xytext": (6, 3), "ha": "left"}),
-        "L1 decay": ("λ", "trained with λ‖w‖₁, L1 decay", {"xytext": (-6, -11), "ha": "right"}),
+        "L1 decay": ("λ", "trained with λ‖w‖₁, L1 decay", {"xytext": (-4, -13), "ha": "right"}),
     }
     learned = {kind: np.array(data[kind]["test"]) < GUESSES for kind in kinds}
     points = []
@@ -498,7 +499,7 @@ def penalties(drawing: Drawing) -> tuple[Figure, str]:
         ax.plot(clean[~own], fgsm[~own], **{**style, "linestyle": ""})
         for coefficient, *at, learns in zip(data["coefficients"], clean, fgsm, own, strict=True):
             text = f"{letter}={coefficient:g}{'' if learns else ': guesses'}"
-            points.append((at, text, place))
+            points.append((at, text, {"color": style["color"], **place}))
     ax.set_xscale("log")
     ax.set_xticks(PERCENT, [f"{mark:g}" for mark in PERCENT])
     ax.minorticks_off()
