@@ -213,13 +213,13 @@ def top_class(named: Named) -> str:
 def figure_1(photo: Photo, clean: Named, step: Step, sign: np.ndarray) -> Figure:
     """Photo + ε · sign = photo, as in the paper, each with what the network says of it."""
     after = (photo.x[0] + np.float32(step.epsilon.value) * sign).clip(0, 1)
-    figure = Figure(figsize=(10, 5.2))
-    grid = figure.add_gridspec(2, 5, left=0.01, right=0.99, top=0.94, bottom=0.165, hspace=0.42, wspace=0.02,
-                               width_ratios=(1, 0.42, 1, 0.14, 1), height_ratios=(1, 0.42))  # fmt: skip
+    figure = Figure(figsize=(8, 5.6))
+    grid = figure.add_gridspec(2, 5, left=0.01, right=0.99, top=0.95, bottom=0.18, hspace=0.36, wspace=0.02,
+                               width_ratios=(1, 0.48, 1, 0.16, 1), height_ratios=(1, 0.48))  # fmt: skip
     for column, text in ((1, f"+ {step.epsilon.typed} ×"), (3, "=")):
         ax = figure.add_subplot(grid[0, column])
         ax.axis("off")
-        ax.text(0.5, 0.5, text, ha="center", va="center", fontsize=18)
+        ax.text(0.5, 0.5, text, ha="center", va="center", fontsize=14)
     parts = (
         (0, photo.x[0], "x", clean),
         (2, (sign + 1) / 2, "sign(∇ₓJ(θ, x, y))", step.on_black),
@@ -230,11 +230,12 @@ def figure_1(photo: Photo, clean: Named, step: Step, sign: np.ndarray) -> Figure
         ax.imshow(image, interpolation="nearest")
         ax.set_xticks([])
         ax.set_yticks([])
-        ax.set_title(title, fontsize=11)
+        ax.spines[:].set_visible(False)
+        ax.set_title(title, fontsize=12)
         name, percent = named[0]
-        ax.set_xlabel(f"“{name}”\n{percent:.1f}% confidence", fontsize=13)
+        ax.set_xlabel(f"“{shortened(name)}”\n{percent:.1f}% confidence", fontsize=13)
         bars(figure.add_subplot(grid[1, column]), named)
-    figure.text(0.5, 0.015, in_words(photo, step), ha="center", fontsize=8)
+    figure.text(0.5, 0.015, in_words(photo, step), ha="center", fontsize=10)
     return figure
 
 
@@ -242,19 +243,23 @@ def bars(ax: Any, named: Named) -> None:
     """The most probable classes, as bars with their names."""
     for row, (name, percent) in enumerate(named):
         ax.barh(row, percent, color="#56B4E9" if row else "#E69F00", height=0.8)
-        ax.text(1, row, f"{name} {percent:.1f}", va="center", fontsize=8)
+        ax.text(1, row, f"{shortened(name)} {percent:.1f}", va="center", fontsize=11)
     ax.set_xlim(0, 100)
     ax.set_ylim(len(named) - 0.5, -0.5)
-    ax.set_yticks([])
-    ax.tick_params(labelsize=7)
+    ax.axis("off")
+
+
+def shortened(name: str) -> str:
+    """As much of a class's name as fits below its photo."""
+    return textwrap.shorten(name, 24, placeholder="…")
 
 
 def in_words(photo: Photo, step: Step) -> str:
     kept = step.random_draws - step.random_changes
-    return "\n".join([
-        f"SqueezeNet 1.1, ε = {step.epsilon}. Below the five most probable classes in percent; in the middle "
-        "those of ε · sign alone, on black.",
-        f"Random signs of the same size leave the class as it is in {kept} of {step.random_draws} draws. "
-        f"In whole grey levels: {top_class(step.rounded_to_8_bits)}%.",
-        *textwrap.wrap(f"Photo: {photo.preparation}.", 130),
-    ])  # fmt: skip
+    return textwrap.fill(
+        f"SqueezeNet 1.1, ε = {step.epsilon}. Below, the five most probable classes in percent; in the "
+        "middle those of ε · sign alone, on black. Random signs of the same size leave the class as it is in "
+        f"{kept} of {step.random_draws} draws. In whole grey levels: {top_class(step.rounded_to_8_bits)}%. "
+        f"Photo: {photo.preparation}.",
+        100,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -12,17 +13,20 @@ import statistics
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import markupsafe
 import numpy as np
 import pytest
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 
 import minigrad as mg
 from attacks import fgsm
-from benchmarks import mnist, paper
+from benchmarks import figures, mnist, paper
 from benchmarks.__main__ import main
 from benchmarks.experiments import EXPERIMENTS, RECIPES, convolutional_maxout, deep_boltzmann_machine
 from benchmarks.experiments.adversarially_trained_maxout import objective
@@ -30,7 +34,7 @@ from benchmarks.experiments.differentiable_adversaries import ANGLE, against, ro
 from benchmarks.experiments.ensemble_of_twelve import Ensemble
 from benchmarks.experiments.hidden_perturbation import perturbed_at
 from benchmarks.experiments.rubbish_classified import fooled, mean_of_classes
-from benchmarks.figures import FIGURES, _sheet
+from benchmarks.figures import FIGURES, Drawing
 from benchmarks.mnist import Digits
 from benchmarks.photos import photos
 from benchmarks.recipe import Recipe, Stage, Together, descent
@@ -50,7 +54,7 @@ from minigrad import lanes
 from minigrad.errors import ArgumentError, DataError, NonFiniteError
 from minigrad.optim import SGD
 from minigrad.testing import check_gradients
-from models import MaxoutNetwork, SoftmaxRegression
+from models import LogisticRegression, MaxoutNetwork, SoftmaxRegression
 from tests.kills import write_few_digits
 from tests.strict import counter
 from tests.test_attacks import spoilt
@@ -610,18 +614,172 @@ class TestExperiments:
             assert perturbed_at(layer)(model, digits.x, digits.y, np.random.default_rng()).item() > plain
 
 
-def test_a_sheet_shows_each_filter_in_its_place() -> None:
-    """Filter i has its greatest number at pixel i; ten filters are in a row, and the last is all zeros."""
-    filters = np.zeros((100, 784))
-    filters[np.arange(99), np.arange(99)] = np.arange(1, 100)
-    sheet = _sheet(filters)
-    expected = np.full((340, 340), np.nan)
-    for i in range(100):
-        top, left = 34 * (i // 10) + 3, 34 * (i % 10) + 3
-        expected[top : top + 28, left : left + 28] = 0.0
-        if i < 99:
-            expected[top + i // 28, left + i % 28] = 1.0
-    np.testing.assert_array_equal(sheet, expected)
+ERRORS = {  # at each of STRENGTHS
+    "maxout": [2, 34, 86, 98, 100, 100, 100, 100, 100, 100, 100],
+    "adversarial": [2, 22, 35, 13, 4, 4, 5, 8, 14, 22, 30],
+    "pgd": [4, 7, 12, 19, 26, 34, 45, 60, 76, 90, 95],
+    "softmax": [12, 41, 81, 98, 100, 100, 100, 100, 100, 100, 100],
+    "logistic": [2, 14, 63, 91, 99, 100, 100, 100, 100, 100, 100],
+    "rotation": [2, 5, 5, 10, 25, 40, 50, 59, 66, 71, 74],
+}
+
+
+class TestFigures:
+    @pytest.fixture(autouse=True)
+    def style(self) -> Iterator[None]:
+        with rc_context(figures.STYLE):
+            yield
+
+    DIGITS = Digits(np.random.default_rng(0).random((100, 784), np.float32), np.arange(100) % 10)
+
+    def draw(self, name: str, histories: Any = None, model: Any = None, **data: Any) -> tuple[Any, str]:
+        """A figure of made numbers, ready to be looked at, and its caption."""
+        drawing = Drawing(self.DIGITS, lambda _: model, data, histories or {})
+        figure, caption = FIGURES[name][2](drawing)
+        figure.canvas = FigureCanvasAgg(figure)
+        figure.canvas.draw()
+        return figure, caption
+
+    def check(self, figure: Any) -> None:
+        """No text covers another or leaves the figure, and no colour but grey stands for two lines."""
+        width, height = figure.bbox.size
+        boxes = []
+        for ax in figure.axes:
+            boxes += [text.get_window_extent() for text in ax.texts]
+            lines = [
+                line
+                for line in ax.lines
+                if line.get_transform() is ax.transData and line.get_linestyle() != "None"
+            ]
+            colours = [line.get_color() for line in lines if line.get_color() != figures.GREY]
+            assert len(set(colours)) == len(colours)
+        for box, other in itertools.combinations(boxes, 2):
+            assert not box.overlaps(other)
+        for box in boxes:
+            assert (box.x0 >= 0, box.y0 >= 0, box.x1 <= width, box.y1 <= height) == (True,) * 4
+
+    def test_threes_and_sevens_are_framed_where_they_are_called_wrongly(self) -> None:
+        model = LogisticRegression(784, seed=1)
+        figure, _ = self.draw("figure2", model=model)
+        pair = self.DIGITS.sevens_against_threes()[:6]
+        adversarial = fgsm(model, pair.x, pair.y, epsilon=0.25)
+        called = np.concatenate([model.predict(pair.x), model.predict(adversarial)])
+        titles = [ax.get_title() for ax in figure.axes[2:]]
+        assert titles == [f"called {7 if label == 1 else 3}" for label in called]
+        framed = [to_hex(ax.spines["top"].get_edgecolor()).upper() for ax in figure.axes[2:]]
+        wrong = called != np.tile(pair.y, 2)
+        assert framed == [figures.VERMILLION if each else figures.GREY for each in wrong]
+
+    def test_the_strip_says_what_the_model_calls_each_image(self) -> None:
+        model = SoftmaxRegression(784, 10, seed=0)
+        model.output.W.data *= 5
+        figure, caption = self.draw("figure4", model=model)
+        self.check(figure)
+        graph, strip = figure.axes
+        called = [text.get_text() for text in strip.texts]
+        assert len(strip.images) == len(called) == 11
+        in_colour = {text.get_text() for text in strip.texts if text.get_color() != figures.GREY}
+        assert in_colour == set(called)
+        assert f"in colour: {called[0]}, then " in caption
+        assert f" {called[-1]}; grey" in caption
+        assert sorted(text.get_text()[0] for text in graph.texts) == list("0123456789")
+
+    def test_rubbish_that_fools_is_counted(self) -> None:
+        model = SoftmaxRegression(784, 10, seed=0)
+        model.output.W.data *= 5
+        figure, caption = self.draw("figure5", model=model)
+        after = [float(ax.get_xlabel().split(" → ")[1]) for ax in figure.axes]
+        framed = [ax.spines["top"].get_linewidth() == 5 for ax in figure.axes]
+        assert 0 < sum(framed) < 10
+        assert framed == [p > 0.5 for p in after]
+        assert f"p > .5 in {sum(framed)} of 10 after the step" in caption
+
+    @pytest.mark.parametrize(
+        "names",
+        [["softmax"], ["logistic"], ["softmax", "logistic"], ["maxout", "adversarial"], list(ERRORS)],
+        ids="-".join,
+    )
+    def test_error_against_epsilon_with_whatever_was_measured(self, names: list[str]) -> None:
+        figure, caption = self.draw(
+            "error_against_epsilon", error_against_epsilon={name: ERRORS[name] for name in names}
+        )
+        self.check(figure)
+        shown = {text.get_text() for text in figure.axes[0].texts}
+        assert ("softmax regression" in shown) == ("softmax" in names)
+        assert ("logistic regression" in shown) == ("logistic" in names[:2])
+        assert ("2 other models" in shown) == (len(names) == len(ERRORS))
+        assert ("trained here:\ngradient hides" in shown) == ("adversarial" in names)
+        assert ("errs on 4% at the ε it is trained at, but on 35% at ε = 0.1" in caption) == (
+            "adversarial" in names
+        )
+
+    def test_no_dip_is_pointed_at_where_there_is_none(self) -> None:
+        figure, caption = self.draw(
+            "error_against_epsilon", error_against_epsilon={"adversarial": ERRORS["pgd"]}
+        )
+        assert [text.get_text() for text in figure.axes[0].texts] == ["trained on FGSM"]
+        assert "hides" not in caption
+
+    @pytest.mark.parametrize("y", [0.0, 0.5, 1.0])
+    def test_labels_of_lines_that_end_together_are_moved_apart(self, y: float) -> None:
+        figure, ax = figures._figure(4.8, left=0.1, right=0.7, top=0.97, bottom=0.13)
+        figures._label_ends(ax, [(1.0, y, f"line {i}\nof ten", {"color": "black"}) for i in range(10)])
+        figure.canvas = FigureCanvasAgg(figure)
+        self.check(figure)
+
+    @pytest.mark.parametrize("names", [["maxout", "adversarial", "softmax"], ["maxout"] * 13])
+    def test_transfer_has_a_row_for_clean_digits(self, names: list[str]) -> None:
+        count = len(names)
+        errors = (50.0 + np.arange(count**2).reshape(count, count) / 10).tolist()
+        clean = [float(i) for i in range(count)]
+        table = {"models": names, "errors": errors, "clean": clean, "examples": 1234}
+        figure, caption = self.draw("transfer", transfer=table)
+        self.check(figure)
+        (ax,) = figure.axes
+        assert [label.get_text() for label in ax.get_yticklabels()][:2] == ["clean digits", "plain maxout"]
+        assert [float(text.get_text()) for text in ax.texts[:count]] == clean
+        assert "1,234 test digits" in caption
+
+    def test_the_caption_of_the_attacks_says_the_least_and_the_greatest_error(self) -> None:
+        table = {"models": ["maxout", "pgd"], "attacks": ["FGSM", "PGD"], "examples": 1000}
+        figure, caption = self.draw("attacks", attacks={**table, "errors": [[100.0, 31.3], [92.1, 46.2]]})
+        self.check(figure)
+        assert "plain maxout 92 to 100%, trained on PGD 31 to 46%" in caption
+
+    @pytest.mark.parametrize("stages", [[0, 0, 0], [0, 0, 1], [0]])
+    def test_a_dotted_line_is_told_of_where_it_is_drawn(self, stages: list[int]) -> None:
+        errors = np.linspace(3, 0, len(stages)).tolist()
+        history = {"stage": stages, "clean_error": errors, "fgsm_error": errors, "pgd_error": errors}
+        figure, caption = self.draw("training", {"maxout": history, "adversarial": history})
+        self.check(figure)
+        dotted = [line for ax in figure.axes for line in ax.lines if line.get_linestyle() == ":"]
+        assert ("dotted" in caption) == bool(dotted) == (1 in stages)
+
+    def test_penalties_are_compared_where_both_learn(self) -> None:
+        worst = {"training": [1.1, 3.3, 9.5], "test": [1.7, 3.1, 8.3], "fgsm": [97.7, 37.9, 15.9]}
+        decay = {"training": [1.4, 9.9, 49.5], "test": [1.9, 9.5, 49.6], "fgsm": [88.3, 15.3, 100.0]}
+        table = {"coefficients": [0.01, 0.1, 0.25], "adversarial": worst, "L1 decay": decay}
+        figure, caption = self.draw("penalties", penalties=table)
+        self.check(figure)
+        assert "At 0.1 of each" in caption
+        assert (
+            "an error of 3.1% and 37.9% on clean digits and on FGSM's, L1 decay one of 9.5% and 15.3%"
+            in caption
+        )
+        assert "At λ = 0.25 the model guesses: 49.5% training error." in caption
+        assert "At ε" not in caption
+        shown = {text.get_text() for text in figure.axes[0].texts}
+        assert {"λ=0.25: guesses", "ε=0.25", "λ=0.1", "ε=0.1"} <= shown
+
+    def test_a_sheet_shows_each_filter_in_its_place(self) -> None:
+        """Filter i is i, and its greatest number, 100, stands at pixel i."""
+        filters = np.full((36, 784), np.arange(36)[:, None])
+        filters[np.arange(36), np.arange(36)] = 100
+        sheet = figures._sheet(filters.astype(float))
+        assert np.isnan(sheet).sum() == 180**2 - filters.size
+        for i in range(36):
+            tile = sheet[30 * (i // 6) + 1 :, 30 * (i % 6) + 1 :][:28, :28]
+            np.testing.assert_array_equal(tile.ravel(), filters[i])
 
 
 class TestJudging:
