@@ -8,7 +8,7 @@ import shlex
 import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -18,10 +18,11 @@ from joblib import cpu_count
 from rich.console import Console
 
 from benchmarks import cifar, cluster, mnist
+from benchmarks.cluster import LOCAL
 from benchmarks.examples import fingerprint
 from benchmarks.experiments import CORE, DATA, EXPERIMENTS, RECIPES
 from benchmarks.output import check_writable_directory, terminal
-from benchmarks.processes import parallel
+from benchmarks.processes import on_ray, parallel
 from benchmarks.report import Report
 from benchmarks.watching import Work, watching
 from benchmarks.workspace import Piece, Settings, Source, Workspace, source_fingerprint
@@ -30,6 +31,7 @@ from minigrad.checks import check_count
 from minigrad.errors import ArgumentError
 
 SEEDS = {"quick": 1, "paper": 5}
+CLUSTERS = {"dask": "distributed", "ray": "ray"}  # options, and the libraries that they need
 MOST = {"epochs": 1_000_000, "seeds": 1000, "jobs": 10_000}
 
 
@@ -52,9 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="processes that train and measure at the same time, each with its share of "
                         "the threads, whatever OMP_NUM_THREADS says (default: one a processor, and "
                         "one in all on a GPU)")  # fmt: skip
-    parser.add_argument("--dask", metavar="ADDRESS",
-                        help="let a Dask cluster do the work: the address of its scheduler, such as "
-                        "tcp://10.0.0.1:8786, or local: processes of this machine (extra: dask)")  # fmt: skip
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--dask", metavar="ADDRESS",
+                       help="let a Dask cluster do the work: the address of its scheduler, such as "
+                       "tcp://10.0.0.1:8786, or local: processes of this machine (extra: dask)")  # fmt: skip
+    where.add_argument("--ray", metavar="ADDRESS",
+                       help="the same with a Ray cluster, whose machines see this clone, the data and --out "
+                       "under the same paths (extra: ray)")  # fmt: skip
     parser.add_argument("--resume", action=argparse.BooleanOptionalAction, default=None,
                         help="go on from the run in --out (default: if there is one with the same "
                         "settings); --no-resume begins anew")  # fmt: skip
@@ -88,7 +94,8 @@ class Plan:
     left_out: tuple[str, ...]  # those that `all` leaves out, at this scale or without their data
     seeds: range
     jobs: int
-    dask: str | None  # the address of a scheduler, or local
+    dask: str | None  # the address of a cluster, or local
+    ray: str | None
     settings: Settings
     data: str
     cifar: Source | None
@@ -109,17 +116,20 @@ def checked(options: argparse.Namespace) -> Plan:
     for name, count in (("epochs", options.epochs), ("seeds", n_seeds), ("jobs", options.jobs)):
         if count is not None and check_count(f"--{name}", count) > MOST[name]:
             raise ArgumentError(f"--{name} must be at most {MOST[name]}, got {count}")
-    for name in ("out", "cifar", "dask"):
+    for name in ("out", "cifar", "dask", "ray"):
         if getattr(options, name) == "":
             raise ArgumentError(
-                f"--{name} must be {'an address' if name == 'dask' else 'a directory'}, got ''"
+                f"--{name} must be {'an address' if name in CLUSTERS else 'a directory'}, got ''"
             )
-    elsewhere = options.dask not in (None, cluster.LOCAL)
-    if options.dask is not None and find_spec("distributed") is None:
-        raise ArgumentError("--dask needs Dask: pip install -e '.[benchmarks,dask]'")
+    elsewhere = False
+    for name, library in CLUSTERS.items():
+        address = getattr(options, name)
+        if address is not None and find_spec(library) is None:
+            raise ArgumentError(f"--{name} needs {library}: pip install -e '.[benchmarks,{name}]'")
+        elsewhere = elsewhere or address not in (None, LOCAL)
     if elsewhere and options.jobs is not None:
         raise ArgumentError(
-            "--jobs must be left out with --dask ADDRESS, whose workers are as many as there are"
+            "--jobs must be left out with a cluster's address: its workers are as many as they are"
         )
     names, left_out = chosen(options.rows, options.scale, options.cifar is not None)
     library = backend.current() if options.backend is None else backend.get(options.backend)
@@ -143,6 +153,7 @@ def checked(options: argparse.Namespace) -> Plan:
         seeds=range(n_seeds),
         jobs=jobs,
         dask=options.dask,
+        ray=options.ray,
         settings=settings,
         data=data,
         cifar=source,
@@ -210,15 +221,13 @@ Carrier = Callable[[Sequence[Piece]], Iterator[Piece]]
 def carried(plan: Plan, workspace: Workspace) -> Iterator[tuple[int, Carrier, Carrier]]:
     """(how much is done at the same time, what trains models, what measures): processes of this machine, or a
     cluster."""
-    if plan.dask is None:
-        yield (
-            plan.jobs,
-            lambda pieces: parallel(plan.jobs, workspace.train, pieces),
-            lambda pieces: parallel(plan.jobs, workspace.measure, pieces),
-        )
-    else:
-        with cluster.connected(plan.dask, plan.jobs, workspace) as workers:
+    with ExitStack() as stack:
+        if plan.dask is not None:
+            workers = stack.enter_context(cluster.connected(plan.dask, plan.jobs, workspace))
             yield workers.places(), workers.train, workers.measure
+        else:
+            jobs = plan.jobs if plan.ray is None else stack.enter_context(on_ray(plan.ray, plan.jobs))
+            yield jobs, *(partial(parallel, jobs, work) for work in (workspace.train, workspace.measure))
 
 
 def show(console: Console, plan: Plan, report: Report, interrupted: bool) -> None:

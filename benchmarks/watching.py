@@ -94,7 +94,7 @@ def in_words(seconds: float) -> str:
 @contextmanager
 def watching(console: Console, quiet: bool, work: Work, at_once: int) -> Iterator[Callable[[Piece], None]]:
     """What is to do and how long that takes, then one bar over all of it; off a terminal a line for each
-    model and measurement; nothing if quiet. Yields what to call with each measurement that is done. The epochs
+    model and measurement; nothing if quiet. Yields what to call with each measurement that is done. Epochs
     are read from the checkpoints, for other processes or machines may train them."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     began, stopped = time.monotonic(), threading.Event()

@@ -1,4 +1,4 @@
-"""A run on a Dask cluster: a real scheduler, and workers that are processes of this machine."""
+"""A run on a Dask or Ray cluster: real ones, whose workers are processes of this machine."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,18 @@ import pytest
 
 from benchmarks import cluster, mnist
 from benchmarks.examples import fingerprint
+from benchmarks.paper import CLUSTERS
+from benchmarks.processes import on_ray
 from benchmarks.workspace import Settings, Workspace, source_fingerprint
 from minigrad.checkpoint import atomic_writer
 from minigrad.errors import ArgumentError, DataError
 from tests.kills import state_of, write_few_digits
 
-distributed = pytest.importorskip("distributed", reason="needs Dask: pip install -e '.[dask]'")
-import dask  # noqa: E402
-
 ROOT = Path(__file__).parents[1]
-# Sockets and subprocesses of the library's own that the garbage collector closes.
+THERE = [name for name, library in CLUSTERS.items() if find_spec(library)]
+if not THERE:
+    pytest.skip("needs a cluster's library: pip install -e '.[dask,ray]'", allow_module_level=True)
+# Sockets and subprocesses of the libraries' own that the garbage collector closes.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
 
 
@@ -59,6 +62,7 @@ def started(folder: Path, says: str, *command: str) -> Iterator[tuple[str, subpr
 @contextmanager
 def scheduler_and_workers(folder: Path, count: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """(the scheduler's address, its process), with so many workers in a directory of their own."""
+    pytest.importorskip("distributed", reason="needs Dask: pip install -e '.[dask]'")
     with (
         started(folder, "Scheduler at:", "scheduler", "--host", "127.0.0.1", "--port", "0") as (
             found,
@@ -116,12 +120,26 @@ def plain(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.mark.parametrize("where", ["local", "address"])
-def test_a_cluster_gives_the_files_and_figures_of_the_plain_command(
-    where: str, digits: Path, plain: Path, tmp_path: Path, request: pytest.FixtureRequest
+@pytest.mark.parametrize("library", THERE)
+def test_a_cluster_on_this_machine_gives_the_files_and_figures_of_the_plain_command(
+    library: str, digits: Path, plain: Path, tmp_path: Path
 ) -> None:
-    given = "local" if where == "local" else request.getfixturevalue("address")
-    said = run(digits, tmp_path / "run", "--dask", given)
+    said = run(digits, tmp_path / "run", f"--{library}", "local")
+    assert re.search(r"\d+ of 16 models trained", said)
+    assert state_of(tmp_path / "run") == state_of(plain)
+
+
+@pytest.mark.skipif("ray" not in THERE, reason="needs Ray: pip install -e '.[ray]'")
+@pytest.mark.parametrize("given", ["127.0.0.1:9", "nowhere:5", "9", "127.0.0.1"])
+def test_the_address_of_ray_is_that_of_a_cluster(given: str) -> None:
+    with pytest.raises(ArgumentError, match=f"--ray must be local.* got '{given}'"), on_ray(given, 1):
+        pass
+
+
+def test_a_cluster_gives_the_files_and_figures_of_the_plain_command(
+    address: str, digits: Path, plain: Path, tmp_path: Path
+) -> None:
+    said = run(digits, tmp_path / "run", "--dask", address)
     assert re.search(r"\d+ of 16 models trained", said)
     assert state_of(tmp_path / "run") == state_of(plain)
 
@@ -174,7 +192,9 @@ def test_workers_import_the_code_that_they_are_sent_and_forget_it(
         folders = set(workers.client.run(lambda dask_worker: dask_worker.local_directory).values())
     assert found
     assert all(any(place.startswith(folder) for folder in folders) for place in found)
-    with distributed.Client(address) as client:
+    from distributed import Client
+
+    with Client(address) as client:
         assert not any(client.run(places).values())
 
 
@@ -189,6 +209,7 @@ def test_an_error_of_a_worker_is_that_of_the_run(address: str, workspace: Callab
 def test_a_scheduler_that_is_gone_ends_the_run(
     workspace: Callable[[str], Workspace], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    dask = pytest.importorskip("dask", reason="needs Dask: pip install -e '.[dask]'")
     monkeypatch.setattr(cluster, "PATIENCE", 5.0)
     own = workspace("run")
     with (
@@ -209,6 +230,7 @@ def test_a_scheduler_that_is_gone_ends_the_run(
 
 
 def test_workers_have_one_thread_each(workspace: Callable[[str], Workspace]) -> None:
+    distributed = pytest.importorskip("distributed", reason="needs Dask: pip install -e '.[dask]'")
     with (
         distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False,
                                  dashboard_address="127.0.0.1:0") as own,
@@ -222,6 +244,7 @@ def test_workers_have_one_thread_each(workspace: Callable[[str], Workspace]) -> 
 def test_the_address_is_that_of_a_scheduler(
     given: str, workspace: Callable[[str], Workspace], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("distributed", reason="needs Dask: pip install -e '.[dask]'")
     monkeypatch.setattr(cluster, "PATIENCE", 0.2)
     with (
         pytest.raises(ArgumentError, match=f"--dask must be local, or the address of a scheduler.*{given}"),
