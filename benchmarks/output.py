@@ -8,6 +8,7 @@ import os
 import sys
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from minigrad.checkpoint import atomic_writer
@@ -18,6 +19,11 @@ def terminal(width: int) -> Console:
     """What results are printed with, `width` wide where there is no terminal to tell. Paths and commands are
     the user's words, so brackets in them are brackets and no markup."""
     return Console(width=None if sys.stdout.isatty() else width, markup=False, highlight=False, emoji=False)
+
+
+def significant(value: float) -> str:
+    """Three significant digits, without an exponent: figures of a column look alike."""
+    return np.format_float_positional(value, 3, unique=False, fractional=False, trim="k").rstrip(".")
 
 
 def _first_nonfinite(content: Any, path: str) -> str:
@@ -56,9 +62,9 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
         file.write(text.encode())
 
 
-def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
+def save_figure(figure: Any, path: str | os.PathLike[str], dpi: float = 130) -> None:
     """The figure as a file of the kind that its name ends with (.png, .pdf), all of it or nothing."""
     kind = os.path.splitext(path)[1].lstrip(".")
     dateless = {"CreationDate": None} if kind == "pdf" else None  # the same figure is the same file
     with atomic_writer(path) as file:
-        figure.savefig(file, format=kind, dpi=130, metadata=dateless)
+        figure.savefig(file, format=kind, dpi=dpi, metadata=dateless)
