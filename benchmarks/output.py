@@ -8,7 +8,6 @@ import os
 import sys
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from minigrad.checkpoint import atomic_writer
@@ -22,8 +21,10 @@ def terminal(width: int) -> Console:
 
 
 def significant(value: float) -> str:
-    """Three significant digits, without an exponent: figures of a column look alike."""
-    return np.format_float_positional(value, 3, unique=False, fractional=False, trim="k").rstrip(".")
+    """Three significant digits, or all that stand before the point, and no exponent: so figures that stand
+    below one another look alike."""
+    digits_before = math.floor(math.log10(abs(value))) + 1 if value else 1
+    return f"{value:,.{max(0, 3 - digits_before)}f}"
 
 
 def _first_nonfinite(content: Any, path: str) -> str:

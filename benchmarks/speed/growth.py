@@ -45,6 +45,7 @@ from minigrad.errors import ArgumentError
 WIDTHS = (16, 64, 256, 1_024, 4_096)
 NAMES = ("minigrad", "captured", "torch", "jax")
 PRODUCTS, CAPTURED, JAX = "products", label("captured"), label("jax")
+ONE_ROW = "Below 1 at batch 1: NumPy multiplies one row more slowly than two."
 BESIDE_JAX = "captured / JAX"
 MOST_TO_JAX = 2.0  # what captured aims at, in every cell
 LEAST_SECONDS = 0.02  # of a round, for which a step is called as often as that takes
@@ -172,10 +173,9 @@ def table(content: dict[str, Any]) -> Table:
     cells = content["cells"]
     names = [*cells[0]["contenders"]]
     on = "" if content["threads"] is None else f", threads: {content['threads']}"
-    caption = (
-        "ms, and multiple of the bare products; medians over the rounds of one run, in brackets the quartiles"
-    )
-    result = Table(title=f"The adversarial step by batch and width{on}",
+    caption = "ms, and multiple of the bare products; medians over the rounds of one run, in brackets the "
+    caption += f"quartiles. {ONE_ROW}"
+    result = Table(title=f"The adversarial step by batch and width{on}", padding=0,
                    caption="\n".join(filter(None, (caption, verdict(content)))))  # fmt: skip
     for heading in ("batch", "width", *names, BESIDE_JAX):
         result.add_column(heading, justify="right")
@@ -214,10 +214,10 @@ def plot(content: Mapping[str, Any]) -> Figure:
     label = f"time / time of the bare products; –: a step of more than {content['most_gflop']:g} GFLOP"
     if content["greatest_captured_to_jax"]:
         maps[BESIDE_JAX] = {_size(one): (one["captured_to_jax"]["median"], "") for one in cells}
-        label += "\n(last map: time / time of JAX)"
+        label += " (last map: time / time of JAX)"
     sizes = [_size(one) for one in (*cells, *content["left_out"])]
     batches, widths = (sorted({size[axis] for size in sizes}) for axis in (0, 1))
-    figure, axes = panels(len(maps), 0.33 * len(batches) + 0.6)
+    figure, axes = panels(len(maps), max(2.4, 0.33 * len(batches) + 0.6))
     norm = LogNorm(*_limits([value for one in maps.values() for value, _ in one.values()]))
     for ax, (name, one) in zip(axes, maps.items(), strict=True):
         values = np.array([[one.get((batch, width), (np.nan, ""))[0] for width in widths]
@@ -235,7 +235,8 @@ def plot(content: Mapping[str, Any]) -> Figure:
         ax.set_xlabel("width [columns]", fontsize=7.5)
         ax.set_ylabel("batch [examples]", fontsize=7.5)
     bar = figure.colorbar(image, ax=axes, location="bottom", aspect=60, fraction=0.02, pad=0.02)
-    bar.set_label(label, fontsize=7.5)
+    bar.set_label(f"{label}\n{ONE_ROW}", fontsize=7.5)
+    bar.ax.xaxis.set_major_formatter("{x:g}")
     bar.ax.tick_params(labelsize=7)
     return figure
 

@@ -173,12 +173,13 @@ def compared(
 
 
 def plot(content: Mapping[str, Any]) -> Figure:
-    """A panel a work, the fastest first: multiples of the products, and of the chain, which has none, µs."""
+    """A panel a work, the fastest first: multiples of the products, and of the chain, which has none, of
+    minigrad."""
     works = content["works"]
     figure, axes = panels(len(works), 0.6 + 0.17 * max(map(len, works.values())))
     for ax, (what, entries) in zip(axes, works.items(), strict=True):
-        to = "minigrad" if what == WORKS["chain"] else "products"
-        entries = dict(sorted(entries.items(), key=lambda item: item[1][f"to_{to}"]["median"]))
+        to = _compared_to(what)
+        entries = _fastest_first(what, entries)
         entries.pop("products", None)
         times = {name: _time(what, entry["median_seconds"]) for name, entry in entries.items()}
         bars(
@@ -186,11 +187,20 @@ def plot(content: Mapping[str, Any]) -> Figure:
             {name: quartiles(entry[f"to_{to}"]) for name, entry in entries.items()},
             {name: f"{significant(entry[f'to_{to}']['median'])}, {times[name]}"
              for name, entry in entries.items()},
-            f"time / time of {'minigrad' if to == 'minigrad' else 'the bare products'}",
+            f"time / time of {'the bare products' if to == 'products' else to}",
             what,
         )  # fmt: skip
         ax.axvline(1.0, color="black", linewidth=0.8)
     return figure
+
+
+def _compared_to(what: str) -> str:
+    return "minigrad" if what == WORKS["chain"] else "products"
+
+
+def _fastest_first(what: str, entries: Mapping[str, Any]) -> dict[str, Any]:
+    ratio_to = f"to_{_compared_to(what)}"
+    return dict(sorted(entries.items(), key=lambda item: item[1][ratio_to]["median"]))
 
 
 def _time(what: str, seconds: float) -> str:
@@ -201,22 +211,22 @@ def _time(what: str, seconds: float) -> str:
 
 
 def table(found: dict[str, Any], threads: int | None) -> Table:
-    names = dict.fromkeys(name for entries in found.values() for name in entries)
     on = "" if threads is None else f", threads: {threads}"
     result = Table(title=f"minigrad and other frameworks{on}",
                    caption="Time of a call, and as a multiple of the bare products; of the chain, time of an "
                    "operation, forward and backward, and as a multiple of minigrad's. Medians over the "
                    "rounds of one run, in brackets the quartiles")  # fmt: skip
-    works = {what: work for work, what in WORKS.items()}
     result.add_column("work: what it is")
-    for name in names:
-        result.add_column(name, justify="right")
+    result.add_column("framework")
+    for heading in ("time", "multiple"):
+        result.add_column(heading, justify="right")
+    names = {what: work for work, what in WORKS.items()}
     for what, entries in found.items():
-        to = "minigrad" if what == WORKS["chain"] else "products"
-        cells = {
-            name: _time(what, entry["median_seconds"])
-            + "\n{median:.2f}\n[{lower_quartile:.2f}, {upper_quartile:.2f}]".format(**entry[f"to_{to}"])
-            for name, entry in entries.items()
-        }
-        result.add_row(f"{works[what]}: {what}", *(cells.get(name, "–") for name in names), end_section=True)
+        work = f"{names[what]}: {what}"
+        for name, entry in _fastest_first(what, entries).items():
+            low, median, high = quartiles(entry[f"to_{_compared_to(what)}"])
+            multiple = f"{median:.2f} [{low:.2f}, {high:.2f}]"
+            result.add_row(work, name, _time(what, entry["median_seconds"]), multiple)
+            work = ""
+        result.add_section()
     return result

@@ -31,7 +31,7 @@ def panels(number: int, height: float, columns: int = 2) -> tuple[Figure, list[A
     """So many axes, each row of them so many inches high."""
     columns = min(columns, number)
     rows = -(-number // columns)
-    figure = Figure(figsize=(WIDTH, rows * height + 0.5), layout="constrained")
+    figure = Figure(figsize=(WIDTH, rows * height + 0.8), layout="constrained")
     axes = [figure.add_subplot(rows, columns, 1 + place) for place in range(number)]
     return figure, axes
 
