@@ -579,7 +579,10 @@ class TestCpuVsGpu:
         entries = found["libraries"]["numpy"]["entries"]
         assert len(entries) == 2 * 2 * len(cpu_vs_gpu.OPERATIONS)
         assert all(entry["gflops"] > 0 for entry in entries)
-        assert "NumPy alone: there was no GPU" in words(cpu_vs_gpu.plot(found))
+        figure = cpu_vs_gpu.plot(found)
+        assert "NumPy alone: there was no GPU" in words(figure)
+        low, high = figure.axes[0].get_ylim()
+        assert all(low < 1e3 * entry["seconds"] < high for entry in entries)
         assert found["crossover"]["FGSM"] is None
         assert (tmp_path / "cpu_vs_gpu.png").stat().st_size > 1000
         with pytest.raises(SystemExit):

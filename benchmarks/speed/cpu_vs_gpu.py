@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--most-gflop", type=float, default=30.0, metavar="X",
                         help="leave out what has more, on a CPU (default: %(default)s)")  # fmt: skip
-    add_common_arguments(parser, "cpu_vs_gpu", f"Two to three minutes on two cores. {THREADS}")
+    add_common_arguments(parser, "cpu_vs_gpu", f"One to two minutes on two cores. {THREADS}")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -291,28 +291,29 @@ def plot(content: Mapping[str, Any]) -> Figure:
     batches = sorted({entry["batch"] for library in found.values() for entry in library["entries"]})
     figure, axes = panels(len(OPERATIONS), 2.7)
     for ax, operation in zip(axes, OPERATIONS, strict=True):
-        ends: dict[float, list[tuple[float, str]]] = {}
         for name, style in (("numpy", "-"), ("cupy", "--")):
             entries = [e for e in found.get(name, {"entries": []})["entries"] if e["operation"] == operation]
             widths = sorted({e["width"] for e in entries})
+            ends: dict[float, list[tuple[float, str]]] = {}
             shades = matplotlib.colormaps["viridis_r"](np.linspace(0.25, 1.0, len(widths)))
             for width, shade in zip(widths, shades, strict=True):
                 line = [(e["batch"], 1e3 * e["seconds"]) for e in entries if e["width"] == width]
                 ax.plot(*zip(*line, strict=True), style, marker=".", markersize=5, linewidth=1.2, color=shade)
                 ends.setdefault(line[-1][0], []).append((line[-1][1], f"{width:,}"))
-        _label_ends(ax, ends)
+            _label_ends(ax, ends)
         ax.set_xscale("log")
         ax.set_xticks(batches, [f"{batch:,}" for batch in batches])
         ax.set_yscale("log")
         ax.yaxis.set_major_formatter("{x:g}")
         ax.minorticks_off()
-        if ax is not axes[0]:
-            ax.sharey(axes[0])
         ax.set_title(operation, fontsize=8.5, loc="left")
         ax.set_xlabel("batch [examples]; at each line's end its width [columns]", fontsize=7)
         ax.set_ylabel("time [ms]", fontsize=7.5)
         ax.tick_params(labelsize=7)
         ax.spines[["top", "right"]].set_visible(False)
+    lows, highs = zip(*(ax.get_ylim() for ax in axes), strict=True)
+    for ax in axes:
+        ax.set_ylim(min(lows), max(highs))
     on = "NumPy alone: there was no GPU" if "cupy" not in found else "solid: NumPy; dashed: CuPy on " + str(
         found["cupy"]["device"])  # fmt: skip
     axes[2].text(0.98, 0.02, f"{on}.\nLines of NumPy end before\n{content['most_gflop']:g} GFLOP a call.",

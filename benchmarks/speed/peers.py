@@ -63,7 +63,7 @@ WORKS = {**{name: step.what for name, step in STEPS.items()}, "fgsm": FGSM,
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    takes = "Five minutes on two cores with all frameworks (extra: peers). wide and fgsm have fewer rounds."
+    takes = "Seven minutes on two cores with all frameworks (extra: peers). wide and fgsm have fewer rounds."
     add_common_arguments(parser, "peers", takes, WORKS)
     parser.add_argument("--frameworks", nargs="+", choices=[*FRAMEWORKS], metavar="NAME",
                         help=f"{', '.join(FRAMEWORKS)} (default: those that are installed)")  # fmt: skip

@@ -36,7 +36,7 @@ CLOSE = 1e-12  # in float64, of the greatest logit and of the greatest element o
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=20, metavar="N", help="(default: %(default)s)")
-    add_common_arguments(parser, "squeezenet", "A minute on two cores, with one thread and then with two.")
+    add_common_arguments(parser, "squeezenet", "Three minutes on two cores, with one thread, then with two.")
 
 
 def run(options: argparse.Namespace) -> None:
