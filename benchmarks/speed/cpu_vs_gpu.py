@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--most-gflop", type=float, default=30.0, metavar="X",
                         help="leave out what has more, on a CPU (default: %(default)s)")  # fmt: skip
-    add_common_arguments(parser, "cpu_vs_gpu", f"One to two minutes on two cores. {THREADS}")
+    add_common_arguments(parser, "cpu_vs_gpu", f"Some minutes on two cores. {THREADS}")
 
 
 def run(options: argparse.Namespace) -> None:
