@@ -20,6 +20,13 @@ def terminal(width: int) -> Console:
     return Console(width=None if sys.stdout.isatty() else width, markup=False, highlight=False, emoji=False)
 
 
+def significant(value: float) -> str:
+    """Three significant digits, or all that stand before the point, and no exponent: so figures that stand
+    below one another look alike."""
+    digits_before = math.floor(math.log10(abs(value))) + 1 if value else 1
+    return f"{value:,.{max(0, 3 - digits_before)}f}"
+
+
 def _first_nonfinite(content: Any, path: str) -> str:
     """Where the first number that is not finite stands, and what it is; "" if there is none."""
     if isinstance(content, float):
@@ -56,9 +63,9 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
         file.write(text.encode())
 
 
-def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
+def save_figure(figure: Any, path: str | os.PathLike[str], dpi: float = 130) -> None:
     """The figure as a file of the kind that its name ends with (.png, .pdf), all of it or nothing."""
     kind = os.path.splitext(path)[1].lstrip(".")
     dateless = {"CreationDate": None} if kind == "pdf" else None  # the same figure is the same file
     with atomic_writer(path) as file:
-        figure.savefig(file, format=kind, dpi=130, metadata=dateless)
+        figure.savefig(file, format=kind, dpi=dpi, metadata=dateless)

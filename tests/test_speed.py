@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from rich.console import Console
 
 import minigrad as mg
 from attacks import input_gradient
 from benchmarks.__main__ import main
-from benchmarks.output import save_figure
+from benchmarks.output import save_figure, significant
 from benchmarks.photos import network, photos, read_photo
+from benchmarks.progress import Steps
 from benchmarks.speed import (
     conditions,
     cpu_vs_gpu,
+    floor,
     frameworks,
     growth,
     ladder,
@@ -33,8 +39,65 @@ from benchmarks.speed.overhead import OPERATIONS, arrays, chain
 from benchmarks.speed.sizes import PIECES, Size
 from benchmarks.speed.timing import ratio, time_in_turn
 from minigrad import backend, lanes
+from minigrad.errors import ArgumentError
 from models import MaxoutNetwork
 from tests.test_engine import count_products
+
+SCRIPTS = ("floor", "overhead", "memory", "cpu_vs_gpu", "peers", "growth", "ladder", "squeezenet", "against")
+
+
+def words(figure: Figure) -> str:
+    """All that is written on a plot, its lines joined."""
+    return " ".join(" ".join(text.get_text().split()) for text in figure.findobj(Text))
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_tells_how_long_it_takes(script: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([script, "--help"])
+    said = capsys.readouterr().out
+    assert re.search("minute|second", said)
+    assert "--quiet" in said
+    for name in {"floor": floor.WORKS, "ladder": ladder.WORKS, "peers": peers.WORKS}.get(script, ()):
+        assert f"\n  {name} " in said
+
+
+def test_figures_of_a_column_look_alike() -> None:
+    found = [significant(value) for value in (0.065243, 0.5598, 0.0, 40.0, 1034.6)]
+    assert found == ["0.0652", "0.560", "0.00", "40.0", "1,035"]
+
+
+class TestSteps:
+    """What is being done: a line a step, or on a terminal a bar."""
+
+    def test_off_a_terminal(self) -> None:
+        console = Console(file=io.StringIO(), width=40)
+        with Steps(console, 2) as steps:
+            steps.begin("first, of a name that is longer than a line is wide")
+            steps.share(0.5)
+            steps.begin("second")
+        assert console.file.getvalue().splitlines() == [
+            "0 s: 1 of 2: first, of a name that is longer than a line is wide", "0 s: 2 of 2: second"
+        ]  # fmt: skip
+
+    def test_on_a_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("benchmarks.progress.LEAST_SECONDS", 0.0)
+        console = Console(file=io.StringIO(), width=80, force_terminal=True)
+        threads = threading.active_count()
+        with Steps(console, 2) as steps:
+            steps.begin("of a name that is longer than a line is wide, which leaves the bar as it is")
+            steps.share(0.5)
+            assert threading.active_count() == threads  # none that would draw while something is timed
+        assert "25%" in console.file.getvalue()
+        assert "0 s: " not in console.file.getvalue()
+
+    def test_quiet(self) -> None:
+        for terminal in (False, True):
+            console = Console(file=io.StringIO(), force_terminal=terminal)
+            with Steps(console, 1, quiet=True) as steps:
+                steps.begin("first")
+                steps.share(0.5)
+            assert console.file.getvalue() == ""
 
 
 class TestTiming:
@@ -52,6 +115,11 @@ class TestTiming:
         seconds = time_in_turn(contenders, rounds=2, warm_up=0, settle=1e-4)
         assert [len(values) for values in seconds.values()] == [2, 2]
         assert re.fullmatch("aa+bbb+aa+", "".join(ran))  # a b, then b a, each at least once untimed
+
+    def test_it_tells_how_far_it_is(self) -> None:
+        told: list[float] = []
+        time_in_turn({"a": lambda: None, "b": lambda: None}, rounds=4, progress=told.append)
+        assert told == [0.25, 0.5, 0.75, 1.0]
 
     def test_ratios_are_taken_round_by_round(self) -> None:
         seconds = {"a": [2.0, 30.0, 4.0], "b": [1.0, 10.0, 1.0]}
@@ -97,6 +165,18 @@ class TestConditions:
         watch = conditions.Conditions()
         watch.add_rounds({"a": [1.0, 1.0, 1.0]})
         assert "fewer than 4 rounds" in conditions.remark(watch.found())
+
+    def test_what_cannot_be(self) -> None:
+        watch = conditions.Conditions()
+        watch.check_floor("a step", {"median": 1.0})
+        assert conditions.remark(watch.found()) == ""
+        watch.check_floor("a step", {"median": 0.9})
+        watch.check_floor("another", {"median": 0.8})
+        assert "a step, took 0.90 of the time of its own products, which cannot be, and 1 more" in (
+            conditions.remark(watch.found())
+        )
+        cpu_vs_gpu.timed(backend.NUMPY, Size(2, 4), "forward", 4, 1.0, watch := conditions.Conditions())
+        assert re.search("forward, batch 2, width 4, reached .*% of the best rate", str(watch.found()))
 
     def test_table_plot_and_json_say_so(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -196,13 +276,27 @@ class TestFloor:
 
     def test_the_command(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         main(["floor", "--works", "step", "published", "--rounds", "2", "--out", str(tmp_path)])
-        assert "≤ 1.15" in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert "≤ 1.15" in said
+        assert re.match("0 s: 1 of 2: step, adversarial step, 240 units, batch 100\n.* s: 2 of 2: ", said)
         found = json.loads((tmp_path / "floor.json").read_text())
         assert set(found["works"]) == {"step", "published"}
         assert len(found["works"]["step"]["seconds"]["products"]) == 2
         assert found["works"]["step"]["ratio"]["median"] > 0
         assert found["environment"]["thread_pools"]
         assert (tmp_path / "floor.png").stat().st_size > 1000
+
+    def test_the_plot_tells_values_and_what_it_was_measured_with(self) -> None:
+        ratios = {"median": 1.4, "lower_quartile": 1.3, "upper_quartile": 1.5}
+        entry = {"what": "a step", "target": 1.2, "ratio": ratios, "median_seconds": {"minigrad": 0.0153}}
+        said = {"disturbances": ["load 9.0 before it began"]}
+        made_with = {"environment": conditions.environment("rich"), "conditions": said}
+        found = words(conditions.drawn({"works": {"step": entry}, **made_with}, floor.plot))
+        told = made_with["environment"]
+        for what in ("1.40, 15.3 ms", told["processor"], told["date"][:10], f"commit {told['commit']}",
+                     f"numpy {np.__version__}", "perhaps not quiet: load 9.0"):  # fmt: skip
+            assert what in found
+        assert told["rich"]
 
 
 class TestOverhead:
@@ -220,8 +314,11 @@ class TestOverhead:
         assert Counting.made == OPERATIONS
 
     def test_the_command(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        main(["overhead", "--rounds", "2", "--out", str(tmp_path)])
-        assert "minigrad, forward and backward" in capsys.readouterr().out
+        main(["overhead", "--rounds", "2", "--quiet", "--out", str(tmp_path)])
+        said = capsys.readouterr().out
+        assert "minigrad, forward and backward" in said
+        assert ("PyTorch, forward and backward" in said) == frameworks.installed("torch")
+        assert "1 of 1" not in said
         assert (tmp_path / "overhead.png").stat().st_size > 1000
         found = json.loads((tmp_path / "overhead.json").read_text())["operations"]
         assert found["NumPy, forward"]["to_numpy"]["median"] == 1.0
@@ -267,6 +364,41 @@ class TestPeers:
         with pytest.raises(SystemExit):
             main(["peers", "--frameworks", "jax", "--out", str(tmp_path)])
         assert "jax is not: pip install" in capsys.readouterr().err
+
+    def test_those_that_are_missing_are_named_first(
+        self, monkeypatch: Any, capsys: Any, tmp_path: Path
+    ) -> None:
+        def refuse(names: list[str], x: np.ndarray, y: np.ndarray) -> None:
+            raise ArgumentError("far enough")
+
+        monkeypatch.setattr(frameworks, "installed", lambda name: frameworks.module(name) == "minigrad")
+        monkeypatch.setattr(peers, "check_equal", refuse)
+        with pytest.raises(SystemExit):
+            main(["peers", "--out", str(tmp_path)])
+        said = capsys.readouterr().out
+        assert said.startswith("Not installed, and left out: torch, jax, autograd, mygrad: pip install -e")
+        assert "minigrad is beside itself" in said
+        assert frameworks.left_out(["minigrad"], growth.NAMES).startswith(
+            "Not installed, and left out: torch, jax: pip"
+        )
+
+    @pytest.mark.parametrize("name", ["torch", "jax", "autograd", "mygrad"])
+    def test_versions(self, name: str) -> None:
+        pytest.importorskip(name)
+        assert conditions.environment(name)[name]
+
+    def test_its_plot_has_a_panel_a_work_the_fastest_first(self) -> None:
+        def entry(ratio: float, to: str = "products") -> dict[str, Any]:
+            ratios = {"median": ratio, "lower_quartile": ratio, "upper_quartile": ratio}
+            return {"median_seconds": ratio / 1e3, f"to_{to}": ratios}
+
+        step = {"products": entry(1.0), "minigrad": entry(1.5), "torch": entry(2.0), "jax": entry(1.2)}
+        works = {peers.WORKS["step"]: step, peers.WORKS["chain"]: {"minigrad": entry(1.0, "minigrad")}}
+        figure = peers.plot({"works": works})
+        assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["jax", "minigrad", "torch"]
+        assert "1.50, 1.50 ms" in words(figure)
+        assert "1.00, 1.00 µs" in words(figure)
+        assert peers.table(works, None).row_count == 5
 
     @pytest.mark.fast_lane
     def test_each_shape_of_batch_has_a_record(self) -> None:
@@ -403,7 +535,7 @@ class TestSqueezeNet:
             for part in ("forward", "gradient")
         }
         found = dict.fromkeys(squeezenet.WORKS, entries)
-        save_figure(squeezenet.plot(found), tmp_path / "plot.png")
+        save_figure(squeezenet.plot({"works": found}), tmp_path / "plot.png")
         equal = {"logits": 1e-15, "gradient": 1e-15, "signs_percent": 0.0}
         assert squeezenet.table(found, equal, 40_000_000).row_count == 2 * len(squeezenet.WORKS)
 
@@ -439,11 +571,18 @@ class TestCpuVsGpu:
         monkeypatch.setattr(cpu_vs_gpu, "product_rate", lambda library: 1e11)
         sizes = ["--batches", "1", "8", "--widths", "4", "8", "--rounds", "1"]
         main(["cpu_vs_gpu", *sizes, "--out", str(tmp_path)])
-        assert "No rows of a GPU: CuPy is not installed: pip install 'x[cuda12]'" in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert said.startswith("No rows of a GPU: CuPy is not installed: pip install 'x[cuda12]'")
+        places = [said.index(words) for words in ("2 of 5: numpy, forward", "width 4", "5 of 5: numpy, FGSM")]
+        assert places == sorted(places)  # a table when it is ready
         found = json.loads((tmp_path / "cpu_vs_gpu.json").read_text())
         entries = found["libraries"]["numpy"]["entries"]
         assert len(entries) == 2 * 2 * len(cpu_vs_gpu.OPERATIONS)
         assert all(entry["gflops"] > 0 for entry in entries)
+        figure = cpu_vs_gpu.plot(found)
+        assert "NumPy alone: there was no GPU" in words(figure)
+        low, high = figure.axes[0].get_ylim()
+        assert all(low < 1e3 * entry["seconds"] < high for entry in entries)
         assert found["crossover"]["FGSM"] is None
         assert (tmp_path / "cpu_vs_gpu.png").stat().st_size > 1000
         with pytest.raises(SystemExit):

@@ -7,16 +7,20 @@ runs in a process of its own, one at a time.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from rich.table import Table
 
-from benchmarks.output import check_writable_directory, terminal
+from benchmarks.output import check_writable_directory, significant, terminal
+from benchmarks.progress import Steps
 from benchmarks.speed.conditions import Conditions, commit, publish
-from benchmarks.speed.plots import bars, quartiles
+from benchmarks.speed.options import THREADS, add_common_arguments
+from benchmarks.speed.plots import dots, panels, quartiles
 from benchmarks.speed.timing import ratio, time_in_turn
 from benchmarks.speed.workers import Worker, worker
 from minigrad.checks import check_count
@@ -38,11 +42,8 @@ def checkout(directory: Path) -> AbstractContextManager[Worker]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", metavar="CHECKOUT", help="another checkout of this repository")
-    parser.add_argument("--works", nargs="+", choices=[*WORKS], metavar="NAME", default=[*WORKS],
-                        help=f"what to time: {', '.join(WORKS)} (default: all)")  # fmt: skip
+    add_common_arguments(parser, "against", f"A minute on two cores. {THREADS}", WORKS)
     parser.add_argument("--rounds", type=int, default=31, metavar="N", help="(default: %(default)s)")
-    parser.add_argument("--out", default="results/against", metavar="DIR",
-                        help="where against.json and .png go (default: %(default)s)")  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> None:
@@ -53,23 +54,37 @@ def run(options: argparse.Namespace) -> None:
         if not (other / package / "__init__.py").is_file():
             raise ArgumentError(f"CHECKOUT must be a checkout of this repository, got {options.directory!r}")
     directory = check_writable_directory("--out", options.out)
-    conditions = Conditions()
+    console, conditions = terminal(110), Conditions()
     found: dict[str, Any] = {}
-    with ExitStack() as stack:
+    with ExitStack() as stack, Steps(console, 1 + len(options.works), options.quiet) as steps:
+        steps.begin("do both give the same bits?")
         both = {"this": stack.enter_context(checkout(HERE)), "other": stack.enter_context(checkout(other))}
         same = both["this"].ask("bits") == both["other"].ask("bits")
         for name in options.works:
+            steps.begin(f"{name}, {WORKS[name]}")
             contenders = {key: (lambda one=one, name=name: one.ask(name)) for key, one in both.items()}
-            seconds = time_in_turn(contenders, options.rounds, settle=0.1, conditions=conditions, here=False)
+            seconds = time_in_turn(contenders, options.rounds, settle=0.1, conditions=conditions, here=False,
+                                   progress=steps.share)  # fmt: skip
             found[name] = {
                 "what": WORKS[name],
                 "ratio": ratio(seconds, "this", "other"),
                 "median_seconds": {key: float(np.median(values)) for key, values in seconds.items()},
             }
     content = {"works": found, "same_bits": same, "other_commit": commit(other)}
-    groups = {entry["what"]: {"this / other": quartiles(entry["ratio"])} for entry in found.values()}
-    figure = bars(groups, f"time of this checkout / of {commit(other)}")
-    publish(directory, "against", content, figure, [table(content)], conditions, terminal(110))
+    publish(directory, "against", content, plot, [table(content)], conditions, console)
+
+
+def plot(content: Mapping[str, Any]) -> Figure:
+    works = {entry["what"]: entry for entry in content["works"].values()}
+    figure, (ax,) = panels(1, 0.3 + 0.5 * len(works))
+    dots(
+        ax,
+        {what: quartiles(entry["ratio"]) for what, entry in works.items()},
+        {what: f"{entry['ratio']['median']:.3f}, {significant(1e3 * entry['median_seconds']['this'])} ms"
+         for what, entry in works.items()},
+        f"time of this checkout / of {content['other_commit']}",
+    )  # fmt: skip
+    return figure
 
 
 def table(content: dict[str, Any]) -> Table:
@@ -77,13 +92,13 @@ def table(content: dict[str, Any]) -> Table:
     result = Table(title=f"This checkout beside {content['other_commit']}",
                    caption=f"medians over the rounds of one run; in brackets the quartiles. Five adversarial "
                    f"steps, a second-order gradient and an FGSM have {said}.")  # fmt: skip
-    result.add_column("work")
+    result.add_column("work: what it is")
     for heading in ("this, ms", "other, ms", "ratio"):
         result.add_column(heading, justify="right")
-    for entry in content["works"].values():
+    for name, entry in content["works"].items():
         median, ratios = entry["median_seconds"], entry["ratio"]
         result.add_row(
-            entry["what"], f"{1e3 * median['this']:.2f}", f"{1e3 * median['other']:.2f}",
+            f"{name}: {entry['what']}", significant(1e3 * median["this"]), significant(1e3 * median["other"]),
             f"{ratios['median']:.3f} [{ratios['lower_quartile']:.3f}, {ratios['upper_quartile']:.3f}]",
         )  # fmt: skip
     return result

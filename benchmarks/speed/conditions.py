@@ -6,8 +6,10 @@ import os
 import platform
 import statistics
 import subprocess
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from threadpoolctl import threadpool_info
 
 import minigrad as mg
 from benchmarks.output import save_figure, write_json
+from benchmarks.speed import plots
 from minigrad import lanes
 
 # A machine is called quiet up to these.
@@ -37,6 +40,12 @@ class Conditions:
         self._processor_seconds = self._seconds = 0.0
         self._spreads: list[float] = []
         self._too_few = False
+        self._impossible: list[str] = []
+        self._began = time.monotonic()
+
+    def seconds(self) -> float:
+        """Since it was made."""
+        return time.monotonic() - self._began
 
     def add_time(self, seconds: float, processor_seconds: float) -> None:
         """Something was timed: it took so long, and the threads of this process so much processor time."""
@@ -51,6 +60,15 @@ class Conditions:
             else:
                 low, median, high = statistics.quantiles(values, n=4)
                 self._spreads.append((high - low) / median)
+
+    def add_impossible(self, what: str) -> None:
+        """Something was measured that cannot be, in words."""
+        self._impossible.append(what)
+
+    def check_floor(self, what: str, ratio: Mapping[str, float]) -> None:
+        """Nothing takes less time than its own matrix products: if it did, something was in their way."""
+        if ratio["median"] < 1.0:
+            self.add_impossible(f"{what}, took {ratio['median']:.2f} of the time of its own products")
 
     def found(self) -> dict[str, Any]:
         """The figures, and under "disturbances" what was not quiet, in words."""
@@ -69,6 +87,9 @@ class Conditions:
             disturbances.append(f"the quartiles lie {spread:.0%} of the median apart")
         if self._too_few:
             disturbances.append(f"that cannot be told from fewer than {LEAST_ROUNDS} rounds")
+        if self._impossible:
+            more = f", and {len(self._impossible) - 1} more" if len(self._impossible) > 1 else ""
+            disturbances.append(f"{self._impossible[0]}, which cannot be{more}")
         return {
             "load_before": before,
             "load_after": after,
@@ -93,26 +114,38 @@ def publish(
     directory: str,
     name: str,
     content: Mapping[str, Any],
-    figure: Figure,
+    plot: Callable[[Mapping[str, Any]], Figure],
     tables: Iterable[Table],
     conditions: Conditions,
     console: Console,
-    modules: Iterable[Any] = (),
+    packages: Iterable[str] = (),
 ) -> None:
-    """Write NAME.json and NAME.png and print the tables, each with a remark if the machine was not quiet."""
+    """Write NAME.json, draw NAME.png from what is in it, and print the tables, each with a remark if the
+    machine was not quiet. `packages` are those whose versions matter beside minigrad's and NumPy's."""
     found = conditions.found()
-    made_with = {"environment": environment(*modules), "conditions": found}
-    write_json(Path(directory) / f"{name}.json", {**content, **made_with})
-    if said := remark(found):
-        figure.suptitle(said, fontsize=8, color="#D55E00")
-    save_figure(figure, Path(directory) / f"{name}.png")
+    content = {**content, "environment": environment(*packages), "conditions": found}
+    path = Path(directory) / name
+    write_json(path.with_suffix(".json"), content)
+    save_figure(drawn(content, plot), path.with_suffix(".png"), plots.DPI)
     for table in tables:
-        if said:
-            table.caption = f"{table.caption or ''}\n{said}"
-        console.print(table)
+        show(table, found, console)
+    console.print(f"{conditions.seconds():.0f} s: {path}.json, {path}.png", soft_wrap=True)
 
 
-def environment(*modules: Any) -> dict[str, Any]:
+def drawn(content: Mapping[str, Any], plot: Callable[[Mapping[str, Any]], Figure]) -> Figure:
+    """The plot of what a JSON file of `publish` holds, signed."""
+    figure = plot(content)
+    plots.sign(figure, content, remark(content["conditions"]))
+    return figure
+
+
+def show(table: Table, found: Mapping[str, Any], console: Console) -> None:
+    """Print a table, with a remark if the machine was not quiet."""
+    table.caption = "\n".join(filter(None, (str(table.caption or ""), remark(found))))
+    console.print(table)
+
+
+def environment(*packages: str) -> dict[str, Any]:
     """Date, commit, machine, versions and threads."""
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -121,7 +154,7 @@ def environment(*modules: Any) -> dict[str, Any]:
         "plain": lanes.PLAIN,
         "python": platform.python_version(),
         "numpy": np.__version__,
-        **{module.__name__: getattr(module, "__version__", None) for module in modules},
+        **{package: version(package) for package in packages},
         "machine": platform.machine(),
         "processor": processor(),
         "processors": os.cpu_count(),

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.table import Table
 
 import minigrad as mg
 from attacks import fgsm, input_gradient
-from benchmarks.output import check_writable_directory, terminal
-from benchmarks.speed.conditions import Conditions, publish
+from benchmarks.output import check_writable_directory, significant, terminal
+from benchmarks.progress import Steps
+from benchmarks.speed.conditions import Conditions, publish, show
 from benchmarks.speed.floor import CLASSES, FEATURES
 from benchmarks.speed.frameworks import captured_step
+from benchmarks.speed.options import THREADS, add_common_arguments
+from benchmarks.speed.plots import BEHIND_TEXT, panels
 from benchmarks.speed.sizes import PIECES, Size, add_size_arguments, check_sizes, usable_memory
 from benchmarks.speed.timing import time_in_turn
 from minigrad import backend
@@ -35,8 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--most-gflop", type=float, default=30.0, metavar="X",
                         help="leave out what has more, on a CPU (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--out", default="results/cpu_vs_gpu", metavar="DIR",
-                        help="where cpu_vs_gpu.json and .png go (default: %(default)s)")  # fmt: skip
+    add_common_arguments(parser, "cpu_vs_gpu", f"Some minutes on two cores. {THREADS}")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -46,33 +50,41 @@ def run(options: argparse.Namespace) -> None:
     check_number("--most-gflop", options.most_gflop, low=0.0)
     directory = check_writable_directory("--out", options.out)
     console = terminal(120)
-    conditions = Conditions()
     libraries, absent = available()
-    found: dict[str, Any] = {}
-    for library in libraries:
-        rate = product_rate(library)
-        limit = 1e9 * options.most_gflop if library.name == "numpy" else float("inf")
-        memory = device_memory(library)
-        entries = []
-        for size in (Size(batch, width) for batch in options.batches for width in options.widths):
-            for operation in OPERATIONS:
-                if size.flop(operation) <= limit and size.bytes() <= memory:
-                    entries.append(timed(library, size, operation, options.rounds, rate, conditions))
-        if not entries:
-            raise ArgumentError(
-                f"--batches and --widths must have a size that fits into memory and --most-gflop, which is "
-                f"{options.most_gflop}, on {library.name}: got none"
-            )
-        found[library.name] = {"product_gflops": rate / 1e9, "entries": entries, **device(library)}
-    refused = {e["not_captured"] for name in found for e in found[name]["entries"] if "not_captured" in e}
-    for message in refused:
-        console.print(f"No captured step: {message}")
     if absent:
         console.print(f"No rows of a GPU: {absent}")
-    crossover = {operation: crossovers(found, operation) for operation in OPERATIONS}
-    tables = [table(found, operation, crossover[operation]) for operation in OPERATIONS]
-    content = {"libraries": found, "crossover": crossover}
-    publish(directory, "cpu_vs_gpu", content, plot(found), tables, conditions, console)
+    conditions = Conditions()
+    sizes = [Size(batch, width) for batch in options.batches for width in options.widths]
+    found: dict[str, Any] = {}
+    crossover: dict[str, Any] = {}
+    with Steps(console, (1 + len(OPERATIONS)) * len(libraries), options.quiet) as steps:
+        for library in libraries:
+            steps.begin(f"{library.name}, its best rate of products")
+            rate = product_rate(library)
+            found[library.name] = {"product_gflops": rate / 1e9, "entries": [], **device(library)}
+        for operation in OPERATIONS:
+            for library in libraries:
+                steps.begin(f"{library.name}, {operation}")
+                limit = 1e9 * options.most_gflop if library.name == "numpy" else float("inf")
+                memory = device_memory(library)
+                fitting = [size for size in sizes if size.flop(operation) <= limit and size.bytes() <= memory]
+                if not fitting:
+                    raise ArgumentError(
+                        f"--batches and --widths must have a size that fits into memory and --most-gflop, "
+                        f"which is {options.most_gflop}, on {library.name}: got none"
+                    )
+                rate = 1e9 * found[library.name]["product_gflops"]
+                for number, size in enumerate(fitting, 1):
+                    entry = timed(library, size, operation, options.rounds, rate, conditions)
+                    found[library.name]["entries"].append(entry)
+                    steps.share(number / len(fitting))
+            crossover[operation] = crossovers(found, operation)
+            show(table(found, operation, crossover[operation]), conditions.found(), console)
+    entries = [entry for name in found for entry in found[name]["entries"]]
+    for message in {entry["not_captured"] for entry in entries if "not_captured" in entry}:
+        console.print(f"No captured step: {message}")
+    content = {"most_gflop": options.most_gflop, "libraries": found, "crossover": crossover}
+    publish(directory, "cpu_vs_gpu", content, plot, [], conditions, console)
 
 
 def available() -> tuple[list[backend.Backend], str]:
@@ -112,6 +124,10 @@ def timed(
             ).items()
         }
     flop = size.flop(operation)
+    share = flop / seconds["work"] / rate
+    if conditions and share > 1.0:
+        where = f"{operation}, batch {size.batch}, width {size.width}"
+        conditions.add_impossible(f"{where}, reached {share:.0%} of the best rate of products")
     return {
         "batch": size.batch,
         "width": size.width,
@@ -120,7 +136,7 @@ def timed(
         "transfer_seconds": seconds.get("transfer"),
         "captured_seconds": seconds.get("captured"),
         "gflops": flop / seconds["work"] / 1e9,
-        "share_of_product_rate": flop / seconds["work"] / rate,
+        "share_of_product_rate": share,
         **said,
         **(launches(library, work) or {}),
     }
@@ -248,7 +264,8 @@ def table(found: dict[str, Any], operation: str, crossover: Any) -> Table:
     if counts:
         note += f"; kernels a call: {min(counts)} to {max(counts)}"
     result = Table(title=operation, caption=f"ms (share of the library's own best product rate){note}")
-    result.add_column("library, batch")
+    result.add_column("library")
+    result.add_column("batch", justify="right")
     entries = {
         (name, entry["batch"], entry["width"]): entry
         for name in found
@@ -257,33 +274,57 @@ def table(found: dict[str, Any], operation: str, crossover: Any) -> Table:
     }
     widths = sorted({width for _, _, width in entries})
     for width in widths:
-        result.add_column(str(width), justify="right")
+        result.add_column(f"width {width}", justify="right")
     for name in found:
         for batch in sorted({batch for library, batch, _ in entries if library == name}):
             cells = [entries.get((name, batch, width)) for width in widths]
-            result.add_row(f"{name}, {batch}", *(
-                "–" if e is None else f"{1e3 * e['seconds']:.3g} ({e['share_of_product_rate']:.0%})"
+            result.add_row(name, str(batch), *(
+                "–" if e is None else f"{significant(1e3 * e['seconds'])} ({e['share_of_product_rate']:.0%})"
                 for e in cells
             ))  # fmt: skip
     return result
 
 
-def plot(found: dict[str, Any]) -> Figure:
-    """Time against batch, a line a width, a panel an operation; dashed on the GPU."""
-    figure = Figure(figsize=(13, 3.8), layout="constrained")
-    colours = ("#000000", "#0072B2", "#009E73", "#E69F00", "#D55E00", "#CC79A7")
-    axes = figure.subplots(1, len(OPERATIONS), sharey=True)
+def plot(content: Mapping[str, Any]) -> Figure:
+    """Time against batch, a panel an operation, a line a width, the darker the wider; dashed on the GPU."""
+    found = content["libraries"]
+    batches = sorted({entry["batch"] for library in found.values() for entry in library["entries"]})
+    figure, axes = panels(len(OPERATIONS), 2.7)
     for ax, operation in zip(axes, OPERATIONS, strict=True):
         for name, style in (("numpy", "-"), ("cupy", "--")):
             entries = [e for e in found.get(name, {"entries": []})["entries"] if e["operation"] == operation]
-            for i, width in enumerate(sorted({e["width"] for e in entries})):
+            widths = sorted({e["width"] for e in entries})
+            ends: dict[float, list[tuple[float, str]]] = {}
+            shades = matplotlib.colormaps["viridis_r"](np.linspace(0.25, 1.0, len(widths)))
+            for width, shade in zip(widths, shades, strict=True):
                 line = [(e["batch"], 1e3 * e["seconds"]) for e in entries if e["width"] == width]
-                ax.plot(*zip(*line, strict=True), linestyle=style, marker="os^Dvx"[i % 6], markersize=4,
-                        color=colours[i % 6], label=f"{name}, width {width}")  # fmt: skip
+                ax.plot(*zip(*line, strict=True), style, marker=".", markersize=5, linewidth=1.2, color=shade)
+                ends.setdefault(line[-1][0], []).append((line[-1][1], f"{width:,}"))
+            _label_ends(ax, ends)
         ax.set_xscale("log")
+        ax.set_xticks(batches, [f"{batch:,}" for batch in batches])
         ax.set_yscale("log")
-        ax.set_title(operation, fontsize=10)
-        ax.set_xlabel("batch [examples]")
-    axes[0].set_ylabel("time [ms]")
-    axes[-1].legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.minorticks_off()
+        ax.set_title(operation, fontsize=8.5, loc="left")
+        ax.set_xlabel("batch [examples]; at each line's end its width [columns]", fontsize=7)
+        ax.set_ylabel("time [ms]", fontsize=7.5)
+        ax.tick_params(labelsize=7)
+        ax.spines[["top", "right"]].set_visible(False)
+    lows, highs = zip(*(ax.get_ylim() for ax in axes), strict=True)
+    for ax in axes:
+        ax.set_ylim(min(lows), max(highs))
+    on = "NumPy alone: there was no GPU" if "cupy" not in found else "solid: NumPy; dashed: CuPy on " + str(
+        found["cupy"]["device"])  # fmt: skip
+    axes[2].text(0.98, 0.02, f"{on}.\nLines of NumPy end before\n{content['most_gflop']:g} GFLOP a call.",
+                 transform=axes[2].transAxes, fontsize=6.5, ha="right")  # fmt: skip
     return figure
+
+
+def _label_ends(ax: Axes, ends: Mapping[float, list[tuple[float, str]]]) -> None:
+    """The labels of lines that end at one batch, moved apart."""
+    for batch, lines in ends.items():
+        for place, (height, label) in enumerate(sorted(lines)):
+            shift = 4 * (place - (len(lines) - 1) / 2)  # points
+            ax.annotate(label, (batch, height), (4, shift), textcoords="offset points", va="center",
+                        fontsize=6.5, bbox=BEHIND_TEXT)  # fmt: skip

@@ -362,6 +362,23 @@ def chosen(names: Iterable[str] | None) -> list[str]:
     return list(dict.fromkeys(["minigrad", *names]))
 
 
+def left_out(names: Iterable[str], of: Iterable[str] = FRAMEWORKS) -> str:
+    """A sentence on those that are not installed, and how to get them; nothing if there is none."""
+    absent = [name for name in of if not installed(name)]
+    if not absent:
+        return ""
+    alone = all(module(name) == "minigrad" for name in names)
+    return (
+        f"Not installed, and left out: {', '.join(absent)}: pip install -e '.[peers]'"
+        f"{'. minigrad is beside itself and the bare products alone' if alone else ''}"
+    )
+
+
+def packages(names: Iterable[str]) -> list[str]:
+    """What they need beside minigrad."""
+    return [name for name in names if module(name) != "minigrad"]
+
+
 def step(
     name: str, batch: int, units: int, features: int = FEATURES, pieces: int = PIECES
 ) -> Callable[[], None]:

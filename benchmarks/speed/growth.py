@@ -9,9 +9,9 @@ too; and idle threads of one pool would take the processor from the next for lon
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import math
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -22,9 +22,12 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from benchmarks.output import check_writable_directory, terminal
+from benchmarks.output import check_writable_directory, significant, terminal
+from benchmarks.progress import Steps
 from benchmarks.speed.conditions import Conditions, publish
-from benchmarks.speed.frameworks import chosen, label, module
+from benchmarks.speed.frameworks import chosen, label, left_out, packages
+from benchmarks.speed.options import add_common_arguments
+from benchmarks.speed.plots import panels
 from benchmarks.speed.sizes import PIECES, Size, add_size_arguments, check_sizes, usable_memory
 from benchmarks.speed.timing import SETTLE, ratio, spread, time_in_turn
 from benchmarks.speed.workers import (
@@ -42,6 +45,8 @@ from minigrad.errors import ArgumentError
 WIDTHS = (16, 64, 256, 1_024, 4_096)
 NAMES = ("minigrad", "captured", "torch", "jax")
 PRODUCTS, CAPTURED, JAX = "products", label("captured"), label("jax")
+ONE_ROW = "Below 1 at batch 1: NumPy multiplies one row more slowly than two."
+BESIDE_JAX = "captured / JAX"
 MOST_TO_JAX = 2.0  # what captured aims at, in every cell
 LEAST_SECONDS = 0.02  # of a round, for which a step is called as often as that takes
 SHORT = 0.25  # a step of fewer seconds is run for a while before it is timed, a longer one needs none
@@ -55,8 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--most-gflop", type=float, default=40.0, metavar="X",
                         help="leave out steps that have more (default: %(default)s)")  # fmt: skip
     add_threads_argument(parser)
-    parser.add_argument("--out", default="results/growth", metavar="DIR",
-                        help="where growth.json and .png go (default: %(default)s)")  # fmt: skip
+    takes = "Six minutes on two cores. PyTorch and JAX (extra: peers) are left out if they are not installed."
+    add_common_arguments(parser, "growth", takes)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -66,7 +71,10 @@ def run(options: argparse.Namespace) -> None:
     check_number("--most-gflop", options.most_gflop, low=0.0)
     check_threads(options.threads)
     directory = check_writable_directory("--out", options.out)
+    console = terminal(110)
     names = [name for name in chosen(options.frameworks) if name in NAMES]
+    if options.frameworks is None and (said := left_out(names, NAMES)):
+        console.print(said, soft_wrap=True)
     sizes = [Size(batch, width) for batch in dict.fromkeys(options.batches)
              for width in dict.fromkeys(options.widths)]  # fmt: skip
     memory = usable_memory() / (1 + len(names))  # all hold theirs at the same time
@@ -78,7 +86,7 @@ def run(options: argparse.Namespace) -> None:
         )
     conditions = Conditions()
     script = Path(__file__).with_name("growth_worker.py")
-    with ExitStack() as stack:
+    with ExitStack() as stack, Steps(console, len(timed), options.quiet) as steps:
         stack.enter_context(on_processors(options.threads))
         environment = thread_variables(options.threads)
         workers = {
@@ -86,7 +94,10 @@ def run(options: argparse.Namespace) -> None:
             for name in (PRODUCTS, *names)
         }
         pools = {name: json.loads(one.ask("pools")) for name, one in workers.items()}
-        cells = [cell(size, workers, options.rounds, conditions) for size in timed]
+        cells = []
+        for size in timed:
+            steps.begin(f"batch {size.batch}, width {size.width}")
+            cells.append(cell(size, workers, options.rounds, conditions, steps.share))
     content = {
         "threads": options.threads,
         "thread_pools_of_contenders": pools,
@@ -96,15 +107,20 @@ def run(options: argparse.Namespace) -> None:
         "greatest_captured_to_jax": greatest(cells),
         "most_captured_to_jax": MOST_TO_JAX,
     }
-    modules = [importlib.import_module(name) for name in names if module(name) != "minigrad"]
-    publish(directory, "growth", content, plot(content), [table(content)], conditions, terminal(110), modules)
+    publish(directory, "growth", content, plot, [table(content)], conditions, console, packages(names))
 
 
 def gflop(size: Size) -> float:
     return size.flop("adversarial step") / 1e9
 
 
-def cell(size: Size, workers: dict[str, Worker], rounds: int, conditions: Conditions) -> dict[str, Any]:
+def cell(
+    size: Size,
+    workers: dict[str, Worker],
+    rounds: int,
+    conditions: Conditions,
+    progress: Callable[[float], None] | None = None,
+) -> dict[str, Any]:
     """Seconds of a step of each contender at one size, and ratios, with quartiles over the rounds."""
     once = {}
     for name, one in workers.items():
@@ -121,6 +137,7 @@ def cell(size: Size, workers: dict[str, Worker], rounds: int, conditions: Condit
         conditions=conditions,
         here=False,
         clock=lambda contender: float(contender()),
+        progress=progress,
     )
     found = {
         name: {"seconds": spread(values), "to_products": ratio(seconds, name, PRODUCTS)}
@@ -156,16 +173,15 @@ def table(content: dict[str, Any]) -> Table:
     cells = content["cells"]
     names = [*cells[0]["contenders"]]
     on = "" if content["threads"] is None else f", threads: {content['threads']}"
-    caption = (
-        "ms, and multiple of the bare products; medians over the rounds of one run, in brackets the quartiles"
-    )
-    result = Table(title=f"The adversarial step by batch and width{on}",
+    caption = "ms, and multiple of the bare products; medians over the rounds of one run, in brackets the "
+    caption += f"quartiles. {ONE_ROW}"
+    result = Table(title=f"The adversarial step by batch and width{on}", padding=0,
                    caption="\n".join(filter(None, (caption, verdict(content)))))  # fmt: skip
-    for heading in ("batch", "width", *names, "captured / JAX"):
+    for heading in ("batch", "width", *names, BESIDE_JAX):
         result.add_column(heading, justify="right")
     for one in [*cells, *content["left_out"]]:
         found = one.get("contenders", {})
-        row = [_cell(found[name], name) if found else "–" for name in names]
+        row = [_cell(one, name) if found else "–" for name in names]
         compared = one.get("captured_to_jax")
         result.add_row(
             str(one["batch"]), str(one["width"]), *row, f"{compared['median']:.2f}" if compared else "–"
@@ -173,51 +189,55 @@ def table(content: dict[str, Any]) -> Table:
     return result
 
 
-def _cell(entry: dict[str, Any], name: str) -> str:
-    milliseconds = f"{1e3 * entry['seconds']['median']:.3g}"
-    times = "{median:.2f}\n[{lower_quartile:.2f}, {upper_quartile:.2f}]".format(**entry["to_products"])
-    return milliseconds if name == PRODUCTS else f"{milliseconds} · {times}"
+def _cell(one: dict[str, Any], name: str) -> str:
+    times = "{median:.2f}\n[{lower_quartile:.2f}, {upper_quartile:.2f}]"
+    said = times.format(**one["contenders"][name]["to_products"])
+    return _ms(one, name) if name == PRODUCTS else f"{_ms(one, name)} · {said}"
 
 
-def plot(content: dict[str, Any]) -> Figure:
+def _ms(one: dict[str, Any], name: str) -> str:
+    return significant(1e3 * one["contenders"][name]["seconds"]["median"])
+
+
+def plot(content: Mapping[str, Any]) -> Figure:
     """A map of batch by width for each contender, the darker the larger: multiples of the products; then
     captured beside JAX. What was left out is a dash on white."""
-    names = [name for name in content["cells"][0]["contenders"] if name != PRODUCTS]
-    panels = {
+    cells = content["cells"]
+    maps = {
         name: {
-            _size(one): (entry["to_products"]["median"], f"\n{1e3 * entry['seconds']['median']:.3g} ms")
-            for one in content["cells"]
-            for entry in [one["contenders"][name]]
+            _size(one): (one["contenders"][name]["to_products"]["median"], f"\n{_ms(one, name)} ms")
+            for one in cells
         }
-        for name in names
+        for name in cells[0]["contenders"]
+        if name != PRODUCTS
     }
+    label = f"time / time of the bare products; –: a step of more than {content['most_gflop']:g} GFLOP"
     if content["greatest_captured_to_jax"]:
-        panels["captured / JAX"] = {
-            _size(one): (one["captured_to_jax"]["median"], "") for one in content["cells"]
-        }
-    sizes = [_size(one) for one in (*content["cells"], *content["left_out"])]
+        maps[BESIDE_JAX] = {_size(one): (one["captured_to_jax"]["median"], "") for one in cells}
+        label += " (last map: time / time of JAX)"
+    sizes = [_size(one) for one in (*cells, *content["left_out"])]
     batches, widths = (sorted({size[axis] for size in sizes}) for axis in (0, 1))
-    across, down = 0.8 * len(widths) + 0.4, 0.6 * len(batches) + 1.2
-    figure = Figure(figsize=(max(8.0, len(panels) * across + 1.6), down), layout="constrained")
-    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    norm = LogNorm(*_limits([value for panel in panels.values() for value, _ in panel.values()]))
-    for ax, (name, panel) in zip(axes, panels.items(), strict=True):
-        values = np.array([[panel.get((batch, width), (np.nan, ""))[0] for width in widths]
+    figure, axes = panels(len(maps), max(2.4, 0.33 * len(batches) + 0.6))
+    norm = LogNorm(*_limits([value for one in maps.values() for value, _ in one.values()]))
+    for ax, (name, one) in zip(axes, maps.items(), strict=True):
+        values = np.array([[one.get((batch, width), (np.nan, ""))[0] for width in widths]
                            for batch in batches])  # fmt: skip
         image = ax.imshow(values, norm=norm, cmap="cividis_r", aspect="auto", origin="lower")
         for row, batch in enumerate(batches):
             for column, width in enumerate(widths):
-                value, note = panel.get((batch, width), (None, ""))
+                value, note = one.get((batch, width), (None, ""))
                 dark = value is not None and norm(value) > 0.5
-                ax.text(column, row, "–" if value is None else f"{value:.3g}{note}", ha="center",
-                        va="center", fontsize=7, color="white" if dark else "black")  # fmt: skip
-        ax.set_title(name, fontsize=10)
-        ax.set_xticks(range(len(widths)), [f"{width:,}" for width in widths], fontsize=8)
-        ax.set_yticks(range(len(batches)), [f"{batch:,}" for batch in batches], fontsize=8)
-        ax.set_xlabel("width [columns]")
-    axes[0].set_ylabel("batch [examples]")
-    figure.colorbar(image, ax=axes, label="time / time of the bare products\n(last map: / time of JAX)"
-                    if "captured / JAX" in panels else "time / time of the bare products")  # fmt: skip
+                ax.text(column, row, "–" if value is None else f"{significant(value)}{note}", ha="center",
+                        va="center", fontsize=6, color="white" if dark else "black")  # fmt: skip
+        ax.set_title(name, fontsize=8.5, loc="left")
+        ax.set_xticks(range(len(widths)), [f"{width:,}" for width in widths], fontsize=7)
+        ax.set_yticks(range(len(batches)), [f"{batch:,}" for batch in batches], fontsize=7)
+        ax.set_xlabel("width [columns]", fontsize=7.5)
+        ax.set_ylabel("batch [examples]", fontsize=7.5)
+    bar = figure.colorbar(image, ax=axes, location="bottom", aspect=60, fraction=0.02, pad=0.02)
+    bar.set_label(f"{label}\n{ONE_ROW}", fontsize=7.5)
+    bar.ax.xaxis.set_major_formatter("{x:g}")
+    bar.ax.tick_params(labelsize=7)
     return figure
 
 

@@ -7,17 +7,20 @@ import argparse
 import gc
 import tempfile
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
 from rich.table import Table
 
 import minigrad as mg
-from benchmarks.output import check_writable_directory, terminal
+from benchmarks.output import check_writable_directory, significant, terminal
+from benchmarks.progress import Steps
 from benchmarks.speed.conditions import Conditions, publish
 from benchmarks.speed.floor import step
-from benchmarks.speed.plots import bars
+from benchmarks.speed.options import add_common_arguments
+from benchmarks.speed.plots import bars, panels
 from minigrad import lanes
 from minigrad.errors import ArgumentError
 
@@ -25,7 +28,7 @@ LARGE = 16_384  # bytes: the memory of an array, not of an object
 
 WORKS = {
     "adversarial step, 240 units, batch 100": lambda: step(100, 240),
-    "the same with dropout and max-norm": lambda: step(100, 240, published=True),
+    "adversarial step, 240 units, batch 100, dropout and max-norm": lambda: step(100, 240, published=True),
     "adversarial step, 1600 units, batch 500": lambda: step(500, 1600),
 }
 
@@ -77,8 +80,8 @@ def forget_gradients() -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", default="results/memory", metavar="DIR",
-                        help="where memory.json and .png go (default: %(default)s)")  # fmt: skip
+    takes = "Some seconds. There are no rounds: a step asks for the same memory every time."
+    add_common_arguments(parser, "memory", takes)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -88,16 +91,33 @@ def run(options: argparse.Namespace) -> None:
     except ModuleNotFoundError as error:
         raise ArgumentError("memory needs memray: pip install -e '.[memory]'") from error
     directory = check_writable_directory("--out", options.out)
-    conditions = Conditions()
-    found = {what: measured(make()) for what, make in WORKS.items()}
-    megabytes = {what: entry["peak_bytes"] / 1e6 for what, entry in found.items()}
-    groups = {what: {"peak": (peak, peak, peak)} for what, peak in megabytes.items()}
-    figure = bars(groups, "peak beside parameters, velocities and batch [MB]")
-    table = Table(title="Memory of one step beside parameters, velocities and batch")
-    table.add_column("work")
+    console, conditions = terminal(120), Conditions()
+    found = {}
+    with Steps(console, len(WORKS), options.quiet) as steps:
+        for what, make in WORKS.items():
+            steps.begin(what)
+            found[what] = measured(make())
+    publish(directory, "memory", {"works": found}, plot, [table(found)], conditions, console)
+
+
+def plot(content: Mapping[str, Any]) -> Figure:
+    peaks = {what: entry["peak_bytes"] / 1e6 for what, entry in content["works"].items()}
+    figure, (ax,) = panels(1, 0.3 + 0.4 * len(peaks))
+    bars(
+        ax,
+        {what: (peak, peak, peak) for what, peak in peaks.items()},
+        {what: f"{significant(peak)} MB" for what, peak in peaks.items()},
+        "peak of one step beside parameters, velocities and batch [MB]",
+    )
+    return figure
+
+
+def table(found: dict[str, Any]) -> Table:
+    result = Table(title="Memory of one step beside parameters, velocities and batch")
+    result.add_column("work")
     for heading in ("peak, MB", "asked for in all, MB", f"blocks of {LARGE // 1024} kB or more"):
-        table.add_column(heading, justify="right")
+        result.add_column(heading, justify="right")
     for what, entry in found.items():
-        table.add_row(what, f"{entry['peak_bytes'] / 1e6:.1f}", f"{entry['bytes_asked_for'] / 1e6:.1f}",
-                      str(entry["large_blocks"]))  # fmt: skip
-    publish(directory, "memory", {"works": found}, figure, [table], conditions, terminal(110))
+        result.add_row(what, f"{entry['peak_bytes'] / 1e6:.1f}", f"{entry['bytes_asked_for'] / 1e6:.1f}",
+                       str(entry["large_blocks"]))  # fmt: skip
+    return result

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from rich.table import Table
 
 import minigrad as mg
-from benchmarks.output import check_writable_directory, terminal
+from benchmarks.output import check_writable_directory, significant, terminal
+from benchmarks.progress import Steps
 from benchmarks.speed.conditions import Conditions, publish
-from benchmarks.speed.plots import bars
-from benchmarks.speed.timing import ratio, time_in_turn
+from benchmarks.speed.options import add_common_arguments
+from benchmarks.speed.plots import bars, panels, quartiles
+from benchmarks.speed.timing import ratio, spread, time_in_turn
 from minigrad.checks import check_count
 
 OPERATIONS = 1000
@@ -53,42 +56,75 @@ def minigrad_forward() -> Callable[[], Any]:
     return lambda: chain(x, factor, summand)
 
 
+def torch_chains() -> dict[str, Callable[[], Any]]:
+    """The same in PyTorch; nothing if it is not installed."""
+    try:
+        import torch
+    except ModuleNotFoundError:
+        return {}
+    x, factor, summand = (torch.tensor(array, requires_grad=True) for array in arrays())
+    return {
+        "PyTorch, forward, recorded": lambda: chain(x, factor, summand),
+        "PyTorch, forward and backward": lambda: torch.autograd.grad(
+            chain(x, factor, summand).sum(), (x, factor, summand)
+        ),
+    }
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    takes = "Some seconds, in one thread. PyTorch is timed too if it is installed (extra: peers)."
+    add_common_arguments(parser, "overhead", takes)
     parser.add_argument("--rounds", type=int, default=50, metavar="N", help="(default: %(default)s)")
-    parser.add_argument("--out", default="results/overhead", metavar="DIR",
-                        help="where overhead.json and .png go (default: %(default)s)")  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> None:
     """Time the chains in turn, print and write microseconds an operation."""
     check_count("--rounds", options.rounds)
     directory = check_writable_directory("--out", options.out)
+    console, conditions = terminal(100), Conditions()
+    others = torch_chains()
+    if not others:
+        console.print("PyTorch is not installed, and left out: pip install -e '.[peers]'")
     contenders = {
         "NumPy, forward": numpy_forward(),
         "minigrad, forward, recorded": minigrad_forward(),
         "minigrad, forward and backward": minigrad_both_ways(),
+        **others,
     }
-    conditions = Conditions()
-    seconds = time_in_turn(contenders, options.rounds, conditions=conditions)
+    with Steps(console, 1, options.quiet) as steps:
+        steps.begin(f"chains of {OPERATIONS:,} operations")
+        seconds = time_in_turn(contenders, options.rounds, conditions=conditions, progress=steps.share)
     found = {
         name: {
-            "microseconds": 1e6 * float(np.median(values)) / OPERATIONS,
+            "microseconds": spread([1e6 * value / OPERATIONS for value in values]),
             "to_numpy": ratio(seconds, name, "NumPy, forward"),
         }
         for name, values in seconds.items()
     }
-    spread = {
-        name: np.quantile(1e6 * np.array(values) / OPERATIONS, (0.25, 0.5, 0.75))
-        for name, values in seconds.items()
-    }
-    groups = {
-        name: {"time": (float(low), float(mid), float(high))} for name, (low, mid, high) in spread.items()
-    }
-    table = Table(title=f"One operation on {ELEMENTS} elements, of a chain of {OPERATIONS}",
-                  caption="medians over the rounds of one run")  # fmt: skip
-    for heading, side in (("what", "left"), ("µs", "right"), ("× NumPy's forward", "right")):
-        table.add_column(heading, justify=side)  # type: ignore[arg-type]
+    packages = ["torch"] if others else []
+    publish(directory, "overhead", {"operations": found}, plot, [table(found)], conditions, console, packages)
+
+
+def plot(content: Mapping[str, Any]) -> Figure:
+    found = content["operations"]
+    figure, (ax,) = panels(1, 0.3 + 0.3 * len(found))
+    bars(
+        ax,
+        {name: quartiles(entry["microseconds"]) for name, entry in found.items()},
+        {name: f"{significant(entry['microseconds']['median'])} µs, "
+               f"{entry['to_numpy']['median']:.1f} × NumPy" for name, entry in found.items()},
+        f"µs an operation on {ELEMENTS} elements, of a chain of {OPERATIONS:,}",
+    )  # fmt: skip
+    return figure
+
+
+def table(found: dict[str, Any]) -> Table:
+    result = Table(title=f"One operation on {ELEMENTS} elements, of a chain of {OPERATIONS:,}",
+                   caption="medians over the rounds of one run; in brackets the quartiles")  # fmt: skip
+    result.add_column("what")
+    for heading in ("µs", "× NumPy's forward"):
+        result.add_column(heading, justify="right")
     for name, entry in found.items():
-        table.add_row(name, f"{entry['microseconds']:.2f}", f"{entry['to_numpy']['median']:.1f}")
-    figure = bars(groups, "µs an operation")
-    publish(directory, "overhead", {"operations": found}, figure, [table], conditions, terminal(100))
+        low, median, high = quartiles(entry["microseconds"])
+        result.add_row(name, f"{median:.2f} [{low:.2f}, {high:.2f}]", f"{entry['to_numpy']['median']:.1f}")
+    return result

@@ -4,7 +4,7 @@ timed in turn. Needs PyTorch (extra `peers`)."""
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,13 @@ from threadpoolctl import threadpool_limits
 
 import minigrad as mg
 from attacks import input_gradient
-from benchmarks.output import check_writable_directory, terminal
+from benchmarks.output import check_writable_directory, significant, terminal
 from benchmarks.photos import network, photos, read_photo
+from benchmarks.progress import Steps
 from benchmarks.speed.conditions import Conditions, publish
 from benchmarks.speed.memory import peak_bytes
-from benchmarks.speed.plots import bars, quartiles
+from benchmarks.speed.options import add_common_arguments
+from benchmarks.speed.plots import bars, panels, quartiles
 from benchmarks.speed.timing import ratio, time_in_turn
 from minigrad.checks import check_count
 from minigrad.errors import ArgumentError
@@ -28,13 +30,13 @@ from models.squeezenet import FIRES, MEAN, POOLED
 WORKS = {"one photo, one thread": (1, 1, 1.2), "eight photos, one thread": (8, 1, 1.5),
          "one photo, two threads": (1, 2, None)}  # fmt: skip
 MOST_MEMORY = 50e6  # bytes, of the gradient of one photo
+CONTENDERS = {"minigrad": "minigrad", "torch": "PyTorch", "channels_last": "PyTorch, channels_last"}
 CLOSE = 1e-12  # in float64, of the greatest logit and of the greatest element of the gradient
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=20, metavar="N", help="(default: %(default)s)")
-    parser.add_argument("--out", default="results/squeezenet", metavar="DIR",
-                        help="where squeezenet.json and .png go (default: %(default)s)")  # fmt: skip
+    add_common_arguments(parser, "squeezenet", "Three minutes on two cores, with one thread, then with two.")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -45,25 +47,31 @@ def run(options: argparse.Namespace) -> None:
         import torch
     except ModuleNotFoundError as error:
         raise ArgumentError("squeezenet needs PyTorch: pip install -e '.[peers]'") from error
-    conditions = Conditions()
+    console, conditions = terminal(110), Conditions()
     x = np.concatenate([read_photo(path).x for path in list(photos().values())[:8]])
-    equal = agreement(x[:1])
     found: dict[str, Any] = {}
-    for what, (count, threads, _) in WORKS.items():
-        torch.set_num_threads(threads)
-        with threadpool_limits(threads):
-            contenders = contenders_for(x[:count])
-            seconds = time_in_turn(contenders, options.rounds, settle=0.1, conditions=conditions)
-        found[what] = {
-            name: {"median_seconds": float(np.median(values)),
-                   "to_torch": ratio(seconds, name, f"torch {name.rpartition(' ')[2]}")}
-            for name, values in seconds.items()
-        }  # fmt: skip
-    with threadpool_limits(1):
-        memory = peak_bytes(contenders_for(x[:1])["minigrad gradient"])
+    with Steps(console, 2 + len(WORKS), options.quiet) as steps:
+        steps.begin("do both compute the same?")
+        equal = agreement(x[:1])
+        for what, (count, threads, _) in WORKS.items():
+            steps.begin(what)
+            torch.set_num_threads(threads)
+            with threadpool_limits(threads):
+                contenders = contenders_for(x[:count])
+                seconds = time_in_turn(
+                    contenders, options.rounds, settle=0.1, conditions=conditions, progress=steps.share
+                )
+            found[what] = {
+                name: {"median_seconds": float(np.median(values)),
+                       "to_torch": ratio(seconds, name, f"torch {name.rpartition(' ')[2]}")}
+                for name, values in seconds.items()
+            }  # fmt: skip
+        steps.begin("memory of the gradient of one photo")
+        with threadpool_limits(1):
+            memory = peak_bytes(contenders_for(x[:1])["minigrad gradient"])
     content = {"works": found, "equal_in_float64": equal, "peak_bytes": memory}
-    publish(directory, "squeezenet", content, plot(found), [table(found, equal, memory)], conditions,
-            terminal(110), [torch])  # fmt: skip
+    publish(directory, "squeezenet", content, plot, [table(found, equal, memory)], conditions, console,
+            ["torch"])  # fmt: skip
 
 
 class TorchNetwork:
@@ -163,38 +171,45 @@ def contenders_for(x: np.ndarray) -> dict[str, Callable[[], Any]]:
     }
 
 
-def plot(found: dict[str, Any]) -> Figure:
-    groups, targets = {}, {}
-    for what, entries in found.items():
+def plot(content: Mapping[str, Any]) -> Figure:
+    """A row a work: forward pass and gradient, as multiples of PyTorch's in its default layout."""
+    works = content["works"]
+    figure, axes = panels(2 * len(works), 0.7 + 0.17 * len(CONTENDERS))
+    places = iter(axes)
+    for what, entries in works.items():
         for part in ("forward", "gradient"):
-            groups[f"{what}: {part}"] = {
-                name: quartiles(entries[f"{name} {part}"]["to_torch"])
-                for name in ("minigrad", "channels_last")
-            }
-        if WORKS[what][2] is not None:
-            targets[f"{what}: gradient"] = float(WORKS[what][2])
-    return bars(groups, "time / time of PyTorch eager in its default layout", targets)
+            those = {label: entries[f"{name} {part}"] for name, label in CONTENDERS.items()}
+            bars(
+                next(places),
+                {label: quartiles(entry["to_torch"]) for label, entry in those.items()},
+                {label: f"{entry['to_torch']['median']:.2f}, {significant(1e3 * entry['median_seconds'])} ms"
+                 for label, entry in those.items()},
+                "time / time of PyTorch",
+                f"{what}: {part}",
+                target=WORKS[what][2] if part == "gradient" else None,
+            )  # fmt: skip
+    return figure
 
 
 def table(found: dict[str, Any], equal: dict[str, float], memory: int) -> Table:
     table = Table(
         title="SqueezeNet beside PyTorch eager",
-        caption="Time as a multiple of PyTorch's in its default layout; medians over the rounds, in brackets "
-        f"the quartiles. In float64 the logits differ by {equal['logits']:.0e} of the greatest, the gradient "
-        f"by {equal['gradient']:.0e}, and {equal['signs_percent']:g}% of its signs. Peak memory of the "
-        f"gradient of one photo: {memory / 1e6:.1f} MB (at most {MOST_MEMORY / 1e6:.0f}).",
+        caption="Time, and as a multiple of PyTorch's in its default layout; medians over the rounds, in "
+        f"brackets the quartiles. In float64 the logits differ by {equal['logits']:.0e} of the greatest, "
+        f"the gradient by {equal['gradient']:.0e}, and {equal['signs_percent']:g}% of its signs. Peak memory "
+        f"of the gradient of one photo: {memory / 1e6:.1f} MB (at most {MOST_MEMORY / 1e6:.0f}).",
     )
     table.add_column("work")
-    for heading in ("PyTorch [ms]", "minigrad", "channels_last", "at most"):
+    for heading in (*CONTENDERS.values(), "to reach"):
         table.add_column(heading, justify="right")
     cell = "{median:.2f} [{lower_quartile:.2f}, {upper_quartile:.2f}]"
-    names = ("minigrad", "channels_last")
     for what, entries in found.items():
         for part in ("forward", "gradient"):
             most = WORKS[what][2] if part == "gradient" else None
             table.add_row(
-                f"{what}: {part}", f"{1e3 * entries[f'torch {part}']['median_seconds']:.1f}",
-                *(cell.format(**entries[f"{name} {part}"]["to_torch"]) for name in names),
-                "" if most is None else f"{most:g}",
+                f"{what}: {part}",
+                *(f"{significant(1e3 * entry['median_seconds'])} ms\n{cell.format(**entry['to_torch'])}"
+                  for entry in (entries[f"{name} {part}"] for name in CONTENDERS)),
+                "" if most is None else f"≤ {most:g}",
             )  # fmt: skip
     return table

@@ -25,6 +25,7 @@ def time_in_turn(
     conditions: Conditions | None = None,
     here: bool = True,
     clock: Callable[[Contender], float] | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> dict[str, list[float]]:
     """Seconds of each contender in each round. All run once a round, in an order that moves on by one
     each time, so that whatever else the machine does meets them alike.
@@ -34,6 +35,7 @@ def time_in_turn(
     conditions  is told of every time, to say whether the machine was quiet
     here    whether this process does the work, so that its processor time tells something
     clock   runs a contender and tells its seconds, for one that is timed elsewhere
+    progress  is told after each round how many there were, of 1
     """
     clock = clock or (_gpu_seconds(library.xp) if library.name == "cupy" else _seconds)
     names = list(contenders)
@@ -51,6 +53,8 @@ def time_in_turn(
             seconds[name].append(clock(contenders[name]))
             if conditions and here and library.name == "numpy":
                 conditions.add_time(seconds[name][-1], time.process_time() - processor)
+        if progress:
+            progress((number + 1) / rounds)
     if conditions:
         conditions.add_rounds(seconds)
     return seconds
