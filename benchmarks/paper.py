@@ -234,7 +234,9 @@ def show(console: Console, plan: Plan, report: Report, interrupted: bool) -> Non
     """The table, what it took, and after an interruption how to go on."""
     settings = report.workspace.settings
     if report.rows:
-        console.print(report.table())
+        console.print(report.table(console.width))
+        if verdict := report.verdict():
+            console.print(verdict, soft_wrap=True)
         console.print(
             f"{report.seconds:.0f} s for this command, {settings.backend}, up to {plan.jobs} processes, "
             f"threads of each: {settings.threads}{'' if report.complete else '; NOT COMPLETE'}: "

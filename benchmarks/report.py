@@ -14,7 +14,9 @@ from typing import Any
 
 import jinja2
 import numpy as np
+from rich import box
 from rich.table import Table
+from rich.text import Text
 
 import minigrad as mg
 from benchmarks.experiments import DATA, EXPERIMENTS, RECIPES
@@ -32,10 +34,15 @@ TITLE = "Explaining and Harnessing Adversarial Examples (Goodfellow et al., 2015
 CAPTION = (
     "error % / mean confidence % on the mistakes; ± standard deviation over seeds. Clipped: adversarial "
     "images clipped to [0, 1]. Rounded: made from a softmax gradient whose p − 1 rounds to 0 in float32. "
-    "Off by: measured − paper; ✓ if it lies in the spread of the paper and of independent short runs, "
-    "widened by two standard deviations of chance. Claim: whether what the paper says with the figure "
-    "holds; not judged if it speaks of a row that was not measured, or on other data."
 )
+VERDICTS = (
+    "Direction: whether what the paper says with the figure holds; not judged if it speaks of a row that was "
+    "not measured, or on other data. Size: measured − paper, and whether the error is as the paper's: within "
+    "the spread of it and of independent short runs (another implementation's, three seeds of about twelve "
+    "epochs), widened by two standard deviations of chance. OFF if it is not."
+)
+NARROW = "Confidence, clipped and rounded are in the report, and in a terminal of {} columns."
+WIDE = 150  # columns of a terminal, for all that there is
 PART = "The images (--cifar, fingerprint {}) are not the whole of CIFAR-10: claims are not judged on them."
 OTHER_DATA = "The data is {}, not MNIST: the paper's claims and spreads are not judged on it."
 
@@ -59,7 +66,8 @@ class Judged:
             return None
         return self.mean.error - self.row.error
 
-    def figures(self, variant: str | None = None) -> str:
+    def figures(self, variant: str | None = None, short: bool = False) -> str:
+        """Error and confidence; if short, without the latter's deviation."""
         mean, deviation = self.mean, self.deviation
         if variant is not None:
             mean = getattr(mean, variant)
@@ -70,15 +78,20 @@ class Judged:
             return "none to count"
         error = _figure(mean.error, deviation and deviation.error, 2)
         sure = mean.confidence
-        return error if sure is None else f"{error} / {_figure(sure, deviation and deviation.confidence, 1)}"
+        spread = None if short else deviation and deviation.confidence
+        return error if sure is None else f"{error} / {_figure(sure, spread, 1)}"
 
     def off_by(self) -> str:
-        where = {True: " ✓", False: " ✗", None: ""}[self.in_spread]
-        if self.in_spread is False and self.rounded_in_spread:
-            where = " ✓ rounded"
-        return (f"{self.difference:+.2f}".replace("-", "−") if self.difference is not None else "") + where
+        return "" if self.difference is None else f"{self.difference:+.2f}".replace("-", "−")
 
-    def claim(self) -> str:
+    def size(self) -> str:
+        """Whether the error is as large as in the paper."""
+        if self.in_spread is False and self.rounded_in_spread:
+            return "OFF, rounded as paper"
+        return {True: "as paper", False: "OFF", None: ""}[self.in_spread]
+
+    def direction(self) -> str:
+        """Whether the claim holds."""
         if not self.row.claim:
             return ""
         return {True: "holds", False: "FAILS", None: "not judged"}[self.holds]
@@ -192,11 +205,11 @@ class Report:
         )
 
     def verdict(self) -> str:
-        """How many claims hold, and how many figures lie in their spread: two questions."""
+        """How many claims hold, and how many figures are as large as the paper's: two questions."""
         held = [judged.holds for judged in self.rows if judged.holds is not None]
         inside = [judged.in_spread for judged in self.rows if judged.in_spread is not None]
         parts = [f"{sum(held)} of {len(held)} claims hold"] if held else []
-        parts += [f"{sum(inside)} of {len(inside)} figures lie in their spread"] if inside else []
+        parts += [f"{sum(inside)} of {len(inside)} figures are as the paper's"] if inside else []
         return ", ".join(parts) + "." if parts else ""
 
     def moment(self) -> str:
@@ -215,19 +228,37 @@ class Report:
 
     # ---- the terminal
 
-    def table(self) -> Table:
-        """The paper's figure and the measured one, row by row."""
-        table = Table(title=f"{TITLE}, on {self.data()}", caption="\n".join([CAPTION, *self.remarks()]))
-        for heading in ("§", "what"):
-            table.add_column(heading, overflow="fold")
-        for heading in ("paper", "measured", "clipped", "rounded", "off by", "claim", "n × seeds"):
-            table.add_column(heading, justify="right", overflow="fold")
+    def table(self, width: int) -> Table:
+        """The paper's figure and the measured one, row by row; in a narrow terminal the errors alone."""
+        wide = width >= WIDE
+        lines = [CAPTION + VERDICTS] if wide else [f"Error %. {VERDICTS}", NARROW.format(WIDE)]
+        lines += self.remarks() + [f"Rows {name}: {why}." for name, why in self.reasons().items()]
+        table = Table(title=f"{TITLE}, on {self.data()}", caption="\n".join(lines), caption_justify="left",
+                      box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))  # fmt: skip
+        if wide:
+            table.add_column("§")
+        table.add_column("what", overflow="fold", ratio=1)
+        for heading in ("paper", "measured", *(["clipped", "rounded"] if wide else [])):
+            table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column("direction")
+        table.add_column("off by", justify="right", no_wrap=True)
+        table.add_column("size", max_width=12)
+        if wide:
+            table.add_column("n × seeds", no_wrap=True)
+        last = ""
         for judged in self.rows:
-            figures = [judged.figures(variant) for variant in (None, "clipped", "rounded")]
-            table.add_row(judged.row.section, judged.row.what, judged.row.paper(), *figures,
-                          judged.off_by(), judged.claim(), judged.examples())  # fmt: skip
-        for row, why in self.not_run():
-            table.add_row(row.section, f"{row.what}: {why}", row.paper())
+            if judged.experiment != last:
+                table.add_section()
+            last, row = judged.experiment, judged.row
+            direction = Text(judged.direction(), "bold red" if judged.holds is False else "")
+            size = Text(judged.size(), "bold red" if judged.in_spread is False else "")
+            if wide:
+                figures = (judged.figures(variant, short=True) for variant in (None, "clipped", "rounded"))
+                table.add_row(row.section, row.what, row.paper(), *figures, direction, judged.off_by(), size,
+                              judged.examples())  # fmt: skip
+            else:
+                own, of_paper = (text.partition(" / ")[0] for text in (judged.figures(), row.paper()))
+                table.add_row(row.what, of_paper, own, direction, judged.off_by(), size)
         return table
 
     # ---- files
@@ -243,7 +274,7 @@ class Report:
         page = template.render(
             report=self,
             title=TITLE,
-            caption=CAPTION,
+            caption=CAPTION + VERDICTS,
             figures=[(title, caption, _embedded(path)) for title, caption, path in figures],
             experiments=[
                 (name, EXPERIMENTS[name], self.command([name], self.n_seeds(name))) for name in self.found
@@ -323,8 +354,8 @@ class Report:
         return [(name, RECIPES[name].what, len(history["stage"]), history["training_cost"][-1])
                 for name, history in first.items()]  # fmt: skip
 
-    def not_run(self) -> list[tuple[Row, str]]:
-        """The rows of the paper that this run does not have, and why."""
+    def reasons(self) -> dict[str, str]:
+        """The experiments that this run leaves out, and why."""
         scale = self.workspace.settings.scale
 
         def why(name: str) -> str:
@@ -332,8 +363,11 @@ class Report:
                 return "needs the data: --cifar DIR, a directory with the binary version of CIFAR-10"
             return f"not run at the scale {scale}: --rows {name} --scale {EXPERIMENTS[name].SCALES[0]}"
 
-        names = [name for name in self.left_out if name not in self.found]
-        return [(row, why(name)) for name in names for row in EXPERIMENTS[name].ROWS]
+        return {name: why(name) for name in self.left_out if name not in self.found}
+
+    def not_run(self) -> list[tuple[Row, str]]:
+        """The rows of the paper that this run does not have, and why."""
+        return [(row, why) for name, why in self.reasons().items() for row in EXPERIMENTS[name].ROWS]
 
 
 def judge(row: Row, name: str, by_seed: list[Measurement], means: dict[str, Measurement]) -> Judged:

@@ -797,10 +797,11 @@ class TestJudging:
         assert judged.mean.error == 56.0
         assert judged.deviation is not None
         assert judged.deviation.error == pytest.approx(np.sqrt(2))
-        assert judged.off_by() == "+6.00 ✓"
+        assert (judged.off_by(), judged.size()) == ("+6.00", "as paper")
         assert judged.figures() == "56.00 ± 1.41"
         low = self.judge(30.0)
-        assert (low.holds, low.in_spread, low.off_by(), low.claim()) == (False, False, "−20.00 ✗", "FAILS")
+        assert (low.holds, low.in_spread, low.off_by(), low.size()) == (False, False, "−20.00", "OFF")
+        assert low.direction() == "FAILS"
         assert low.deviation is None
 
     def test_chance_widens_the_spread(self) -> None:
@@ -808,14 +809,14 @@ class TestJudging:
         assert not self.judge(61.1).in_spread
 
     def test_the_rounded_figure_is_named_where_it_is_the_one_in_the_spread(self) -> None:
-        assert self.judge(80.0, rounded=Measurement(50.0, None, 10_000)).off_by() == "+30.00 ✓ rounded"
+        assert self.judge(80.0, rounded=Measurement(50.0, None, 10_000)).size() == "OFF, rounded as paper"
 
     def test_a_claim_about_rows_that_were_not_measured_is_left_open(self) -> None:
         measured = Measurement(1.0, None, 10)
         row = Row("a", "4", "", claim="c", holds=lambda f: f["b"].error > 1)
         judged = judge(row, "experiment", [measured], {"a": measured})
         assert judged.holds is None
-        assert judged.claim() == "not judged"
+        assert judged.direction() == "not judged"
 
 
 ROWS_OF_CORE = {row.key for name in ("softmax", "logistic") for row in EXPERIMENTS[name].ROWS}
@@ -888,7 +889,7 @@ class TestPaperCommand:
         held = [row["claim_holds"] for row in rows.values() if row["claim_holds"] is not None]
         inside = [row["in_spread"] for row in rows.values() if row["in_spread"] is not None]
         assert f"{sum(held)} of {len(held)} claims hold, " in page
-        assert f", {sum(inside)} of {len(inside)} figures lie in their spread." in page
+        assert f", {sum(inside)} of {len(inside)} figures are as the paper's." in page
         assert report["environment"]["processor"] == processor()
         assert report["environment"]["commit"] == commit()
         assert page.count("data:image/png;base64,") == len(list((tmp_path / "figures").iterdir())) == 3
