@@ -22,6 +22,7 @@ import numpy as np
 
 from attacks.foreign import Attack, as_it_was, checked_examples, examples_of, modes_of
 from attacks.gradients import real_array
+from attacks.options import options_by_name
 from minigrad import backend
 from minigrad.checks import check_count, check_finite
 from minigrad.errors import ArgumentError, ArgumentTypeError
@@ -31,6 +32,7 @@ Progress = bool | Callable[[Iterable[Any]], Iterable[Any]]
 Work = Callable[[slice, Callable[[Any, Any], Any]], Any]  # work(batch, examples), with examples(x, y)
 
 
+@options_by_name
 def attack_in_batches(
     model: Any,
     x: Any,
@@ -49,8 +51,8 @@ def attack_in_batches(
                 copies of each batch, and its warnings come once a batch.
     batch_size  examples in a batch; the last one may have fewer
     threads     how many batches are made at the same time: at best one for each processor, with several
-                batches for each. More than 1 needs the `threads` extra, and host arrays.
-    progress    True for a bar on a terminal (needs the `benchmarks` extra), or a function that wraps
+                batches for each. More than 1 needs threadpoolctl, and host arrays.
+    progress    True for a bar on a terminal (needs rich), or a function that wraps
                 the batches, such as tqdm.tqdm
 
     Several threads give the bits that one thread gives whose BLAS has one thread. While they work, BLAS has
@@ -227,7 +229,7 @@ def _threadpoolctl(threads: int = 2) -> Any:
     try:
         import threadpoolctl
     except ModuleNotFoundError as error:
-        raise ArgumentError(f"threads={threads} needs threadpoolctl: pip install -e '.[threads]'") from error
+        raise ArgumentError(f"threads={threads} needs threadpoolctl: pip install threadpoolctl") from error
     return threadpoolctl
 
 
@@ -243,6 +245,6 @@ def _wrapped(batches: list[slice], progress: Any) -> Iterable[Any]:
         from rich.console import Console
         from rich.progress import track
     except ModuleNotFoundError as error:
-        raise ArgumentError("progress=True needs rich: pip install -e '.[benchmarks]'") from error
+        raise ArgumentError("progress=True needs rich: pip install rich") from error
     console = Console()
     return track(batches, "attacking", console=console, transient=True, disable=not console.is_terminal)

@@ -19,6 +19,7 @@ from attacks.gradients import (
     share_of_zeros,
     zero_gradients_uncounted,
 )
+from attacks.options import options_by_name
 from minigrad import backend
 from minigrad.checks import check_finite, check_number
 from minigrad.errors import ArgumentError, ArgumentTypeError
@@ -39,6 +40,7 @@ class Evaluation:
     zero_gradient_share: float | None  # of all examples; None if it was not counted
 
 
+@options_by_name
 def evaluate(
     model: Any,
     x: Any,
@@ -50,9 +52,13 @@ def evaluate(
     threads: int = 1,
     progress: Progress = False,
 ) -> Evaluation:
-    """Predict x, and what the attack makes of it, against the labels y.
+    """Predict x, and what the attack makes of it, against the labels y: accuracy before and after.
 
-    model       with predict(x), predict_proba(x) and cost(x, y, reduction)
+    It needs more of the model than an attack does, whose cost(x, y, reduction) is enough: predict(x), one
+    label for each example, and predict_proba(x), (examples, classes) of probabilities.
+
+    model       with predict(x), predict_proba(x) and cost(x, y, reduction); a cost only if the attack needs
+                it, or warn_above is a number
     y           the labels, one number for each example
     attack      attack(model, x, y) → adversarial x: `functools.partial(fgsm, epsilon=.25)`, say. It
                 gets copies, and the model in the mode that it is in: use `with model.evaluating():`
@@ -62,7 +68,7 @@ def evaluate(
                 nor warns, which saves a gradient.
     threads     how many batches are made and predicted at the same time, with the same result: see
                 `attack_in_batches`
-    progress    True for a bar on a terminal (needs the `benchmarks` extra), or a function that wraps
+    progress    True for a bar on a terminal (needs rich), or a function that wraps
                 the batches, such as tqdm.tqdm
 
     What attack and model return is checked. NonFiniteError if it holds NaN or infinities: the argmax of
@@ -89,14 +95,14 @@ def evaluate(
     check_finite("y", y)
     predicted_probabilities(model, x[:1])  # otherwise first needed after the attack
 
-    def work(batch: slice, examples: Callable[[Any, Any], Any]) -> tuple[Mistakes, Mistakes, int, int, float]:
+    def work(batch: slice, examples: Callable[[Any, Any], Any]) -> tuple[Mistakes, Mistakes, int, int, int]:
         x_part, y_part = x[batch], y[batch]
-        clean, attacked, without_gradient = Mistakes(), Mistakes(), 0.0
+        clean, attacked, without_gradient = Mistakes(), Mistakes(), 0
         wrong_before = clean.add(model, x_part, y_part)
         if warn_above is not None:
             gradient = backend.to_numpy(gradient_at(model, x_part, y_part))
             check_gradient(model, gradient)  # one from a GPU was not looked at before
-            without_gradient = len(gradient) * share_of_zeros(gradient)
+            without_gradient = round(len(gradient) * share_of_zeros(gradient))  # a count
         with zero_gradients_uncounted():  # the attack's own warning would come once a batch
             adversarial = examples(x_part, y_part)
         wrong_after = attacked.add(model, adversarial, y_part)
@@ -112,7 +118,7 @@ def evaluate(
             f"{share:.1%} of {len(x)} examples have an all-zero input gradient: what an attack on the "
             "gradient leaves right there is not robustness",
             ZeroGradientWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
     return Evaluation(
         examples=len(x),

@@ -7,11 +7,13 @@ from typing import Any
 
 from attacks.gradients import gradient_at, prepare, warn_of_zero_gradients
 from attacks.norms import INFINITY, check_norm, steepest
+from attacks.options import options_by_name
 from minigrad import backend
 from minigrad.checks import check_number, check_result
 from minigrad.lanes import replaceable
 
 
+@options_by_name
 def fgsm(
     model: Any,
     x: Any,
@@ -37,6 +39,7 @@ def fgsm(
     return _one_step(model, x, y, epsilon, INFINITY, bounds, targeted, warn_above)
 
 
+@options_by_name
 def fast_gradient(
     model: Any,
     x: Any,
@@ -66,7 +69,7 @@ def _one_step(
     warn_above = check_number("warn_above", warn_above, low=0.0, high=1.0)
     x, y, bounds = prepare(model, x, y, bounds, targeted)
     gradient = gradient_at(model, x, y)
-    warn_of_zero_gradients(gradient, warn_above, stacklevel=3)
+    warn_of_zero_gradients(gradient, warn_above, stacklevel=4)
     adversarial = step_along(x, gradient, -epsilon if targeted else epsilon, norm, bounds)
     check_result("the adversarial x", adversarial)
     return adversarial

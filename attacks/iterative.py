@@ -20,6 +20,7 @@ import minigrad as mg
 from attacks.fast_gradient import step_along
 from attacks.gradients import cost_of, evaluating, gradient_at, prepare, warn_of_zero_gradients
 from attacks.norms import INFINITY, check_norm, into_ball, l1_shares, random_in_ball
+from attacks.options import options_by_name
 from minigrad import backend
 from minigrad.checks import check_count, check_flag, check_number, check_result
 from minigrad.errors import ArgumentError
@@ -28,6 +29,7 @@ from minigrad.generators import random_generator
 Bounds = tuple[float, float] | None
 
 
+@options_by_name
 def basic_iterative(
     model: Any,
     x: Any,
@@ -45,6 +47,7 @@ def basic_iterative(
     return _iterate(model, x, y, epsilon, step, steps, norm, bounds, targeted, warn_above)
 
 
+@options_by_name
 def pgd(
     model: Any,
     x: Any,
@@ -86,6 +89,7 @@ def pgd(
                     generator=generator, restarts=restarts)  # fmt: skip
 
 
+@options_by_name
 def momentum_iterative(
     model: Any,
     x: Any,
@@ -112,6 +116,7 @@ def momentum_iterative(
                     reach=1.0, decay=decay)  # fmt: skip
 
 
+@options_by_name
 def fgsm_random_start(
     model: Any,
     x: Any,
@@ -176,7 +181,7 @@ def _iterate(
         for number in range(steps):
             gradient = gradient_at(model, result, y)
             if run == number == 0:
-                warn_of_zero_gradients(gradient, warn_above, stacklevel=3)
+                warn_of_zero_gradients(gradient, warn_above, stacklevel=4)
             if decay:
                 gathered = gradient = decay * gathered + l1_shares(gradient)
             result = back(step_along(result, gradient, signed_step, norm))

@@ -9,12 +9,14 @@ import numpy as np
 import minigrad as mg
 from attacks.gradients import check_gradient, evaluating, prepare
 from attacks.norms import INFINITY, check_norm, steepest
+from attacks.options import options_by_name
 from minigrad import backend
 from minigrad.checks import check_class_labels, check_number, check_result, check_sign_labels
 from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.operands import as_array
 
 
+@options_by_name
 def linear_worst_case(
     model: Any,
     x: Any,

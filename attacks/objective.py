@@ -9,6 +9,7 @@ from attacks.fast_gradient import step_along
 from attacks.foreign import Attack, examples_of
 from attacks.gradients import check_gradient, cost_of, prepare
 from attacks.norms import INFINITY
+from attacks.options import options_by_name
 from minigrad.checks import check_number
 from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.operands import as_array
@@ -17,6 +18,7 @@ EPSILON = 0.25
 LEAST_WEIGHT = 0.25
 
 
+@options_by_name
 def adversarial_objective(
     model: Any,
     x: Any,

@@ -81,6 +81,13 @@ def _plain_array(name: str, value: Any) -> np.ndarray:
 def load(path: str | os.PathLike[str], into: HasState | None = None) -> dict[str, np.ndarray]:
     """The arrays in the file at `path`, by name; with `into`, also loaded into it.
 
+        mg.save("model.npz", model)
+        mg.load("model.npz", model)              # model has its Parameters back
+        mg.load("model.npz")["output.W"].shape   # the dict alone: nothing is changed
+
+    What is returned is what was read, NumPy arrays that share nothing with `into`; the names are those of
+    its state_dict(), "output.W" say.
+
     Raises DataError if the file is no intact .npz of plain arrays, and ArgumentError, before
     anything is changed, if its names, shapes or dtypes are not those of `into`. No array is made before its
     header was compared with what the file has for it and, with `into`, with what is to take it: then it is no

@@ -79,16 +79,20 @@ class Module:
     forward: Callable[..., Tensor] = _forward  # so typed, subclasses may take whatever arguments they like
 
     def __repr__(self) -> str:
-        """Name, shape and dtype of every Parameter, and how many numbers they have together."""
+        """Its settings, name, shape and dtype of every Parameter, and how many numbers they have together.
+
+        Settings are those attributes that are numbers, strings, or tuples of them."""
         name = type(self).__name__
         try:
             parameters = self.named_parameters()
         except ArgumentError as error:  # repr is for looking for faults too
             return f"{name}(whose Parameters cannot be listed: {error})"
         width = max(map(len, parameters), default=0)
-        lines = [f"\n    {path:{width}}  {p.shape} {p.dtype}," for path, p in parameters.items()]
+        settings = [f"{name}={value!r}," for name, value in vars(self).items() if _is_setting(name, value)]
+        lines = [f"{path:{width}}  {p.shape} {p.dtype}," for path, p in parameters.items()]
+        inside = "".join(f"\n    {line}" for line in [" ".join(settings), *lines] if line)
         numbers = sum(p.size for p in parameters.values())
-        return f"{name}({''.join(lines)}\n)  # {numbers:,} numbers" if lines else f"{name}()"
+        return f"{name}({inside}\n)  # {numbers:,} numbers" if inside else f"{name}()"
 
     # ---- what it is made of
 
@@ -276,6 +280,13 @@ def _items(start: str, container: Any, problem: str, kinds: set[Any]) -> list[Fo
 def _problem(key: Any) -> str:
     """Why an item of this key cannot have a name; "" if it can."""
     return "" if isinstance(key, (str, int)) else f"its key {key!r} is neither a string nor an integer"
+
+
+def _is_setting(name: str, value: Any) -> bool:
+    """Whether an attribute is a number or a string, or a tuple of them, and public."""
+    parts = value if isinstance(value, tuple) else (value,)
+    plain = parts and all(isinstance(part, (bool, int, float, str)) for part in parts)
+    return bool(plain) and not name.startswith("_")
 
 
 def _only(name: str, names: set[str]) -> str:

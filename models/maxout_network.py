@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import minigrad as mg
 from minigrad.checks import check_count
 from minigrad.errors import ArgumentError
+from minigrad.layers import WeightInitialiser
 from models.classifier import checked_units, initial_weights
 from models.dropout import DropoutClassifier, generators
 
@@ -21,6 +22,9 @@ class MaxoutNetwork(DropoutClassifier):
     outputs  "softmax": the probabilities of the classes add up to 1, and the cost is cross-entropy.
              "sigmoid": each class has a probability of its own, σ(zⱼ), told apart from all the rest, so that
              every class can be refused
+    weights  what each layer's begin with, as in `mg.Linear`. The default is U(−.005, .005), as the maxout
+             paper draws them, for one or two wide layers. In more or narrower ones the signal fades, and they
+             do not begin to learn (three of 16 units, say): give "he".
     seed     of the initial weights and of the dropout masks
     """
 
@@ -33,6 +37,7 @@ class MaxoutNetwork(DropoutClassifier):
         pieces: int = 5,
         dropout: tuple[float, float] | None = None,
         outputs: str = "softmax",
+        weights: WeightInitialiser = initial_weights,
         seed: int = 0,
     ) -> None:
         super().__init__(n_features, n_classes, outputs, dropout)
@@ -40,13 +45,13 @@ class MaxoutNetwork(DropoutClassifier):
         self.units = checked_units(units, self.pieces)
         if not self.units:
             raise ArgumentError("units must have at least one layer, got none")
-        weights, self.mask_generator = generators(seed)
+        generator, self.mask_generator = generators(seed)
         widths = (n_features, *self.units)
         self.hidden = [
-            mg.Linear(inputs, units * pieces, initial_weights, weights)
+            mg.Linear(inputs, units * pieces, weights, generator)
             for inputs, units in zip(widths, self.units, strict=False)
         ]
-        self.output = mg.Linear(widths[-1], n_classes, initial_weights, weights)
+        self.output = mg.Linear(widths[-1], n_classes, weights, generator)
 
     def logits(self, x: mg.Tensor) -> mg.Tensor:
         return self.logits_above(0, x)

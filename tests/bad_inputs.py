@@ -1007,6 +1007,7 @@ call(
         "pieces": "count",
         "dropout": "bounds",
         "outputs": "choice",
+        "weights": "weights",
         "seed": "seed",
     },
     lambda: {
@@ -1016,6 +1017,7 @@ call(
         "pieces": 2,
         "dropout": (0.5, 0.5),
         "outputs": "softmax",
+        "weights": "he",
         "seed": 0,
     },
     allowed="other size; equal; reversed",

@@ -87,6 +87,12 @@ class Array:
     def __array__(self, *_: Any, **__: Any) -> Any:
         raise TypeError("Implicit conversion to a NumPy array is not allowed.")
 
+    # What is asked most, before the search by name below.
+    shape = property(lambda self: self._host.shape)
+    ndim = property(lambda self: self._host.ndim)
+    size = property(lambda self: self._host.size)
+    dtype = property(lambda self: self._host.dtype)
+
     def __getattr__(self, name: str) -> Any:
         if name not in NDARRAY:
             raise AttributeError(f"CuPy's ndarray has no {name!r}")

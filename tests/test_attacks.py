@@ -587,6 +587,14 @@ class TestEvaluate:
         assert found.adversarial_confidence == pytest.approx(sure[~after].mean())
         assert found.zero_gradient_share == 0.0
 
+    def test_shares_are_exact_quotients(self) -> None:
+        model = SoftmaxRegression(2, 2)
+        model.output.W.data[...] = 0.0  # then no example has a gradient, and all are called 0
+        x, y = np.zeros((500, 2)), (np.arange(500) >= 113).astype(int)
+        found = evaluate(model, x, y, partial(fgsm, epsilon=0.5), batch_size=47, warn_above=1.0)
+        assert found.clean_accuracy == found.adversarial_accuracy == 0.226
+        assert "zero_gradient_share=1.0)" in repr(found)
+
     def test_two_classes(self) -> None:
         model = randomised(LogisticRegression(6))
         found = evaluate(model, X, model.predict(X), partial(fgsm, epsilon=9.0))
@@ -680,6 +688,29 @@ class TestOptions:
         with pytest.raises(error, match=rf"^{name}") as caught:
             attack(Untouched(), X, CLASSES, **settings)
         assert len(str(caught.value)) < 250
+
+    @pytest.mark.parametrize(
+        ("call", "message"),
+        [
+            (lambda: fgsm(1, X, CLASSES, 0.25), r"by name, got 0.25 at place 4: write .*, epsilon=0.25\)"),
+            (lambda: fgsm(1, X, CLASSES), r"^epsilon must be given.* fgsm\(model, x, y, epsilon=0.25\)"),
+            (lambda: fgsm(1, X, CLASSES, eps=0.25), "among epsilon, bounds, .*got 'eps': write epsilon"),
+            (lambda: pgd(1, X, epsilon=0.2, alpha=0.1), "got 'alpha': write step"),
+            (lambda: fgsm(1, X, epsilon=0.2, alpha=0.1), "got 'alpha'$"),
+            (lambda: adversarial_objective(1, X, CLASSES, 0.5), "got 0.5 at place 4: .*alpha=0.5"),
+            (
+                lambda: evaluate(1, X, CLASSES, fgsm, epsilon=0.2),
+                r"the attack brings its own, .*partial\(fgsm",
+            ),
+            (
+                lambda: evaluate(randomised(SoftmaxRegression(6, 3)), X, CLASSES, fgsm),
+                r"^epsilon must be given.*partial\(fgsm, epsilon=0.25\)",
+            ),
+        ],
+    )
+    def test_errors_say_how_they_are_given(self, call: Any, message: str) -> None:
+        with pytest.raises(ArgumentTypeError, match=message):
+            call()
 
     @pytest.mark.parametrize("value", ["no", 1, 0, None, np.array(True)], ids=repr)
     def test_flags(self, value: Any) -> None:

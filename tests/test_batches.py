@@ -379,7 +379,7 @@ class TestThreads:
         monkeypatch.setitem(sys.modules, "threadpoolctl", None)
         model = MODELS["softmax"][0]
         for use in (attack_in_batches, evaluate):
-            with pytest.raises(ArgumentError, match=r"threads=3 needs threadpoolctl: .*'\.\[threads\]'"):
+            with pytest.raises(ArgumentError, match="needs threadpoolctl: pip install threadpoolctl"):
                 use(model, X, Y, FGSM, threads=3)
             use(model, X, Y, FGSM)
 

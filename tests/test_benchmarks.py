@@ -837,7 +837,7 @@ def without_times(directory: Path) -> Any:
 def few_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Some of MNIST's digits, enough for every experiment to take a few steps."""
     folder = tmp_path_factory.mktemp("few")
-    write_few_digits(folder, others=1000)
+    write_few_digits(folder, others=100)
     return folder
 
 

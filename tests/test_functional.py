@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 from minigrad import backend
-from minigrad.errors import ArgumentError
+from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.testing import arrays, check_gradients
 
 A = np.random.default_rng(3).normal(size=(3, 3))
@@ -205,3 +205,10 @@ def test_what_they_say() -> None:
         mg.jacobian(curved, np.ones(3))  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="argnums must name different arguments"):
         mg.value_and_grad(quadratic, (0, -1))(np.ones(3))
+
+
+def test_grad_of_a_function_is_told_what_to_use() -> None:
+    with pytest.raises(
+        ArgumentTypeError, match=r"got function: .*mg.grad\(f\(x\), x\).*mg.value_and_grad\(f\)\(x\)"
+    ):
+        mg.grad(lambda x: mg.sum(x**2))  # type: ignore[arg-type]

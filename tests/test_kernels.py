@@ -15,7 +15,6 @@ from attacks import adversarial_objective, fgsm
 from attacks.fast_gradient import step_along
 from attacks.norms import INFINITY
 from minigrad import backend, lanes
-from minigrad.errors import BackendError
 from minigrad.generators import mask_generator
 from minigrad.operations import costs, maxout_units
 from minigrad.optim import SGD, sgd
@@ -23,6 +22,7 @@ from minigrad.tensor import raw
 from minigrad.testing import arrays, check_gradients, seeds
 from models import MaxoutNetwork
 from tests import host_kernels
+from tests.conftest import CUPY
 from tests.host_kernels import StrictWithKernels
 from tests.strict import counter
 
@@ -34,16 +34,12 @@ rng = np.random.default_rng(0)
 FLOATS = st.sampled_from([np.float32, np.float64])
 
 
-@pytest.fixture(params=["strict", pytest.param("cupy", marks=pytest.mark.gpu)], autouse=True)
+@pytest.fixture(params=["strict", *CUPY], autouse=True)
 def fused(request: pytest.FixtureRequest) -> Iterator[backend.Backend]:
     """A library with kernels: CuPy where there is a GPU, and the kernels' text compiled for the host."""
     if request.param == "cupy":
-        try:
-            library = backend.get("cupy")
-        except BackendError as error:
-            pytest.skip(str(error))
         with backend.use("cupy"):
-            yield library
+            yield backend.get("cupy")
         return
     if host_kernels.compiler is None:
         pytest.skip("no g++ to compile the kernels' text")

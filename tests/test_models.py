@@ -464,3 +464,21 @@ def test_a_classifier_without_logits() -> None:
 
     with pytest.raises(TypeError, match="logits"):
         Classifier(6, 3)(X)
+
+
+def test_small_deep_networks_learn_from_weights_of_their_own_size() -> None:
+    random = np.random.default_rng(0)
+    x = random.normal(size=(200, 4)).astype(np.float32)
+    y = (x[:, 0] * x[:, 1] > 0).astype(int)
+
+    def cost_after_training(**weights: Any) -> float:
+        model = MaxoutNetwork(4, 2, units=(16, 16, 16), pieces=2, **weights)
+        optimiser = mg.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        for _ in range(100):
+            optimiser.zero_grad()
+            model.cost(x, y).backward()
+            optimiser.step()
+        return model.cost(x, y).item()
+
+    assert cost_after_training(weights="he") < 0.1
+    assert cost_after_training() > 0.68  # the maxout paper's, for wide layers

@@ -95,6 +95,13 @@ def test_every_chapter_has_a_picture() -> None:
     assert pictures.PICTURES.keys() <= shown
 
 
+def test_commands_name_tests_that_are_there() -> None:
+    for page in PAGES:
+        for names in re.findall(r"tests/test_(\{[\w,]+\}|\w+)\.py", page.read_text(encoding="utf-8")):
+            for name in names.strip("{}").split(","):
+                assert (ROOT / "tests" / f"test_{name}.py").exists(), (page.name, name)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_and_pictures_are_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")

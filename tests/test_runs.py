@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -70,6 +71,15 @@ def stopped(run_two_epochs: Run, tmp_path_factory: pytest.TempPathFactory) -> Pa
         patch.setattr(Training, "save", stop)
         run_two_epochs(str(directory))
     return directory
+
+
+# `python -m benchmarks` that draws no figures: see `no_figures`.
+WITHOUT_FIGURES = [
+    sys.executable,
+    "-c",
+    "import runpy, benchmarks.report as report; report.draw_all = lambda *_: []; "
+    "runpy.run_module('benchmarks', run_name='__main__', alter_sys=True)",
+]
 
 
 def refused(call: Run, *arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
@@ -358,6 +368,7 @@ def test_the_report_says_the_command_for_all_of_its_figures(run_few: Run, tmp_pa
     assert "--rows logistic --scale quick --epochs 1 --seeds 2 --backend numpy" in content(out)["command"]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_command_with_an_option_that_begins_with_a_dash(
     few_digits: Path, tmp_path: Path, monkeypatch: Any, run_few: Run, capsys: Any
 ) -> None:
@@ -398,6 +409,8 @@ class TestFullDisk:
 
         before = sorted(run.rglob("*"))
         monkeypatch.setattr(checkpoint.os, "replace", replace)
+        if not name.startswith("figure"):
+            monkeypatch.setattr("benchmarks.report.draw_all", lambda *_: [])
         with pytest.raises(SystemExit) as end:
             run_few(*LOGISTIC, "--out", str(run))
         assert end.value.code == 2
@@ -481,8 +494,8 @@ class TestTerminal:
         ("redirection", "code"), [(">&-", 0), (">&- 2>&-", 0), ("| true", 1), ("<&-", 0)]
     )
     def test_closed_streams(self, redirection: str, code: int, run: Path, few_digits: Path) -> None:
-        command = (
-            f'"{sys.executable}" -m benchmarks paper {" ".join(LOGISTIC)} --data "{few_digits}" --out "{run}"'
+        command = shlex.join(
+            [*WITHOUT_FIGURES, "paper", *LOGISTIC, "--data", str(few_digits), "--out", str(run)]
         )
         (run / "report.html").unlink()
         script = f"set -o pipefail; {command} {redirection}"
@@ -495,17 +508,7 @@ class TestTerminal:
     def test_bytes_in_a_path_that_are_no_text(self, run: Path, few_digits: Path, tmp_path: Path) -> None:
         out = os.fsencode(tmp_path) + b"/\xff out"
         shutil.copytree(os.fsencode(run), out)
-        command = [
-            sys.executable,
-            "-m",
-            "benchmarks",
-            "paper",
-            *LOGISTIC,
-            "--data",
-            str(few_digits),
-            "--out",
-            out,
-        ]
+        command = [*WITHOUT_FIGURES, "paper", *LOGISTIC, "--data", str(few_digits), "--out", out]
         ended = subprocess.run(command, capture_output=True, check=False)
         assert (ended.returncode, ended.stderr) == (0, b"")
         assert b"out/report.html" in ended.stdout

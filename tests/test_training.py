@@ -913,3 +913,17 @@ class TestCheckpoint:
             with pytest.raises(ArgumentError, match=message):
                 mg.load(path, pair)
         assert zipfile.is_zipfile(path)
+
+
+def test_an_optimiser_and_a_schedule_show_their_settings() -> None:
+    lr = mg.optim.exponential_decay(0.1, 1.5)
+    assert repr(lr) == "exponential_decay(0.1, 1.5, 0.0)"
+    assert repr(mg.optim.linear_ramp(0.5, 0.9, 100)) == "linear_ramp(0.5, 0.9, 100)"
+    optimiser = SGD(mg.Linear(3, 20).parameters(), lr=lr, momentum=0.9)
+    assert repr(optimiser) == (
+        "SGD(weight_decay=0.0, lr=exponential_decay(0.1, 1.5, 0.0), momentum=0.9, max_norm=None)"
+        "  # 2 Parameters of 80 numbers, 0 updates"
+    )
+    assert repr(mg.optim.Adam(mg.Linear(3, 20).parameters())).startswith(
+        "Adam(weight_decay=0.0, lr=0.001, betas"
+    )

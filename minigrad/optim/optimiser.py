@@ -50,6 +50,16 @@ class Optimiser:
         self._names: list[Any] = list(named)  # names of a mapping, or places in a list
         self._memory: dict[str, list[Any]] = {what: [None] * len(named) for what in self.remembers}
 
+    def __repr__(self) -> str:
+        """Its settings, and how much it trains."""
+        settings = [f"{name}={shown(value)}" for name, value in vars(self).items()
+                    if name[0] != "_" and name not in ("parameters", "updates")]  # fmt: skip
+        numbers = sum(p.size for p in self.parameters)
+        return (
+            f"{type(self).__name__}({', '.join(settings)})  # {len(self.parameters)} Parameters of "
+            f"{numbers:,} numbers, {self.updates:,} updates"
+        )
+
     def settings(self) -> Any:
         raise TypeError(f"{type(self).__name__} does not define settings(self)")
 
