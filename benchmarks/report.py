@@ -209,7 +209,7 @@ class Report:
         held = [judged.holds for judged in self.rows if judged.holds is not None]
         inside = [judged.in_spread for judged in self.rows if judged.in_spread is not None]
         parts = [f"{sum(held)} of {len(held)} claims hold"] if held else []
-        parts += [f"{sum(inside)} of {len(inside)} figures are as the paper's"] if inside else []
+        parts += [f"{sum(inside)} of {len(inside)} figures are as in the paper"] if inside else []
         return ", ".join(parts) + "." if parts else ""
 
     def moment(self) -> str:

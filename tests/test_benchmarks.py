@@ -864,7 +864,9 @@ class TestPaperCommand:
         self.run("--rows", "softmax", "logistic", "--epochs", "1", "--seeds", "2", "--out", str(tmp_path))
         printed = capsys.readouterr().out
         assert "99.9 / 79.3" in printed
-        assert "0 s: 0 of 32 models trained, 0 of 4 experiments measured\n" in printed
+        first, second = printed.splitlines()[:2]
+        assert re.match(r"2 experiments, 2 seeds: 32 models to train, about \d+ (s|min) with \d+ at ", first)
+        assert re.fullmatch(r"\d+ s: 0 of 32 models trained, 0 of 4 experiments measured", second)
         assert re.search(r"\n\d+ s: 32 of 32 models trained, 4 of 4 experiments measured\n", printed)
         assert "2,038 × 2" in printed
         report = content(tmp_path)
@@ -889,7 +891,7 @@ class TestPaperCommand:
         held = [row["claim_holds"] for row in rows.values() if row["claim_holds"] is not None]
         inside = [row["in_spread"] for row in rows.values() if row["in_spread"] is not None]
         assert f"{sum(held)} of {len(held)} claims hold, " in page
-        assert f", {sum(inside)} of {len(inside)} figures are as the paper's." in page
+        assert f", {sum(inside)} of {len(inside)} figures are as in the paper." in page
         assert report["environment"]["processor"] == processor()
         assert report["environment"]["commit"] == commit()
         assert page.count("data:image/png;base64,") == len(list((tmp_path / "figures").iterdir())) == 3
