@@ -121,16 +121,7 @@ def checked(options: argparse.Namespace) -> Plan:
             raise ArgumentError(
                 f"--{name} must be {'an address' if name in CLUSTERS else 'a directory'}, got ''"
             )
-    elsewhere = False
-    for name, library in CLUSTERS.items():
-        address = getattr(options, name)
-        if address is not None and find_spec(library) is None:
-            raise ArgumentError(f"--{name} needs {library}: pip install -e '.[benchmarks,{name}]'")
-        elsewhere = elsewhere or address not in (None, LOCAL)
-    if elsewhere and options.jobs is not None:
-        raise ArgumentError(
-            "--jobs must be left out with a cluster's address: its workers are as many as they are"
-        )
+    elsewhere = is_elsewhere(options)
     names, left_out = chosen(options.rows, options.scale, options.cifar is not None)
     library = backend.current() if options.backend is None else backend.get(options.backend)
     data = os.path.expanduser(options.data)
@@ -164,6 +155,18 @@ def checked(options: argparse.Namespace) -> Plan:
         quiet=options.quiet,
         command=partial(command, options, library.name),
     )
+
+
+def is_elsewhere(options: argparse.Namespace) -> bool:
+    """Whether the machines of a cluster do the work; an error if they cannot be asked."""
+    addresses = {name: given for name in CLUSTERS if (given := getattr(options, name)) is not None}
+    for name in addresses:
+        if find_spec(CLUSTERS[name]) is None:
+            raise ArgumentError(f"--{name} needs {CLUSTERS[name]}: pip install -e '.[benchmarks,{name}]'")
+    elsewhere = any(address != LOCAL for address in addresses.values())
+    if elsewhere and options.jobs is not None:
+        raise ArgumentError("--jobs must be left out with a cluster's address: the cluster has its workers")
+    return elsewhere
 
 
 def run(options: argparse.Namespace) -> None:

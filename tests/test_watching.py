@@ -1,0 +1,117 @@
+"""How long a run is said to take, and how far it is shown to be."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from benchmarks.experiments import EXPERIMENTS, RECIPES
+from benchmarks.watching import Work, in_words, watching
+from benchmarks.workspace import Piece, Settings
+
+MODELS = sorted(RECIPES)
+PIECES = st.lists(st.tuples(st.sampled_from(MODELS), st.integers(0, 2)), max_size=8, unique=True)
+MEASURED = st.lists(
+    st.tuples(st.sampled_from(sorted(EXPERIMENTS)), st.integers(0, 2)), max_size=8, unique=True
+)
+
+
+@dataclass
+class Run:
+    """A workspace in which an epoch of plain maxout takes 10 s."""
+
+    settings: Settings = field(default_factory=lambda: Settings("quick", None, "numpy", "", 1, ""))
+    done: dict[Piece, tuple[int, bool]] = field(default_factory=dict)
+
+    def epochs_done(self, name: str, seed: int) -> tuple[int, bool]:
+        return self.done.get((name, seed), (0, False))
+
+    def seconds_an_epoch(self, name: str) -> float:
+        return 10.0 * RECIPES[name].effort
+
+
+def work(trainings: list[Piece], measurements: list[Piece], **run: Any) -> Work:
+    return Work(Run(**run), trainings, measurements)  # type: ignore[arg-type]
+
+
+def test_trainings_are_worked_on_at_the_same_time_and_none_is_shared_out() -> None:
+    epochs = RECIPES["maxout"].epochs("quick", None)
+    assert work([("maxout", 0)], []).seconds(1) == 10 * epochs
+    assert work([("maxout", 0)], []).seconds(8) == 10 * epochs
+    four = [("maxout", seed) for seed in range(4)]
+    assert work(four, []).seconds(1) == 40 * epochs
+    assert work(four, []).seconds(2) == 20 * epochs
+
+
+def test_what_is_done_is_not_counted_again() -> None:
+    epochs = RECIPES["maxout"].epochs("quick", None)
+    two = [("maxout", 0), ("maxout", 1)]
+    assert work(two, [], done={("maxout", 0): (3, False)}).seconds(1) == 10 * (2 * epochs - 3)
+    # One that went on for longer than was known beforehand is not below nothing.
+    assert work(two[:1], [], done={("maxout", 0): (epochs + 5, False)}).seconds(1) == 0
+
+
+def test_a_measurement_counts_as_an_epoch_of_each_of_its_models() -> None:
+    assert set(EXPERIMENTS["maxout"].USES) == {"maxout"}
+    with_one = work([("maxout", 0)], [("maxout", 0)]).seconds(1)
+    assert with_one == 10 * (RECIPES["maxout"].epochs("quick", None) + 1)
+
+
+def test_without_a_model_to_time_nothing_is_said_of_the_time() -> None:
+    for pieces in ([], [("cifar", 0)]):
+        said = work(pieces, [("photo", 0)]).announced(2)
+        assert "about" not in said
+    assert said == "1 experiment, 1 seed: 1 model to train. Ctrl-C is safe: the same command goes on."
+
+
+def test_a_training_that_may_end_early_takes_so_long_at_most() -> None:
+    paper = Settings("paper", None, "numpy", "", 1, "")
+    pieces = [("maxout", seed) for seed in range(5)]
+    said = work(pieces, [("maxout", seed) for seed in range(5)], settings=paper).announced(2)
+    assert said.startswith("1 experiment, 5 seeds: 5 models to train, at most about ")
+    assert "at most" not in work(pieces, []).announced(2)
+
+
+@given(PIECES, MEASURED, st.integers(1, 9), st.data())
+def test_the_bar_begins_at_what_is_done_and_ends_full(
+    trainings: list[Piece], measurements: list[Piece], at_once: int, data: st.DataObject
+) -> None:
+    known = Settings("quick", 3, "numpy", "", 1, "")
+    run = Run(known, {piece: (data.draw(st.integers(0, 5)), False) for piece in trainings})
+    own = Work(run, trainings, measurements)  # type: ignore[arg-type]
+    total = sum(own.effort(name) for name, _ in trainings)
+    before = own.trained(own.epochs_done())
+    assert 0 <= before <= total * (1 + 1e-12)
+    seconds = own.seconds(at_once)
+    assert seconds is None or seconds >= 0
+    run.done = dict.fromkeys(trainings, (1, True))  # all ended, however early
+    assert own.trained(own.epochs_done()) == pytest.approx(total)
+
+
+def test_off_a_terminal_there_is_a_line_for_what_changed() -> None:
+    written = io.StringIO()
+    console = Console(file=written, width=80)
+    with watching(console, False, work([], [("photo", 0), ("photo", 1)]), 1) as done:
+        done(("photo", 0))
+        done(("photo", 1))
+    lines = written.getvalue().splitlines()
+    assert lines[0].endswith(" s: 0 of 0 models trained, 0 of 2 experiments measured")
+    assert lines[-1].endswith(" s: 0 of 0 models trained, 2 of 2 experiments measured")
+    with watching(console, True, work([("maxout", 0)], []), 1):
+        pass
+    assert written.getvalue().splitlines() == lines  # quiet
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "0 s"), (99, "99 s"), (119, "119 s"), (120, "2.0 min"), (600, "10 min"), (7199, "120 min"),
+     (9000, "2.5 h"), (360_000, "4.2 days"), (8_640_000, "100 days")],
+)  # fmt: skip
+def test_a_time_has_the_unit_that_suits(seconds: float, words: str) -> None:
+    assert in_words(seconds) == words
