@@ -81,6 +81,38 @@ def test_the_counts_of_claims_are_the_reference_run_s() -> None:
     assert f"Of the {len(judged)} claims judged in all rows {sum(judged)} hold" in BENCHMARKS.read_text()
 
 
+def speed_table() -> list[str]:
+    """The rows of the table of times: what floor.json and peers.json hold, and whether an aim is missed."""
+    speed = ROOT / "benchmarks" / "results" / "speed"
+    floor, peers = (json.loads((speed / f"{name}.json").read_text())["works"] for name in ("floor", "peers"))
+    floor = {work["what"]: work for work in floor.values()}
+
+    def digits(number: float) -> str:
+        return f"{number:.{2 if number < 10 else 1 if number < 100 else 0}f}"
+
+    def own(what: str) -> list[str]:
+        if what not in floor:
+            return ["–", "–"]
+        work = floor[what]
+        ratio, milliseconds = work["ratio"]["median"], 1000 * work["median_seconds"]["minigrad"]
+        missed = ", **missed**" if round(ratio, 2) > work["target"] else ""
+        return [f"{digits(ratio)} ({digits(milliseconds)} ms)", f"{work['target']:.2f}{missed}"]
+
+    def beside(what: str) -> list[str]:
+        times = peers.get(what, {})
+        names = ("minigrad", "minigrad, captured", "torch", "jax", "mygrad", "autograd")
+        return [digits(times[name]["to_products"]["median"]) if name in times else "–" for name in names]
+
+    works = [what for what in {**floor, **peers} if what in floor or "products" in peers[what]]
+    return ["| " + " | ".join([what, *own(what), *beside(what)]) + " |" for what in works]
+
+
+def test_the_table_of_times_is_that_of_the_results() -> None:
+    lines = BENCHMARKS.read_text(encoding="utf-8").splitlines()
+    for row in speed_table():
+        assert row in lines
+
+
 def test_the_pictures_of_the_readmes() -> None:
     text = README.read_text(encoding="utf-8") + BENCHMARKS.read_text(encoding="utf-8")
     assert len(re.findall(r"!\[.*?\]\((.*?)\)", text)) >= 3
