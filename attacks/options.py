@@ -36,7 +36,7 @@ def options_by_name(function: Callable[P, Result]) -> Callable[P, Result]:
         for name in options:
             if name not in names:
                 meant = f": write {OTHER_NAMES[name]}" if OTHER_NAMES.get(name) in names else ""
-                if name in ("epsilon", "eps") and "attack" in names:
+                if name in ("epsilon", "eps") and "attack" in names and "epsilon" not in names:
                     meant = ": the attack brings its own, functools.partial(fgsm, epsilon=0.25), say"
                 raise ArgumentTypeError(
                     f"the options of {called} must be among {options_of}, got {name!r}{meant}"

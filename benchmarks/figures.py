@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,23 +72,24 @@ def draw_all(
     workspace: Workspace, found: dict[str, dict[int, Found]], histories: dict[str, dict[int, History]]
 ) -> list[tuple[str, str, Path]]:
     """Draw every figure whose experiments have run; returns (title, caption, file) of each."""
-    data: dict[str, Any] = {}
-    for runs in found.values():
-        for key, value in next(iter(runs.values())).data.items():
-            data[key] = {**data[key], **value} if isinstance(value, dict) and key in data else value
     seed = min((seed for runs in found.values() for seed in runs), default=0)
+    own = {name: runs[seed] for name, runs in found.items() if seed in runs}
+    data: dict[str, Any] = {}
+    for run in own.values():
+        for key, value in run.data.items():
+            data[key] = {**data[key], **value} if isinstance(value, dict) and key in data else value
     drawing = Drawing(
         _on_host(workspace.digits()[1]),
         lambda name: workspace.model(name, seed)[0].to("numpy"),
         data,
-        {name: next(iter(runs.values())) for name, runs in histories.items() if runs},
+        {name: runs[seed] for name, runs in histories.items() if seed in runs},
     )
     directory = workspace.directory / "figures"
     directory.mkdir(exist_ok=True)
     drawn = []
     for name, (needs, kept, draw, title) in FIGURES.items():
         path = directory / f"{name}.png"
-        if needs <= found.keys() and kept <= data.keys():
+        if needs <= own.keys() and kept <= data.keys():
             with rc_context(STYLE):
                 figure, caption = draw(drawing)
                 save_figure(figure, path)
@@ -285,8 +287,8 @@ def figure_4(drawing: Drawing) -> tuple[Figure, str]:
     _strip(ax, steps, images, model.predict(images), colours)
     return figure, (
         f"A digit {shown}, moved along the sign of its gradient: plain maxout's arguments of the softmax are "
-        f"piecewise linear in ε. In the lead, and in colour: {', then '.join(order)}; grey: classes that "
-        "never lead."
+        f"piecewise linear in ε, of many short pieces. In the lead, and in colour: {', then '.join(order)}; "
+        "grey: classes that never lead."
     )
 
 
@@ -361,7 +363,7 @@ def error_against_epsilon(drawing: Drawing) -> tuple[Figure, str]:
     ax.set_ylabel("error [%]")
     pair = " (logistic regression: the threes and sevens)" if "logistic" in curves else ""
     caption = (
-        f"FGSM made on each model itself, unclipped, from all test digits{pair}. The line is at the paper's "
+        f"FGSM made on each model itself, unclipped, from the test digits{pair}. The line is at the paper's "
         f"ε = {EPSILON:g}."
     )
     if {"adversarial", "pgd"} & set(shown):
@@ -371,13 +373,17 @@ def error_against_epsilon(drawing: Drawing) -> tuple[Figure, str]:
     return figure, caption
 
 
+DIP = 3.0  # percent by which the error falls, from where that is no chance
+
+
 def _point_at_dip(ax: Any, errors: list[float]) -> str:
     """Point at where the network that is trained on one step hides its gradient, if it does, and say so."""
     at = STRENGTHS.index(EPSILON)
     top = int(np.argmax(errors[:at]))
-    if errors[top] <= errors[at]:
+    if errors[top] < errors[at] + DIP:
         return ""
-    ax.annotate("trained here:\ngradient hides", (EPSILON, errors[at]), (EPSILON + 0.013, errors[at] + 13),
+    words = EPSILON + 0.013, min(errors[at] + 13, 90)
+    ax.annotate("trained here:\ngradient hides", (EPSILON, errors[at]), words,
                 va="center", fontsize=SMALL,
                 arrowprops={"arrowstyle": "->", "relpos": (0.1, 0), "color": VERMILLION})  # fmt: skip
     return (
@@ -387,8 +393,8 @@ def _point_at_dip(ax: Any, errors: list[float]) -> str:
     )
 
 
-def transfer(drawing: Drawing) -> tuple[Figure, str]:
-    table = drawing.data.get("transfer_all") or drawing.data["transfer"]
+def transfer(drawing: Drawing, key: str) -> tuple[Figure, str]:
+    table = drawing.data[key]
     names = [_name(name) for name in table["models"]]
     errors = np.array([table["clean"], *table["errors"]])
     figure, ax = _heat(errors, ["clean digits", *names], names, "examples made on", "tried on")
@@ -411,8 +417,8 @@ def under_every_attack(drawing: Drawing) -> tuple[Figure, str]:
     figure, _ = _heat(errors, table["attacks"], models, "", "")
     ranges = [f"{name} {e.min():.0f} to {e.max():.0f}%" for name, e in zip(models, errors.T, strict=True)]
     return figure, (
-        f"Error in percent on {table['examples']:,} test digits of three maxout networks. From the mildest "
-        f"attack to the worst: {', '.join(ranges)}."
+        f"Error in percent on {table['examples']:,} test digits of three maxout networks; ε = {EPSILON:g} "
+        f"where no other length is named. From the mildest attack to the worst: {', '.join(ranges)}."
     )
 
 
@@ -470,12 +476,13 @@ def training_curves(drawing: Drawing) -> tuple[Figure, str]:
     ax.minorticks_off()
     ax.set_ylim(least / 1.2, 100)
     _label_ends(ax, ends)
-    axes[0].set_ylabel("error on held-out digits [%]")
+    axes[0].set_ylabel("error on the last digits [%]")
     stages = any(max(history["stage"]) > min(history["stage"]) for history in histories.values())
-    seen = " before the dotted line; after it, all are trained on" if stages else ""
+    seen = " before a dotted line; after it, that network is trained on all" if stages else ""
+    least_shown = f" (No error is drawn at {PERCENT[0]:g}%.)" if least <= PERCENT[0] else ""
     return figure, (
-        f"Clean, FGSM and PGD error at ε = {EPSILON:g} after every epoch, on the last training images. No "
-        f"step sees them{seen}."
+        f"Clean, FGSM and PGD error at ε = {EPSILON:g} after every epoch, on the last training images, "
+        f"which no step sees{seen}.{least_shown}"
     )
 
 
@@ -545,7 +552,13 @@ FIGURES: dict[str, tuple[set[str], set[str], Drawn, str]] = {
     "figure4": ({"maxout"}, set(), figure_4, "Figure 4: the arguments of the softmax along ε"),
     "figure5": ({"maxout"}, set(), figure_5, "Figure 5: rubbish that fools"),
     "error_against_epsilon": (set(), {"error_against_epsilon"}, error_against_epsilon, "Error against ε"),
-    "transfer": (set(), {"transfer"}, transfer, "Transfer between models"),
+    "transfer": (set(), {"transfer"}, partial(transfer, key="transfer"), "Transfer between models"),
+    "transfer_all": (
+        set(),
+        {"transfer_all"},
+        partial(transfer, key="transfer_all"),
+        "Transfer between all models",
+    ),
     "training": ({"maxout", "adversarial"}, set(), training_curves, "Training curves"),
     "penalties": (set(), {"penalties"}, penalties, "Adversarial training against L1 weight decay"),
     "attacks": (set(), {"attacks"}, under_every_attack, "Every attack on three networks"),

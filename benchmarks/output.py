@@ -6,6 +6,7 @@ import json
 import math
 import os
 import sys
+from contextlib import suppress
 from typing import Any
 
 from rich.console import Console
@@ -14,15 +15,24 @@ from minigrad.checkpoint import atomic_writer
 from minigrad.errors import ArgumentError, NonFiniteError
 
 
+class Terminal(Console):
+    """One that goes on without a reader: what was measured still goes to its files."""
+
+    def on_broken_pipe(self) -> None:
+        with suppress(SystemExit):
+            super().on_broken_pipe()
+
+
 def terminal(width: int) -> Console:
     """What results are printed with, `width` wide where there is no terminal to tell. Paths and commands are
     the user's words, so brackets in them are brackets and no markup."""
-    return Console(width=None if sys.stdout.isatty() else width, markup=False, highlight=False, emoji=False)
+    return Terminal(width=None if sys.stdout.isatty() else width, markup=False, highlight=False, emoji=False)
 
 
 def significant(value: float) -> str:
     """Three significant digits, or all that stand before the point, and no exponent: so figures that stand
     below one another look alike."""
+    value = float(f"{value:.2e}") if abs(value) < 1000 else value
     digits_before = math.floor(math.log10(abs(value))) + 1 if value else 1
     return f"{value:,.{max(0, 3 - digits_before)}f}"
 

@@ -31,6 +31,7 @@ from minigrad.checks import check_count
 from minigrad.errors import ArgumentError
 
 SEEDS = {"quick": 1, "paper": 5}
+REPORT = "report.html"
 CLUSTERS = {"dask": "distributed", "ray": "ray"}  # options, and the libraries that they need
 MOST = {"epochs": 1_000_000, "seeds": 1000, "jobs": 10_000}
 
@@ -42,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="the experiments to run: all, or some of those that are listed below "
                         f"(default: {' '.join(CORE)})")  # fmt: skip
     parser.add_argument("--scale", choices=[*SEEDS], default="quick",
-                        help="quick: minutes, one seed; paper: the published settings, five seeds, "
-                        "days on a CPU (default: quick)")  # fmt: skip
+                        help="quick: minutes, one seed; paper: the published settings, five seeds: half "
+                        "a day on two cores, with --rows all weeks (default: quick)")  # fmt: skip
     parser.add_argument(
         "--epochs", type=int, metavar="N", help="epochs of every training; at the paper scale N at most"
     )
@@ -103,6 +104,11 @@ class Plan:
     resume: bool | None
     quiet: bool
     command: Callable[[Iterable[str], int], str]  # of rows and seeds: what to type for their figures
+
+    def carrier(self) -> str:
+        """What does the work, in words."""
+        cluster = self.dask or self.ray
+        return f"the cluster {cluster}" if cluster not in (None, LOCAL) else f"up to {self.jobs} processes"
 
     @property
     def typed(self) -> str:
@@ -210,11 +216,13 @@ def go_on(plan: Plan, workspace: Workspace) -> None:
         raise
     finally:
         report.collect(time.time() - began)
+        written = False
         try:
             if report.rows:
                 report.write()
+                written = True
         finally:  # the table is shown even if the disk is full
-            show(console, plan, report, interrupted)
+            show(console, plan, report, interrupted, written)
 
 
 Carrier = Callable[[Sequence[Piece]], Iterator[Piece]]
@@ -233,17 +241,16 @@ def carried(plan: Plan, workspace: Workspace) -> Iterator[tuple[int, Carrier, Ca
             yield jobs, *(partial(parallel, jobs, work) for work in (workspace.train, workspace.measure))
 
 
-def show(console: Console, plan: Plan, report: Report, interrupted: bool) -> None:
+def show(console: Console, plan: Plan, report: Report, interrupted: bool, written: bool) -> None:
     """The table, what it took, and after an interruption how to go on."""
     settings = report.workspace.settings
     if report.rows:
         console.print(report.table(console.width))
-        if verdict := report.verdict():
-            console.print(verdict, soft_wrap=True)
+        console.print(f"{report.extent()}. {report.verdict()}", soft_wrap=True)
         console.print(
-            f"{report.seconds:.0f} s for this command, {settings.backend}, up to {plan.jobs} processes, "
-            f"threads of each: {settings.threads}{'' if report.complete else '; NOT COMPLETE'}: "
-            f"{report.workspace.directory / 'report.html'}",
+            f"{report.seconds:.0f} s for this command, {settings.backend}, {plan.carrier()}, threads of "
+            f"each: {settings.threads}{'' if report.complete else '; NOT COMPLETE'}"
+            f"{f': {report.workspace.directory / REPORT}' if written else ''}",
             soft_wrap=True,
         )
     if interrupted and not report.complete:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from types import TracebackType
 
 from rich.console import Console
@@ -46,8 +45,7 @@ class Steps:
         words = f"{self._begun} of {self._total}: {what}"
         self._draw(self._begun - 1, words)
         if self._bar.disable and not self._quiet:
-            with suppress(OSError):  # a pipe that was closed ends the run with the table, not here
-                self._console.print(f"{time.monotonic() - self._start:.0f} s: {words}", soft_wrap=True)
+            self._console.print(f"{time.monotonic() - self._start:.0f} s: {words}", soft_wrap=True)
 
     def share(self, done: float) -> None:
         """This much of the step is done, of 1."""

@@ -37,13 +37,18 @@ CAPTION = (
 )
 VERDICTS = (
     "Direction: whether what the paper says with the figure holds; not judged if it speaks of a row that was "
-    "not measured, or on other data. Size: measured − paper, and whether the error is as the paper's: within "
-    "the spread of it and of independent short runs (another implementation's, three seeds of about twelve "
-    "epochs), widened by two standard deviations of chance. OFF if it is not."
+    "not measured, or on other data. Size: measured − paper, and whether the error lies in the spread of the "
+    "paper's and of independent short runs (another implementation's, three seeds of about twelve epochs), "
+    "widened by two standard deviations of chance. OFF if it does not; rounded in spread: it does with a "
+    "gradient that rounds. Confidence is not judged, nor is a size where there is no spread."
 )
-NARROW = "Confidence, clipped and rounded are in the report, and in a terminal of {} columns."
+NARROW = (
+    "Section, confidence, what is clipped or rounded, and numbers of examples and seeds are in the report, and "
+    "in a terminal of {} columns."
+)
 WIDE = 150  # columns of a terminal, for all that there is
 PART = "The images (--cifar, fingerprint {}) are not the whole of CIFAR-10: claims are not judged on them."
+CUT = "This run was cut (--epochs {}): its figures say little of the claims."
 OTHER_DATA = "The data is {}, not MNIST: the paper's claims and spreads are not judged on it."
 
 
@@ -59,6 +64,7 @@ class Judged:
     holds: bool | None  # the claim; None if there is none, or it speaks of a row not measured
     in_spread: bool | None  # None if the row has no spread
     rounded_in_spread: bool | None
+    chance: float | None  # by how many percent the spread is widened
 
     @property
     def difference(self) -> float | None:
@@ -85,10 +91,16 @@ class Judged:
         return "" if self.difference is None else f"{self.difference:+.2f}".replace("-", "−")
 
     def size(self) -> str:
-        """Whether the error is as large as in the paper."""
+        """Whether the error is as large as the paper's and that of short runs."""
         if self.in_spread is False and self.rounded_in_spread:
-            return "OFF, rounded as paper"
-        return {True: "as paper", False: "OFF", None: ""}[self.in_spread]
+            return "OFF, rounded in spread"
+        return {True: "in spread", False: "OFF", None: ""}[self.in_spread]
+
+    def spread(self) -> str:
+        if self.row.spread is None or self.chance is None:
+            return ""
+        low, high = self.row.spread
+        return f"{low:g} to {high:g}, ± {self.chance:.2g}"
 
     def direction(self) -> str:
         """Whether the claim holds."""
@@ -102,13 +114,18 @@ class Judged:
 
 
 def _moments(change: Change) -> str:
-    at = [
-        f"epoch {epochs} of {', '.join(name for name, own in change.epochs.items() if own == epochs)}"
-        for epochs in sorted(set(change.epochs.values()))
-    ]
+    at = []
+    for epochs in sorted(set(change.epochs.values())):
+        names = [name for name, own in change.epochs.items() if own == epochs]
+        at.append(f"epoch {epochs} of {_listed(names, 'models')}")
     if change.measured:
-        at.append(f"the end of {', '.join(change.measured)} (experiments)")
+        at.append(f"the end of {_listed(change.measured, 'measurements')}")
     return "; ".join(at) or "its first epoch"
+
+
+def _listed(names: Sequence[str], what: str) -> str:
+    """A few names, or how many there are: all of them are in paper.json."""
+    return ", ".join(names) if len(names) <= 6 else f"{len(names)} {what}"
 
 
 def _figure(mean: float, deviation: float | None, digits: int) -> str:
@@ -191,7 +208,9 @@ class Report:
 
     def remarks(self) -> list[str]:
         """What a reader of the figures must know of this run."""
-        other = [] if self.is_mnist else [OTHER_DATA.format(self.dataset)]
+        epochs = self.workspace.settings.epochs
+        other = [] if epochs is None else [CUT.format(epochs)]
+        other += [] if self.is_mnist else [OTHER_DATA.format(self.dataset)]
         other += [PART.format(self.cifar()) for name in self.found
                   if DATA[name] == "cifar" and not self.is_judged(name)]  # fmt: skip
         notes = [note for name in self.found if (note := getattr(EXPERIMENTS[name], "NOTE", None))]
@@ -205,12 +224,24 @@ class Report:
         )
 
     def verdict(self) -> str:
-        """How many claims hold, and how many figures are as large as the paper's: two questions."""
+        """How many claims hold, and how many figures lie in their spread: two questions."""
         held = [judged.holds for judged in self.rows if judged.holds is not None]
         inside = [judged.in_spread for judged in self.rows if judged.in_spread is not None]
+        others = sum(judged.row.error is not None and judged.in_spread is None for judged in self.rows)
         parts = [f"{sum(held)} of {len(held)} claims hold"] if held else []
-        parts += [f"{sum(inside)} of {len(inside)} figures are as in the paper"] if inside else []
+        if inside:
+            parts.append(f"{sum(inside)} of {len(inside)} figures lie in their spread")
+        if inside and others:
+            parts.append(f"{others} of the paper's have none")
         return ", ".join(parts) + "." if parts else ""
+
+    def extent(self) -> str:
+        """The scale and how many seeds there are of each experiment."""
+        counts = {len(runs) for runs in self.found.values()}
+        seeds = (
+            f"{min(counts, default=0)} to {max(counts)}" if len(counts) > 1 else f"{max(counts, default=0)}"
+        )
+        return f"Scale {self.workspace.settings.scale}, {seeds} seed{'s' * (seeds != '1')}"
 
     def moment(self) -> str:
         """When the last command began."""
@@ -377,16 +408,21 @@ def judge(row: Row, name: str, by_seed: list[Measurement], means: dict[str, Meas
     except KeyError:  # a row that it compares with was not measured
         holds = None
 
+    def chance(measured: Measurement) -> float:
+        """Two standard deviations of the number of mistakes, in percent."""
+        p = min(max(measured.error / 100, 1 / measured.examples), 1.0)
+        return 200 * (max(p * (1 - p), 0.0) / measured.examples) ** 0.5
+
     def within(measured: Measurement | None) -> bool | None:
         if row.spread is None or measured is None or not measured.examples:
             return None
-        # Beside the spread itself there is chance: two standard deviations of the number of mistakes.
-        p = min(max(measured.error / 100, 1 / measured.examples), 1.0)
-        slack = 200 * (max(p * (1 - p), 0.0) / measured.examples) ** 0.5
+        slack = chance(measured)
         return row.spread[0] - slack <= measured.error <= row.spread[1] + slack
 
     deviation = over_seeds(statistics.stdev, by_seed) if len(by_seed) > 1 else None
-    return Judged(row, name, by_seed, mean, deviation, holds, within(mean), within(mean.rounded))
+    inside = within(mean)
+    slack = None if inside is None else chance(mean)
+    return Judged(row, name, by_seed, mean, deviation, holds, inside, within(mean.rounded), slack)
 
 
 def over_seeds(statistic: Any, measurements: Iterable[Measurement]) -> Measurement:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from benchmarks.experiments import DATA, EXPERIMENTS, RECIPES
 from benchmarks.workspace import Piece, Workspace
 
+START = 10.0  # seconds for processes to start, and for the figures
 UNITS = ((86_400, "days"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -72,16 +73,23 @@ class Work:
         stages = [stage for name, _ in self.trainings for stage in RECIPES[name].stages[scale]]
         return any(stage.patience or stage.until_cost or stage.epochs is None for stage in stages)
 
-    def announced(self, at_once: int) -> str:
-        """A sentence on what is to do and how long that takes here."""
+    def announced(self) -> str:
+        """A sentence on what there is to do."""
         rows = len({name for name, _ in self.measurements})
         seeds = len({seed for _, seed in (*self.trainings, *self.measurements)})
         counts = ((rows, "experiment"), (seeds, "seed"), (len(self.trainings), "model"))
         words = "{}, {}: {} to train".format(*(f"{n} {what}{'s' * (n != 1)}" for n, what in counts))
-        if seconds := self.seconds(at_once):
-            about = "at most about" if self.may_end_early() else "about"
-            words += f", {about} {in_words(seconds)} with {at_once} at the same time on this machine"
         return f"{words}. Ctrl-C is safe: the same command goes on."
+
+    def estimated(self, at_once: int) -> str:
+        """A sentence on how long it takes here; nothing if that cannot be told."""
+        if not (seconds := self.seconds(at_once)):
+            return ""
+        about = "At most about" if self.may_end_early() else "About"
+        return (
+            f"{about} {in_words(seconds + START)} with {at_once} at the same time on a machine like this, by a "
+            "few updates that were timed."
+        )
 
 
 def in_words(seconds: float) -> str:
@@ -100,7 +108,8 @@ def watching(console: Console, quiet: bool, work: Work, at_once: int) -> Iterato
     began, stopped = time.monotonic(), threading.Event()
     off = quiet or not console.is_terminal
     if not quiet and work.trainings:
-        console.print(work.announced(at_once), soft_wrap=True)
+        console.print(work.announced(), soft_wrap=True)
+        console.print(work.estimated(at_once), soft_wrap=True)
     total = sum(work.effort(name) for name, _ in work.trainings)
     total += sum(work.measuring(name) for name, _ in work.measurements)
     with Progress(*columns, console=console, transient=True, disable=off) as bar:
@@ -116,8 +125,7 @@ def watching(console: Console, quiet: bool, work: Work, at_once: int) -> Iterato
             completed = work.trained(done) + sum(work.measuring(name) for name, _ in measured)
             bar.update(task, completed=completed, description=words)
             if off and words != said:
-                with suppress(OSError):  # a pipe that was closed ends the run with the table, not here
-                    console.print(f"{time.monotonic() - began:.0f} s: {words}", soft_wrap=True)
+                console.print(f"{time.monotonic() - began:.0f} s: {words}", soft_wrap=True)
             said = words
 
         def watch() -> None:
@@ -125,6 +133,7 @@ def watching(console: Console, quiet: bool, work: Work, at_once: int) -> Iterato
                 look()
 
         watcher = threading.Thread(target=watch, daemon=True)
+        quiet = quiet or not (work.trainings or work.measurements)
         if not quiet:
             look()
             watcher.start()

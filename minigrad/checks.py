@@ -259,8 +259,8 @@ def check_grad(data: Any, gradient: Any) -> Any:
 def check_tensor(name: str, value: Any) -> None:
     """Raise unless a value is a Tensor; a function is told how it is differentiated."""
     if not hasattr(value, "made_by"):
-        advice = ": call it first, as in mg.grad(f(x), x), or use mg.value_and_grad(f)(x)"
-        advice = advice if callable(value) else ""
+        called = ": call it first, as in mg.grad(f(x), x), or use mg.value_and_grad(f)(x)"
+        advice = called if callable(value) else ""
         raise ArgumentTypeError(f"{name} must be a Tensor, got {type(value).__name__}{advice}")
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from minigrad import backend
-from minigrad.checks import check_dtype, check_fits, check_flag, check_names_known, shown_names
+from minigrad.checks import check_dtype, check_fits, check_flag, check_names_known, shown, shown_names
 from minigrad.errors import ArgumentError, ArgumentTypeError
 from minigrad.modes import Setting, in_force
 from minigrad.tensor import Tensor, raw
@@ -88,7 +88,7 @@ class Module:
         except ArgumentError as error:  # repr is for looking for faults too
             return f"{name}(whose Parameters cannot be listed: {error})"
         width = max(map(len, parameters), default=0)
-        settings = [f"{name}={value!r}," for name, value in vars(self).items() if _is_setting(name, value)]
+        settings = [f"{key}={shown(value)}," for key, value in vars(self).items() if _is_setting(key, value)]
         lines = [f"{path:{width}}  {p.shape} {p.dtype}," for path, p in parameters.items()]
         inside = "".join(f"\n    {line}" for line in [" ".join(settings), *lines] if line)
         numbers = sum(p.size for p in parameters.values())
@@ -285,7 +285,7 @@ def _problem(key: Any) -> str:
 def _is_setting(name: str, value: Any) -> bool:
     """Whether an attribute is a number or a string, or a tuple of them, and public."""
     parts = value if isinstance(value, tuple) else (value,)
-    plain = parts and all(isinstance(part, (bool, int, float, str)) for part in parts)
+    plain = parts and all(isinstance(part, (bool, int, float, str, np.generic)) for part in parts)
     return bool(plain) and not name.startswith("_")
 
 

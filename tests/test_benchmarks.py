@@ -797,7 +797,7 @@ class TestJudging:
         assert judged.mean.error == 56.0
         assert judged.deviation is not None
         assert judged.deviation.error == pytest.approx(np.sqrt(2))
-        assert (judged.off_by(), judged.size()) == ("+6.00", "as paper")
+        assert (judged.off_by(), judged.size()) == ("+6.00", "in spread")
         assert judged.figures() == "56.00 ± 1.41"
         low = self.judge(30.0)
         assert (low.holds, low.in_spread, low.off_by(), low.size()) == (False, False, "−20.00", "OFF")
@@ -809,7 +809,7 @@ class TestJudging:
         assert not self.judge(61.1).in_spread
 
     def test_the_rounded_figure_is_named_where_it_is_the_one_in_the_spread(self) -> None:
-        assert self.judge(80.0, rounded=Measurement(50.0, None, 10_000)).size() == "OFF, rounded as paper"
+        assert self.judge(80.0, rounded=Measurement(50.0, None, 10_000)).size() == "OFF, rounded in spread"
 
     def test_a_claim_about_rows_that_were_not_measured_is_left_open(self) -> None:
         measured = Measurement(1.0, None, 10)
@@ -864,9 +864,10 @@ class TestPaperCommand:
         self.run("--rows", "softmax", "logistic", "--epochs", "1", "--seeds", "2", "--out", str(tmp_path))
         printed = capsys.readouterr().out
         assert "99.9 / 79.3" in printed
-        first, second = printed.splitlines()[:2]
-        assert re.match(r"2 experiments, 2 seeds: 32 models to train, about \d+ (s|min) with \d+ at ", first)
-        assert re.fullmatch(r"\d+ s: 0 of 32 models trained, 0 of 4 experiments measured", second)
+        first, second, third = printed.splitlines()[:3]
+        assert first.startswith("2 experiments, 2 seeds: 32 models to train. Ctrl-C is safe")
+        assert re.match(r"About [\d.]+ (s|min) with \d+ at the same time ", second)
+        assert re.fullmatch(r"\d+ s: 0 of 32 models trained, 0 of 4 experiments measured", third)
         assert re.search(r"\n\d+ s: 32 of 32 models trained, 4 of 4 experiments measured\n", printed)
         assert "2,038 × 2" in printed
         report = content(tmp_path)
@@ -891,7 +892,7 @@ class TestPaperCommand:
         held = [row["claim_holds"] for row in rows.values() if row["claim_holds"] is not None]
         inside = [row["in_spread"] for row in rows.values() if row["in_spread"] is not None]
         assert f"{sum(held)} of {len(held)} claims hold, " in page
-        assert f", {sum(inside)} of {len(inside)} figures are as in the paper." in page
+        assert f", {sum(inside)} of {len(inside)} figures lie in their spread" in page
         assert report["environment"]["processor"] == processor()
         assert report["environment"]["commit"] == commit()
         assert page.count("data:image/png;base64,") == len(list((tmp_path / "figures").iterdir())) == 3

@@ -65,17 +65,18 @@ def test_a_measurement_counts_as_an_epoch_of_each_of_its_models() -> None:
 
 def test_without_a_model_to_time_nothing_is_said_of_the_time() -> None:
     for pieces in ([], [("cifar", 0)]):
-        said = work(pieces, [("photo", 0)]).announced(2)
-        assert "about" not in said
+        assert work(pieces, [("photo", 0)]).estimated(2) == ""
+    said = work(pieces, [("photo", 0)]).announced()
     assert said == "1 experiment, 1 seed: 1 model to train. Ctrl-C is safe: the same command goes on."
 
 
 def test_a_training_that_may_end_early_takes_so_long_at_most() -> None:
     paper = Settings("paper", None, "numpy", "", 1, "")
     pieces = [("maxout", seed) for seed in range(5)]
-    said = work(pieces, [("maxout", seed) for seed in range(5)], settings=paper).announced(2)
-    assert said.startswith("1 experiment, 5 seeds: 5 models to train, at most about ")
-    assert "at most" not in work(pieces, []).announced(2)
+    said = work(pieces, [("maxout", seed) for seed in range(5)], settings=paper)
+    assert said.announced().startswith("1 experiment, 5 seeds: 5 models to train. ")
+    assert said.estimated(2).startswith("At most about ")
+    assert work(pieces, []).estimated(2).startswith("About ")
 
 
 @given(PIECES, MEASURED, st.integers(1, 9), st.data())
@@ -105,7 +106,9 @@ def test_off_a_terminal_there_is_a_line_for_what_changed() -> None:
     assert lines[-1].endswith(" s: 0 of 0 models trained, 2 of 2 experiments measured")
     with watching(console, True, work([("maxout", 0)], []), 1):
         pass
-    assert written.getvalue().splitlines() == lines  # quiet
+    with watching(console, False, work([], []), 1):
+        pass
+    assert written.getvalue().splitlines() == lines  # quiet, or with nothing to do
 
 
 @pytest.mark.parametrize(

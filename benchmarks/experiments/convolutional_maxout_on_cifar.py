@@ -21,7 +21,7 @@ EPSILON = 0.1
 ROWS = (
     Row("cifar.clean", "–", "CIFAR-10, convolutional maxout, clean (the maxout paper: 11.68)"),
     Row("cifar.fgsm", "4", "CIFAR-10, convolutional maxout, FGSM ε=.1", 87.15, 96.6,
-        claim="errs on most adversarial examples, with high confidence",
+        claim="the network errs on most adversarial examples, with high confidence",
         holds=lambda f: f["cifar.fgsm"].error > 80 and (f["cifar.fgsm"].confidence or 0) > 80),
     Row("cifar.pgd", "–", "CIFAR-10, convolutional maxout under 10 steps of PGD, ε=.1"),
     Row("cifar.rubbish", "A", "CIFAR-10, convolutional maxout, N(0, I): false positives", 93.4, 84.4,

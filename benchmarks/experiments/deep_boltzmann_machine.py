@@ -77,7 +77,7 @@ STAGES = {
     "quick": (Stage(falling_adam(0.004, 0.0001), EPOCHS),),
     "paper": (Stage(published, 868, held_out=10_000, watched=10_000, score="clean_error", patience=100),),
 }
-MODELS = {"boltzmann": Recipe("deep Boltzmann machine", build, STAGES, prediction_cost, effort=3)}
+MODELS = {"boltzmann": Recipe("deep Boltzmann machine", build, STAGES, prediction_cost, effort=5)}
 USES = ("boltzmann",)
 
 

@@ -76,8 +76,8 @@ def against(adversary: Adversary) -> Cost:
 
 
 MODELS = {
-    "rotation": maxout("maxout against rotation", against(rotated), effort=4),
-    "scaling": maxout("maxout against the scaled gradient", against(moved), effort=4),
+    "rotation": maxout("maxout against rotation", against(rotated), effort=3.5),
+    "scaling": maxout("maxout against the scaled gradient", against(moved), effort=3.5),
 }
 USES = ("maxout", *MODELS)
 

@@ -80,7 +80,7 @@ MODELS = {
     f"hidden_{place}": maxout(
         f"maxout perturbed at hidden layer {layer}",
         perturbed_at(layer),
-        effort=2,
+        effort=1.5,
         initial_scale=LARGE_START,
     )
     for place, layer in (("first", 1), ("last", 2))

@@ -19,7 +19,7 @@ ROWS = (
     Row("l1.none", "5", "plain maxout from the same larger initial weights, clean test error"),
     Row("l1.0.0025_training", "5", "L1 .0025 on maxout's first layer, training error", 5.0,
         spread=(5.0, 7.1),
-        claim="stuck above 5% training error",
+        claim="the training is stuck above 5% training error",
         holds=lambda f: 5 < f["l1.0.0025_training"].error < 20,
         remark="Stuck at 3 to 4% here, where plain maxout reaches 0; the level goes with the last "
         "learning rate, which the paper does not give."),
@@ -32,7 +32,7 @@ ROWS = (
                 claim="smaller coefficients train",
                 holds=lambda f, c=c: f[f"l1.{c}_training"].error < 5),  # type: ignore[misc]
             Row(f"l1.{c}", "5", f"L1 {c}, clean test error",
-                claim="and do not regularise: no better than without, but for chance (.3)",
+                claim="smaller coefficients do not regularise: no better than without, but for chance (.3)",
                 holds=lambda f, c=c: f["l1.none"].error - 0.3 < f[f"l1.{c}"].error < 20),  # type: ignore[misc]
         )
     ),

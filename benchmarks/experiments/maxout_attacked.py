@@ -11,7 +11,7 @@ ROWS = (
         claim="the network errs on about one digit in a hundred",
         holds=lambda f: f["maxout.clean"].error < 2),
     Row("maxout.fgsm", "4", "maxout, FGSM ε=.25", 89.4, 97.6, spread=(87.4, 92.2),
-        claim="and on most adversarial examples, with high confidence",
+        claim="the network errs on most adversarial examples, with high confidence",
         holds=lambda f: f["maxout.fgsm"].error > 80 and (f["maxout.fgsm"].confidence or 0) > 80,
         remark="99 to 100% at every setting tried (learning rates, momentum, with and without dropout, "
         "3 to 250 epochs). The paper's figure comes out where the gradient of the softmax rounds."),

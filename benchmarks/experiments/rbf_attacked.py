@@ -15,7 +15,7 @@ ROWS = (
     Row("rbf.confidence", "7", "RBF network, its mean confidence on clean digits (not an error)", 60.6,
         spread=(60.6, 69.0)),
     Row("rbf.fgsm", "7", "RBF network, FGSM ε=.25", 55.4, 1.2, spread=(55.4, 98.5),
-        claim="its confidence where it is fooled is small",
+        claim="the confidence where it is fooled is small",
         holds=lambda f: (f["rbf.fgsm"].confidence or 100) < f["rbf.confidence"].error / 4),
 )  # fmt: skip
 

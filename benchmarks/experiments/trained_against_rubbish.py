@@ -21,7 +21,7 @@ ROWS = (
         claim="it learns to refuse the noise it is trained on",
         holds=lambda f: f["refusing.gaussian"].error < 1),
     Row("refusing.fooling", "A", "the same after one step ε=.25 toward a class, mean of ten",
-        claim="and is fooled by one fast step on it all the same",
+        claim="it is fooled by one fast step on it all the same",
         holds=lambda f: f["refusing.fooling"].error > 10,
         remark="Tried: ε up to 2 toward the likeliest class fools it in 13%."),
     Row("refusing.clean", "A", "the same, clean digits"),

@@ -43,7 +43,9 @@ def checkout(directory: Path) -> AbstractContextManager[Worker]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", metavar="CHECKOUT", help="another checkout of this repository")
     add_common_arguments(parser, "against", f"A minute on two cores. {THREADS}", WORKS)
-    parser.add_argument("--rounds", type=int, default=31, metavar="N", help="(default: %(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=31, metavar="N", help="rounds of each (default: %(default)s)"
+    )
 
 
 def run(options: argparse.Namespace) -> None:

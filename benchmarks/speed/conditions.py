@@ -17,6 +17,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from threadpoolctl import threadpool_info
 
 import minigrad as mg
@@ -29,6 +30,7 @@ MOST_LOAD_BEFORE = 0.5  # processes that ran or waited, on average over the minu
 MOST_LOAD_BESIDE = 1.0  # the same afterwards, beyond this process's own threads
 LEAST_PROCESSOR_SHARE = 0.95  # processor time over elapsed time, while something was timed
 LEAST_ROUNDS = 4  # to speak of a spread
+LEAST_RATIO = 0.98  # of a time to that of a part of it
 MOST_SPREAD = 0.15  # between the quartiles of a contender's rounds, of their median
 
 
@@ -67,7 +69,7 @@ class Conditions:
 
     def check_floor(self, what: str, ratio: Mapping[str, float]) -> None:
         """Nothing takes less time than its own matrix products: if it did, something was in their way."""
-        if ratio["median"] < 1.0:
+        if ratio["median"] < LEAST_RATIO:
             self.add_impossible(f"{what}, took {ratio['median']:.2f} of the time of its own products")
 
     def found(self) -> dict[str, Any]:
@@ -89,7 +91,7 @@ class Conditions:
             disturbances.append(f"that cannot be told from fewer than {LEAST_ROUNDS} rounds")
         if self._impossible:
             more = f", and {len(self._impossible) - 1} more" if len(self._impossible) > 1 else ""
-            disturbances.append(f"{self._impossible[0]}, which cannot be{more}")
+            disturbances.append(f"{self._impossible[0]}, which should not be possible{more}")
         return {
             "load_before": before,
             "load_after": after,
@@ -120,7 +122,7 @@ def publish(
     console: Console,
     packages: Iterable[str] = (),
 ) -> None:
-    """Write NAME.json, draw NAME.png from what is in it, and print the tables, each with a remark if the
+    """Write NAME.json, draw NAME.png from what is in it, and print the tables, then a remark if the
     machine was not quiet. `packages` are those whose versions matter beside minigrad's and NumPy's."""
     found = conditions.found()
     content = {**content, "environment": environment(*packages), "conditions": found}
@@ -128,7 +130,9 @@ def publish(
     write_json(path.with_suffix(".json"), content)
     save_figure(drawn(content, plot), path.with_suffix(".png"), plots.DPI)
     for table in tables:
-        show(table, found, console)
+        console.print(table)
+    if said := remark(found):
+        console.print(Text(said, plots.WARNING), soft_wrap=True)
     console.print(f"{conditions.seconds():.0f} s: {path}.json, {path}.png", soft_wrap=True)
 
 
@@ -137,12 +141,6 @@ def drawn(content: Mapping[str, Any], plot: Callable[[Mapping[str, Any]], Figure
     figure = plot(content)
     plots.sign(figure, content, remark(content["conditions"]))
     return figure
-
-
-def show(table: Table, found: Mapping[str, Any], console: Console) -> None:
-    """Print a table, with a remark if the machine was not quiet."""
-    table.caption = "\n".join(filter(None, (str(table.caption or ""), remark(found))))
-    console.print(table)
 
 
 def environment(*packages: str) -> dict[str, Any]:

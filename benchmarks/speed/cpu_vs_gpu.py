@@ -18,7 +18,7 @@ import minigrad as mg
 from attacks import fgsm, input_gradient
 from benchmarks.output import check_writable_directory, significant, terminal
 from benchmarks.progress import Steps
-from benchmarks.speed.conditions import Conditions, publish, show
+from benchmarks.speed.conditions import Conditions, publish
 from benchmarks.speed.floor import CLASSES, FEATURES
 from benchmarks.speed.frameworks import captured_step
 from benchmarks.speed.options import THREADS, add_common_arguments
@@ -32,12 +32,15 @@ from minigrad.optim import SGD
 from models import MaxoutNetwork
 
 WIDTHS = (16, 64, 256, 1_024, 4_096, 8_192)
+MOST_SHARE = 1.1  # of the best rate of a few square products
 OPERATIONS = ("forward", "input gradient", "training step", "FGSM")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_size_arguments(parser, WIDTHS)
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="(default: %(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=5, metavar="N", help="rounds of each (default: %(default)s)"
+    )
     parser.add_argument("--most-gflop", type=float, default=30.0, metavar="X",
                         help="leave out what has more, on a CPU (default: %(default)s)")  # fmt: skip
     add_common_arguments(parser, "cpu_vs_gpu", f"Some minutes on two cores. {THREADS}")
@@ -79,7 +82,7 @@ def run(options: argparse.Namespace) -> None:
                     found[library.name]["entries"].append(entry)
                     steps.share(number / len(fitting))
             crossover[operation] = crossovers(found, operation)
-            show(table(found, operation, crossover[operation]), conditions.found(), console)
+            console.print(table(found, operation, crossover[operation]))
     entries = [entry for name in found for entry in found[name]["entries"]]
     for message in {entry["not_captured"] for entry in entries if "not_captured" in entry}:
         console.print(f"No captured step: {message}")
@@ -125,7 +128,7 @@ def timed(
         }
     flop = size.flop(operation)
     share = flop / seconds["work"] / rate
-    if conditions and share > 1.0:
+    if conditions and share > MOST_SHARE:
         where = f"{operation}, batch {size.batch}, width {size.width}"
         conditions.add_impossible(f"{where}, reached {share:.0%} of the best rate of products")
     return {

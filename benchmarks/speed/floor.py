@@ -184,8 +184,8 @@ def run(options: argparse.Namespace) -> None:
 
 def table(found: dict[str, Any]) -> Table:
     result = Table(title="Time as a multiple of the bare matrix products",
-                   caption="medians over the rounds of one run; in brackets the quartiles. "
-                   "To reach: what this project aims at on two cores")  # fmt: skip
+                   caption="medians over the rounds of one run, of times and of ratios; in brackets the "
+                   "quartiles. To reach: what this project aims at on two cores")  # fmt: skip
     result.add_column("work: what it is")
     for heading in ("products, ms", "minigrad, ms", "ratio", "to reach"):
         result.add_column(heading, justify="right")

@@ -47,7 +47,9 @@ def rungs() -> dict[str, list[str]]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_common_arguments(parser, "ladder", f"Four minutes on two cores. {THREADS}", WORKS)
-    parser.add_argument("--rounds", type=int, default=21, metavar="N", help="(default: %(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=21, metavar="N", help="rounds of each (default: %(default)s)"
+    )
 
 
 def run(options: argparse.Namespace) -> None:

@@ -74,7 +74,9 @@ def torch_chains() -> dict[str, Callable[[], Any]]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     takes = "Some seconds, in one thread. PyTorch is timed too if it is installed (extra: peers)."
     add_common_arguments(parser, "overhead", takes)
-    parser.add_argument("--rounds", type=int, default=50, metavar="N", help="(default: %(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=50, metavar="N", help="rounds of each (default: %(default)s)"
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -120,7 +122,8 @@ def plot(content: Mapping[str, Any]) -> Figure:
 
 def table(found: dict[str, Any]) -> Table:
     result = Table(title=f"One operation on {ELEMENTS} elements, of a chain of {OPERATIONS:,}",
-                   caption="medians over the rounds of one run; in brackets the quartiles")  # fmt: skip
+                   caption="medians over the rounds of one run, of times and of ratios; in brackets the "
+                   "quartiles")  # fmt: skip
     result.add_column("what")
     for heading in ("µs", "× NumPy's forward"):
         result.add_column(heading, justify="right")

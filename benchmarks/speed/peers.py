@@ -67,7 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_common_arguments(parser, "peers", takes, WORKS)
     parser.add_argument("--frameworks", nargs="+", choices=[*FRAMEWORKS], metavar="NAME",
                         help=f"{', '.join(FRAMEWORKS)} (default: those that are installed)")  # fmt: skip
-    parser.add_argument("--rounds", type=int, default=20, metavar="N", help="(default: %(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=20, metavar="N", help="rounds of each (default: %(default)s)"
+    )
     add_threads_argument(parser)
 
 

@@ -18,7 +18,7 @@ WIDTH, DPI = 6.5, 200  # inches, and dots of each
 LETTERS = 18  # of the line below, in an inch
 OURS, OTHERS, WARNING = "#0072B2", "#BDBDBD", "#A83C00"
 BEHIND_TEXT = {"facecolor": "white", "edgecolor": "none", "pad": 0.4}
-VERSIONS = ("numpy", "torch", "jax", "autograd", "mygrad")
+VERSIONS = ("numpy", "cupy", "torch", "jax", "autograd", "mygrad")
 
 Quartiles = tuple[float, float, float]  # lower quartile, median, upper quartile
 

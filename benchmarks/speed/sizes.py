@@ -44,7 +44,7 @@ class Size:
 
 def add_size_arguments(parser: argparse.ArgumentParser, widths: Iterable[int]) -> None:
     parser.add_argument("--batches", nargs="+", type=int, default=[*BATCHES], metavar="N",
-                        help="(default: %(default)s)")  # fmt: skip
+                        help="examples at a time (default: %(default)s)")  # fmt: skip
     parser.add_argument("--widths", nargs="+", type=int, default=[*widths], metavar="N",
                         help="columns of the hidden layers, even (default: %(default)s)")  # fmt: skip
 

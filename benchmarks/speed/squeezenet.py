@@ -35,7 +35,9 @@ CLOSE = 1e-12  # in float64, of the greatest logit and of the greatest element o
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rounds", type=int, default=20, metavar="N", help="(default: %(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=20, metavar="N", help="rounds of each (default: %(default)s)"
+    )
     add_common_arguments(parser, "squeezenet", "Three minutes on two cores, with one thread, then with two.")
 
 
