@@ -396,11 +396,14 @@ def _point_at_dip(ax: Any, errors: list[float]) -> str:
 def transfer(drawing: Drawing, key: str) -> tuple[Figure, str]:
     table = drawing.data[key]
     names = [_name(name) for name in table["models"]]
-    errors = np.array([table["clean"], *table["errors"]])
-    figure, ax = _heat(errors, ["clean digits", *names], names, "examples made on", "tried on")
-    ax.axhline(0.5, color="white", linewidth=5)
+    clean = [table["clean"]] if "clean" in table else []  # a run of older code that is gone on with has none
+    errors, rows = np.array([*clean, *table["errors"]]), ["clean digits"] * len(clean) + names
+    figure, ax = _heat(errors, rows, names, "examples made on", "tried on")
+    ax.axhline(len(clean) - 0.5, color="white", linewidth=5)
     for i in range(len(names)):
-        own = Rectangle((i - 0.46, i + 0.54), 0.92, 0.92, fill=False, edgecolor=VERMILLION, lw=2, zorder=3)
+        own = Rectangle(
+            (i - 0.46, i + len(clean) - 0.46), 0.92, 0.92, fill=False, edgecolor=VERMILLION, lw=2, zorder=3
+        )
         ax.add_patch(own)
     others = " and ".join(_name(name) for name in table["models"] if name in ("softmax", "rbf"))
     return figure, (

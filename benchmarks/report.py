@@ -43,8 +43,8 @@ VERDICTS = (
     "gradient that rounds. Confidence is not judged, nor is a size where there is no spread."
 )
 NARROW = (
-    "Section, confidence, what is clipped or rounded, and numbers of examples and seeds are in the report, and "
-    "in a terminal of {} columns."
+    "Section, confidence, what is clipped or rounded, and numbers of examples and seeds are in the report, "
+    "and in a terminal of {} columns."
 )
 WIDE = 150  # columns of a terminal, for all that there is
 PART = "The images (--cifar, fingerprint {}) are not the whole of CIFAR-10: claims are not judged on them."

@@ -87,8 +87,8 @@ class Work:
             return ""
         about = "At most about" if self.may_end_early() else "About"
         return (
-            f"{about} {in_words(seconds + START)} with {at_once} at the same time on a machine like this, by a "
-            "few updates that were timed."
+            f"{about} {in_words(seconds + START)} with {at_once} at the same time on a machine like this, by "
+            "a few updates that were timed."
         )
 
 

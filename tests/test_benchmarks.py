@@ -670,6 +670,18 @@ class TestFigures:
         wrong = called != np.tile(pair.y, 2)
         assert framed == [figures.VERMILLION if each else figures.GREY for each in wrong]
 
+    @pytest.mark.parametrize(("at", "points"), [(10.0, True), (88.65, False), (90.0, False)])
+    def test_a_dip_is_pointed_at_where_it_is_no_chance(self, at: float, points: bool) -> None:
+        errors = [2.0, 50.0, 88.66, 40.0, 20.0, at, 30.0, 50.0, 60.0, 70.0, 80.0]
+        _, caption = self.draw("error_against_epsilon", error_against_epsilon={"adversarial": errors})
+        assert ("its gradient hides" in caption) == points
+
+    def test_a_table_of_a_run_of_older_code_has_no_clean_row(self) -> None:
+        table = {"models": ["maxout", "softmax"], "errors": [[99.0, 50.0], [60.0, 98.0]], "examples": 2000}
+        old, _ = self.draw("transfer", transfer=table)
+        new, _ = self.draw("transfer", transfer={**table, "clean": [1.0, 9.0]})
+        assert [len(figure.axes[0].get_yticks()) for figure in (old, new)] == [2, 3]
+
     def test_the_strip_says_what_the_model_calls_each_image(self) -> None:
         model = SoftmaxRegression(784, 10, seed=0)
         model.output.W.data *= 5

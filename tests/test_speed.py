@@ -172,8 +172,9 @@ class TestConditions:
         assert conditions.remark(watch.found()) == ""
         watch.check_floor("a step", {"median": 0.9})
         watch.check_floor("another", {"median": 0.8})
-        assert "a step, took 0.90 of the time of its own products, which cannot be, and 1 more" in (
-            conditions.remark(watch.found())
+        assert (
+            "a step, took 0.90 of the time of its own products, which should not be possible, and 1 more"
+            in (conditions.remark(watch.found()))
         )
         cpu_vs_gpu.timed(backend.NUMPY, Size(2, 4), "forward", 4, 1.0, watch := conditions.Conditions())
         assert re.search("forward, batch 2, width 4, reached .*% of the best rate", str(watch.found()))

@@ -45,7 +45,7 @@ from minigrad.errors import ArgumentError
 WIDTHS = (16, 64, 256, 1_024, 4_096)
 NAMES = ("minigrad", "captured", "torch", "jax")
 PRODUCTS, CAPTURED, JAX = "products", label("captured"), label("jax")
-ONE_ROW = "Below 1 at batch 1: NumPy's product of one column and one row, the weights' gradient, is slower than of two."
+ONE_ROW = "Below 1 at batch 1: NumPy's product of one column and one row, in the weights' gradient, is slow."
 BESIDE_JAX = "captured / JAX"
 MOST_TO_JAX = 2.0  # what captured aims at, in every cell
 LEAST_SECONDS = 0.02  # of a round, for which a step is called as often as that takes
