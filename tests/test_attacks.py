@@ -698,6 +698,7 @@ class TestOptions:
             (lambda: pgd(1, X, epsilon=0.2, alpha=0.1), "got 'alpha': write step"),
             (lambda: fgsm(1, X, epsilon=0.2, alpha=0.1), "got 'alpha'$"),
             (lambda: adversarial_objective(1, X, CLASSES, 0.5), "got 0.5 at place 4: .*alpha=0.5"),
+            (lambda: adversarial_objective(1, X, CLASSES, eps=0.1), "got 'eps': write epsilon$"),
             (
                 lambda: evaluate(1, X, CLASSES, fgsm, epsilon=0.2),
                 r"the attack brings its own, .*partial\(fgsm",
