@@ -1,32 +1,37 @@
-"""This checkout's code and a run's data, on every worker of a Dask cluster."""
+"""This checkout's code and a run's data, on every worker of a Dask cluster, and the processes there that work
+with them. This module is sent by value, for nobody there has the code yet: it imports Dask alone."""
 
 from __future__ import annotations
 
 import io
 import os
 import shutil
+import subprocess
 import sys
+import threading
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from distributed import WorkerPlugin
+from distributed import WorkerPlugin, get_worker
 
 PACKAGES = ("attacks", "benchmarks", "minigrad", "models")
-NOT_SENT = ("results", os.path.join("data", "mnist"))  # of benchmarks: the digits are sent as the run's data
+NOT_SENT = ("benchmarks/results", "benchmarks/data/mnist")  # the digits are sent as the run's data
+OWN = "minigrad-"  # what the names of these plugins begin with
 
 
 def packed(data: Mapping[str, list[Path]]) -> bytes:
     """An archive of the packages as they are on the disk, and of the files of each data set in a folder of
     its name."""
     root, content = Path(__file__).parents[1], io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:  # not compressed: the data are
+    left_out = [root / name for name in NOT_SENT]
+    with zipfile.ZipFile(content, "w", strict_timestamps=False) as archive:  # not compressed: the data are
         for package in PACKAGES:
             for path in sorted((root / package).rglob("*")):
-                inside = path.relative_to(root / package)
-                sent = not any(str(inside).startswith(name) for name in NOT_SENT)
-                if path.is_file() and sent and "__pycache__" not in inside.parts:
+                kept = "__pycache__" not in path.parts and not any(map(path.is_relative_to, left_out))
+                if path.is_file() and kept:
                     archive.write(path, path.relative_to(root))
         for name, files in data.items():
             for path in files:
@@ -35,30 +40,79 @@ def packed(data: Mapping[str, list[Path]]) -> bytes:
 
 
 class Checkout(WorkerPlugin):
-    """Unpacks an archive of `packed` in the worker's own directory, and imports from there: also on workers
-    that come later. It is sent by value, for nobody there can import it yet."""
+    """Unpacks an archive of `packed` on every worker, also on those that come later. Each thread of a worker
+    has a process of its own that works from there, and hears nothing of other runs."""
 
     def __init__(self, archive: bytes, name: str) -> None:
-        self.archive, self.folder = archive, name
+        self.archive, self.name = archive, name
         self.environment = {key: v for key, v in os.environ.items() if key.startswith("MINIGRAD_")}
 
     def setup(self, worker: Any) -> None:
-        root = os.path.join(worker.local_directory, self.folder)
+        self.folder = os.path.join(worker.local_directory, self.name)
+        self.processes: dict[int, subprocess.Popen[bytes]] = {}  # by thread
         with zipfile.ZipFile(io.BytesIO(self.archive)) as archive:
-            archive.extractall(root)
-        os.environ.update(self.environment)
-        os.environ.pop("MALLOC_TRIM_THRESHOLD_", None)  # the nanny's: minigrad's own choice is faster
-        self.forget()
-        sys.path.insert(0, root)
+            archive.extractall(self.folder)
 
     def teardown(self, worker: Any) -> None:
-        root = os.path.join(worker.local_directory, self.folder)
-        if root in sys.path:
-            sys.path.remove(root)
-        self.forget()
-        shutil.rmtree(root, ignore_errors=True)
+        for process in self.processes.values():
+            process.kill()
+            process.communicate()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
-    def forget(self) -> None:
-        """Have the next import look anew: the worker may know another state of the code."""
-        for name in [name for name in sys.modules if name.partition(".")[0] in PACKAGES]:
-            del sys.modules[name]
+    def call(self, piece: bytes) -> bytes:
+        """The answer of this thread's process. EOFError if it dies over it."""
+        process = self.processes.get(threading.get_ident())
+        if process is None or process.poll() is not None:
+            process = self.processes[threading.get_ident()] = self._started()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        send(process.stdin, piece)
+        return receive(process.stdout)
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        # The nanny's setting makes memory slow: without it minigrad has freed memory kept.
+        environment = {key: value for key, value in os.environ.items()
+                       if not key.startswith("MINIGRAD_") and key != "MALLOC_TRIM_THRESHOLD_"}  # fmt: skip
+        return subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.servant"], cwd=self.folder, env=environment | self.environment,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+
+
+def send(pipe: BinaryIO, content: bytes) -> None:
+    pipe.write(len(content).to_bytes(8, "big") + content)
+    pipe.flush()
+
+
+def receive(pipe: BinaryIO) -> bytes:
+    """What `send` wrote; EOFError if the pipe ends before."""
+    head = pipe.read(8)
+    content = pipe.read(int.from_bytes(head, "big"))
+    if len(head) < 8 or len(content) < int.from_bytes(head, "big"):
+        raise EOFError("the process at work has ended")
+    return content
+
+
+# ---- what is asked of workers and scheduler
+
+
+@dataclass(frozen=True)
+class Call:
+    """Reading a pickle of it calls the function: workers do, and the scheduler moves bytes."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return self.function, self.arguments
+
+
+def answer(name: str, piece: bytes) -> bytes:
+    """A worker's answer to a piece of the run of this name."""
+    return get_worker().plugins[name].call(piece)
+
+
+def forgotten(dask_scheduler: Any) -> list[str]:
+    """The plugins of runs that ended without a word: their clients are gone."""
+    names = [name for name in dask_scheduler.worker_plugins if name.startswith(OWN)]
+    return [name for name in names if name.removeprefix(OWN) not in dask_scheduler.clients]

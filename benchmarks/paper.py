@@ -18,11 +18,10 @@ from joblib import cpu_count
 from rich.console import Console
 
 from benchmarks import cifar, cluster, mnist
-from benchmarks.cluster import LOCAL
 from benchmarks.examples import fingerprint
 from benchmarks.experiments import CORE, DATA, EXPERIMENTS, RECIPES
 from benchmarks.output import check_writable_directory, terminal
-from benchmarks.processes import on_ray, parallel
+from benchmarks.processes import LOCAL, on_ray, parallel
 from benchmarks.report import Report
 from benchmarks.watching import Work, watching
 from benchmarks.workspace import Piece, Settings, Source, Workspace, source_fingerprint
@@ -104,6 +103,11 @@ class Plan:
     resume: bool | None
     quiet: bool
     command: Callable[[Iterable[str], int], str]  # of rows and seeds: what to type for their figures
+
+    def where(self) -> str:
+        """The cluster, as it is typed."""
+        given = {name: getattr(self, name) for name in CLUSTERS}
+        return "".join(f" {_option(f'--{name}', address)}" for name, address in given.items() if address)
 
     def carrier(self) -> str:
         """What does the work, in words."""
@@ -204,7 +208,7 @@ def go_on(plan: Plan, workspace: Workspace) -> None:
     interrupted = False
     try:
         with (
-            carried(plan, workspace) as (at_once, train, measure),
+            carried(plan, workspace, len(trainings), len(measurements)) as (at_once, train, measure),
             watching(console, plan.quiet, work, at_once) as progress,
         ):
             for _ in train(trainings):
@@ -229,15 +233,17 @@ Carrier = Callable[[Sequence[Piece]], Iterator[Piece]]
 
 
 @contextmanager
-def carried(plan: Plan, workspace: Workspace) -> Iterator[tuple[int, Carrier, Carrier]]:
+def carried(plan: Plan, workspace: Workspace, *pieces: int) -> Iterator[tuple[int, Carrier, Carrier]]:
     """(how much is done at the same time, what trains models, what measures): processes of this machine, or a
-    cluster."""
+    cluster, for so many pieces of each. Without any a cluster is not asked."""
+    jobs = max(1, min(plan.jobs, max(pieces)))
     with ExitStack() as stack:
-        if plan.dask is not None:
-            workers = stack.enter_context(cluster.connected(plan.dask, plan.jobs, workspace))
+        if plan.dask is not None and any(pieces):
+            workers = stack.enter_context(cluster.connected(plan.dask, jobs, workspace))
             yield workers.places(), workers.train, workers.measure
         else:
-            jobs = plan.jobs if plan.ray is None else stack.enter_context(on_ray(plan.ray, plan.jobs))
+            if plan.ray is not None and any(pieces):
+                jobs = stack.enter_context(on_ray(plan.ray, jobs))
             yield jobs, *(partial(parallel, jobs, work) for work in (workspace.train, workspace.measure))
 
 
@@ -254,7 +260,7 @@ def show(console: Console, plan: Plan, report: Report, interrupted: bool, writte
             soft_wrap=True,
         )
     if interrupted and not report.complete:
-        console.print(f"The same command goes on from here: {plan.typed}", soft_wrap=True)
+        console.print(f"The same command goes on from here: {plan.typed}{plan.where()}", soft_wrap=True)
 
 
 def chosen(rows: list[str], scale: str, with_cifar: bool) -> tuple[list[str], list[str]]:

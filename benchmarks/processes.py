@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -15,6 +16,8 @@ from joblib.parallel import BACKENDS, get_active_backend
 
 from benchmarks.signals import deaf_processes
 from minigrad.errors import ArgumentError
+
+LOCAL = "local"  # the address of a cluster on this machine
 
 
 def parallel(
@@ -49,12 +52,12 @@ def on_ray(address: str, jobs: int) -> Iterator[int]:
     import ray
     from ray.util.joblib import register_ray
 
-    own = {"num_cpus": jobs, "include_dashboard": False} if address == "local" else {}
+    own = {"num_cpus": jobs, "include_dashboard": False} if address == LOCAL else {}
     try:
         if not own:  # Ray itself waits for minutes for one who does not answer
             host, _, port = address.rpartition(":")
             socket.create_connection((host, int(port)), timeout=20.0).close()
-        ray.init(address, log_to_driver=False, **own)
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
     except (OSError, RuntimeError, ValueError) as error:
         raise ArgumentError(
             f"--ray must be local, or the address of a Ray cluster, such as 10.0.0.1:6379, got {address!r}: "

@@ -183,8 +183,8 @@ class Training:
         self._judge(record)
 
     def seconds_an_epoch(self, steps: int = 4) -> float:
-        """About how long an epoch takes, from a few updates. They are not taken back: this Training is to be
-        forgotten then."""
+        """About how long an epoch takes, from a few updates and a look at the errors. Nothing is taken back:
+        this Training is to be forgotten then."""
         x, y = self.training_examples.x[:BATCH], self.training_examples.y[:BATCH]
         step = self._captured(x, y)
         step(x, y)
@@ -192,7 +192,11 @@ class Training:
         for _ in range(steps):
             J = step(x, y)
         J.item()  # waits for a GPU
-        return self.updates * (time.perf_counter() - began) / steps
+        updating = self.updates * (time.perf_counter() - began) / steps
+        began = time.perf_counter()
+        self.model.eval()
+        self._watch()
+        return updating + time.perf_counter() - began
 
     def _update(self, x: Any, y: Any) -> mg.Tensor:
         self.optimiser.zero_grad()

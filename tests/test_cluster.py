@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -102,15 +103,21 @@ def arrays(workspace: Workspace) -> dict[str, bytes]:
     return found
 
 
-def run(digits: Path, out: Path, *options: str) -> str:
-    """The paper command, cut down, in a process of its own; what it says."""
-    done = subprocess.run(
+def start(digits: Path, out: Path, *options: str) -> subprocess.Popen[str]:
+    """The paper command, cut down, in a process of its own."""
+    return subprocess.Popen(
         [sys.executable, "-m", "benchmarks", "paper", "--rows", "softmax", "logistic", "--epochs", "2",
          "--data", str(digits), "--out", str(out), *options],
-        cwd=ROOT, capture_output=True, text=True, check=False,
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+
+
+def run(digits: Path, out: Path, *options: str) -> str:
+    """What the command says, when it has come to its end."""
+    going = start(digits, out, *options)
+    said, _ = going.communicate()
+    assert going.returncode == 0, said
+    return said
 
 
 @pytest.fixture(scope="module")
@@ -180,22 +187,66 @@ def test_what_a_killed_worker_did_is_taken_up_by_another(
     assert one.measured == other.measured
 
 
-def test_workers_import_the_code_that_they_are_sent_and_forget_it(
-    address: str, workspace: Callable[[str], Workspace]
+def test_a_run_leaves_nothing_on_the_workers(
+    address: str, workspace: Callable[[str], Workspace], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def places() -> list[str]:
-        return [module.__file__ for name, module in sys.modules.items() if name.split(".")[0] == "minigrad"]
+    def found(dask_worker: Any) -> tuple[list[str], list[str], list[str]]:
+        own = [name for name in sys.modules if name.partition(".")[0] in ("minigrad", "benchmarks")]
+        folders = [name for name in os.listdir(dask_worker.local_directory) if name.startswith("minigrad")]
+        return own, folders, [name for name in os.environ if name.startswith("MINIGRAD")]
 
+    monkeypatch.setenv("MINIGRAD_OF_A_TEST", "1")
     with cluster.connected(address, 2, workspace("run")) as workers:
         assert list(workers.train([("softmax", 0), ("softmax", 1)]))
-        found = [place for places in workers.client.run(places).values() for place in places]
-        folders = set(workers.client.run(lambda dask_worker: dask_worker.local_directory).values())
-    assert found
-    assert all(any(place.startswith(folder) for folder in folders) for place in found)
+        during = [*workers.client.run(found).values()]
+    assert [(own, len(folders), set_there) for own, folders, set_there in during] == 2 * [([], 1, [])]
     from distributed import Client
 
     with Client(address) as client:
-        assert not any(client.run(places).values())
+        assert [*client.run(found).values()] == 2 * [([], [], [])]
+
+
+def test_two_runs_at_the_same_time_have_their_own_code_and_data(
+    address: str, digits: Path, plain: Path, tmp_path: Path
+) -> None:
+    others = tmp_path / "digits"
+    others.mkdir()
+    write_few_digits(others, others=2000)
+    runs = [
+        start(digits, tmp_path / "one", "--dask", address),
+        start(others, tmp_path / "two", "--dask", address),
+    ]
+    for going in runs:
+        said, _ = going.communicate()
+        assert going.returncode == 0, said
+    assert state_of(tmp_path / "one") == state_of(plain)
+    run(others, tmp_path / "alone")
+    assert state_of(tmp_path / "two") == state_of(tmp_path / "alone")
+
+
+def test_a_process_that_dies_at_work_is_replaced(
+    address: str, workspace: Callable[[str], Workspace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(dask_worker: Any) -> None:
+        for plugin in dask_worker.plugins.values():
+            for process in getattr(plugin, "processes", {}).values():
+                process.kill()
+
+    own, killed = workspace("run"), []
+    with cluster.connected(address, 2, own) as workers:
+        workers.seconds = 0.0
+
+        def write(path: Path) -> Any:
+            if not killed:
+                killed.append(path)
+                workers.client.run(kill)
+            return atomic_writer(path)
+
+        monkeypatch.setattr(cluster, "atomic_writer", write)
+        assert list(workers.train([("softmax", 0)])) == [("softmax", 0)]
+    unbroken = workspace("unbroken")
+    unbroken.train("softmax", 0)
+    assert arrays(own) == arrays(unbroken)
 
 
 def test_an_error_of_a_worker_is_that_of_the_run(address: str, workspace: Callable[[str], Workspace]) -> None:
@@ -213,7 +264,9 @@ def test_a_scheduler_that_is_gone_ends_the_run(
     monkeypatch.setattr(cluster, "PATIENCE", 5.0)
     own = workspace("run")
     with (
-        pytest.raises(ConnectionError, match="the scheduler is gone; what is finished stays"),
+        pytest.raises(
+            ConnectionError, match="the scheduler is gone, or was restarted; what is finished stays"
+        ),
         scheduler_and_workers(tmp_path, "1") as (found, scheduler),
         dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
         cluster.connected(found, 1, own) as workers,
@@ -229,15 +282,50 @@ def test_a_scheduler_that_is_gone_ends_the_run(
     assert own.epochs_done("softmax", 0) == (1, False)
 
 
-def test_workers_have_one_thread_each(workspace: Callable[[str], Workspace]) -> None:
+def test_each_thread_of_a_worker_works_by_itself(workspace: Callable[[str], Workspace]) -> None:
     distributed = pytest.importorskip("distributed", reason="needs Dask: pip install -e '.[dask]'")
+    pieces = [("softmax", seed) for seed in range(3)]
+    own, unbroken = workspace("run"), workspace("unbroken")
     with (
-        distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False,
-                                 dashboard_address="127.0.0.1:0") as own,
-        pytest.raises(ArgumentError, match=r"--dask must have workers of one thread each .* got 1 with more"),
-        cluster.connected(own.scheduler_address, 1, workspace("run")),
+        distributed.LocalCluster(n_workers=1, threads_per_worker=2, host="127.0.0.1",
+                                 dashboard_address="127.0.0.1:0") as there,
+        cluster.connected(there.scheduler_address, 1, own) as workers,
     ):  # fmt: skip
-        pass
+        assert workers.places() == 2
+        assert sorted(workers.train(pieces)) == pieces
+    for piece in pieces:
+        unbroken.train(*piece)
+    assert arrays(own) == arrays(unbroken)
+
+
+@pytest.mark.parametrize("what", ["a server of something else", "one that says nothing", "a worker"])
+def test_who_answers_is_a_scheduler(
+    what: str, workspace: Callable[[str], Workspace], monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:  # fmt: skip
+    pytest.importorskip("distributed", reason="needs Dask: pip install -e '.[dask]'")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        given = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        if what == "a worker":
+            from distributed import Client
+
+            with Client(request.getfixturevalue("address")) as client:
+                given = next(iter(client.nthreads()))
+        elif what == "a server of something else":
+            threading.Thread(target=answer_http, args=[server], daemon=True).start()
+        monkeypatch.setattr(cluster, "PATIENCE", 1.0)
+        with (
+            pytest.raises(ArgumentError, match=f"--dask must be local, or the address .*{given}"),
+            cluster.connected(given, 1, workspace("run")),
+        ):
+            pass
+
+
+def answer_http(server: socket.socket) -> None:
+    with suppress(OSError):
+        connection, _ = server.accept()
+        connection.sendall(b"HTTP/1.0 400 Bad request\r\n\r\n")
+        connection.close()
 
 
 @pytest.mark.parametrize("given", ["tcp://127.0.0.1:9", "nowhere", "http://127.0.0.1:9"])
