@@ -71,5 +71,9 @@ def maxout(
         return model
 
     by_scale = {"quick": (Stage(falling(0.1, 0.002), epochs),), "paper": stages}
-    weights = units * (784 + units + 10) / (240 * (784 + 240 + 10))  # in those of 240 units
-    return Recipe(what, build, by_scale, cost, stream=stream, effort=effort * weights)
+
+    def weights(units: int) -> int:
+        return units * (5 * (784 + units) + 10)
+
+    own = effort * weights(units) / weights(240)
+    return Recipe(what, build, by_scale, cost, stream=stream, effort=own)
