@@ -207,13 +207,15 @@ def connected(address: str, jobs: int, workspace: Workspace) -> Iterator[Cluster
                 data["cifar"] = cifar.files(workspace.cifar.directory)
             client.register_plugin(checkout.Checkout(checkout.packed(data), name), name)
             yield Cluster(client, name, workspace)
-            client.unregister_worker_plugin(name)
-        except (CancelledError, OSError) as error:
-            if isinstance(error, CancelledError) or not _answers(address):
+        except BaseException as error:
+            lost = isinstance(error, OSError) and not _answers(address)
+            if lost or isinstance(error, CancelledError):
                 raise ConnectionError(
                     "the scheduler is gone, or was restarted; what is finished stays"
                 ) from error
+            client.unregister_worker_plugin(name)
             raise
+        client.unregister_worker_plugin(name)
 
 
 def check_scheduler(address: str) -> None:

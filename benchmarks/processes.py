@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +12,7 @@ from typing import Any
 from joblib import Parallel, delayed, parallel_config
 from joblib.parallel import BACKENDS, get_active_backend
 
-from benchmarks.signals import deaf_processes
+from benchmarks.signals import deaf_processes, end_with
 from minigrad.errors import ArgumentError
 
 LOCAL = "local"  # the address of a cluster on this machine
@@ -69,16 +67,3 @@ def on_ray(address: str, jobs: int) -> Iterator[int]:
             yield int(ray.cluster_resources()["CPU"])
     finally:
         ray.shutdown()
-
-
-def end_with(parent: int) -> None:
-    """End this process within a second after its parent ends, even if that was killed. Otherwise it would
-    work off all that is queued, beside the run that goes on from here, or hold what the parent wrote to."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    if os.name == "posix":
-        threading.Thread(target=watch, daemon=True).start()

@@ -8,7 +8,7 @@ import pickle
 import sys
 
 from benchmarks.checkout import receive, send
-from benchmarks.processes import end_with
+from benchmarks.signals import end_with
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
         except EOFError:
             return
         try:
-            found = pickle.loads(piece)  # a Call: this does the work
+            found = pickle.loads(piece)  # a Call: this imports what it needs, and does the work
         except Exception as error:  # whatever it is, it is the run's to tell
             found = error
         send(answers, pickle.dumps(found))

@@ -1,10 +1,13 @@
-"""Ctrl-C, SIGTERM and SIGHUP: a run ends in order at the first, at once at the second."""
+"""Ctrl-C, SIGTERM and SIGHUP: a run ends in order at the first, at once at the second. And what it started
+ends with it."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -61,3 +64,16 @@ def leave(code: int, message: str) -> NoReturn:
     """Exit with one line on the standard error."""
     print(message, file=sys.stderr)
     sys.exit(code)
+
+
+def end_with(parent: int) -> None:
+    """End this process within a second after its parent ends, even if that was killed. Otherwise it would
+    work off all that is queued, beside the run that goes on from here, or hold what the parent wrote to."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    if os.name == "posix":
+        threading.Thread(target=watch, daemon=True).start()
