@@ -28,13 +28,14 @@ def _interrupt(number: int, _: Any) -> None:
     for sent in SIGNALS:
         if signal.getsignal(sent) is _interrupt:
             signal.signal(sent, lambda number, _: os._exit(128 + number))
+    threading.excepthook = lambda _: None  # what joblib's threads say when they are stopped at work
     raise Interrupted(number)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Exit as a command that was stopped if a signal comes. One that is ignored stays so."""
-    before = {sent: signal.getsignal(sent) for sent in SIGNALS}
+    before, excepthook = {sent: signal.getsignal(sent) for sent in SIGNALS}, threading.excepthook
     heard = [sent for sent, handler in before.items() if handler is not signal.SIG_IGN]
     for sent in heard:
         signal.signal(sent, _interrupt)
@@ -44,6 +45,7 @@ def interruptible() -> Iterator[None]:
         number = end.number if isinstance(end, Interrupted) else signal.SIGINT
         leave(128 + number, MESSAGES[signal.Signals(number).name])
     finally:
+        threading.excepthook = excepthook
         for sent in heard:
             signal.signal(sent, before[sent])
 
