@@ -7,8 +7,9 @@ import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from benchmarks.signals import interruptible, leave
+from benchmarks.signals import heard, interruptible, leave
 
 OWN = ("attacks", "minigrad", "models")
 
@@ -36,15 +37,16 @@ def prepare_streams() -> None:
 def main(arguments: list[str] | None = None) -> None:
     prepare_streams()
     os.environ["MPLBACKEND"] = "agg"  # figures are files here, whatever windows are asked for
+    with heard():
+        check_own_packages()
+        commands = imported()
     with interruptible():
-        run(arguments)
+        run(commands, arguments)
 
 
-def run(arguments: list[str] | None) -> None:
-    check_own_packages()
+def imported() -> list[tuple[str, Any, str]]:
+    """(name, module, what it does) of every command; leaves if something is missing that they need."""
     try:
-        from concurrent.futures.process import BrokenProcessPool
-
         from benchmarks import paper, photo, tour
         from benchmarks.speed import (
             against,
@@ -57,12 +59,9 @@ def run(arguments: list[str] | None) -> None:
             peers,
             squeezenet,
         )
-        from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, DataError, NonFiniteError
     except ModuleNotFoundError as error:
         leave(1, f"error: the benchmarks need {error.name}: pip install -e '.[benchmarks]'")
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, module, text in (
+    return [
         ("paper", paper, "the paper's experiments, with a report"),
         ("photo", photo, "a photo, one step of one grey level, and what a network makes of it"),
         ("tour", tour, "one page to break a network on, with the walk that made the gradient"),
@@ -75,8 +74,18 @@ def run(arguments: list[str] | None) -> None:
         ("growth", growth, "how the time of a step grows with batch and width, beside other frameworks"),
         ("squeezenet", squeezenet, "photos through SqueezeNet beside PyTorch"),
         ("against", against, "this checkout beside another one"),
-    ):
-        command = commands.add_parser(name, help=text, description=module.__doc__)
+    ]
+
+
+def run(commands: list[tuple[str, Any, str]], arguments: list[str] | None) -> None:
+    from concurrent.futures.process import BrokenProcessPool
+
+    from minigrad.errors import ArgumentError, ArgumentTypeError, BackendError, DataError, NonFiniteError
+
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, module, text in commands:
+        command = parsers.add_parser(name, help=text, description=module.__doc__)
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     options = parser.parse_args(arguments)

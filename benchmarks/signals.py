@@ -32,22 +32,38 @@ def _interrupt(number: int, _: Any) -> None:
     raise Interrupted(number)
 
 
+def _end(number: int, _: Any) -> None:
+    os.write(2, f"{MESSAGES[signal.Signals(number).name]}\n".encode())
+    os._exit(128 + number)
+
+
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """Exit as a command that was stopped if a signal comes. One that is ignored stays so."""
-    before, excepthook = {sent: signal.getsignal(sent) for sent in SIGNALS}, threading.excepthook
-    heard = [sent for sent, handler in before.items() if handler is not signal.SIG_IGN]
-    for sent in heard:
-        signal.signal(sent, _interrupt)
+def heard(handler: Any = _end) -> Iterator[None]:
+    """The handler hears the signals; one that is ignored stays so. By default the process ends at once: while
+    modules are imported nothing has begun, and what is raised there may leave their locks behind."""
+    before = {sent: signal.getsignal(sent) for sent in SIGNALS}
+    taken = [sent for sent, other in before.items() if other is not signal.SIG_IGN]
+    for sent in taken:
+        signal.signal(sent, handler)
     try:
         yield
-    except KeyboardInterrupt as end:
-        number = end.number if isinstance(end, Interrupted) else signal.SIGINT
-        leave(128 + number, MESSAGES[signal.Signals(number).name])
     finally:
-        threading.excepthook = excepthook
-        for sent in heard:
+        for sent in taken:
             signal.signal(sent, before[sent])
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Exit as a command that was stopped if a signal comes."""
+    excepthook = threading.excepthook
+    with heard(_interrupt):
+        try:
+            yield
+        except KeyboardInterrupt as end:
+            number = end.number if isinstance(end, Interrupted) else signal.SIGINT
+            leave(128 + number, MESSAGES[signal.Signals(number).name])
+        finally:
+            threading.excepthook = excepthook
 
 
 @contextmanager
