@@ -53,51 +53,11 @@ class Origin:
                 )
 
 
-def trained(
-    recipe: Recipe,
-    scale: str,
-    seed: int,
-    train: Examples,
-    path: Path,
-    epochs: int | None = None,
-    origin: Origin = Origin(),
-) -> tuple[Any, History]:
-    """The recipe's model in evaluation mode, and its history: read from `path` if it is finished,
-    else trained, going on from the checkpoint there.
+class Training:
+    """A model and all that its training has to remember between two epochs.
 
     epochs  of every stage, instead of the recipe's own; at the paper scale at most so many
-    origin  what the file carries beside, and is compared with
-
-    DataError if the file is no checkpoint of this recipe, or of another origin.
     """
-    training = train_for(float("inf"), recipe, scale, seed, train, path, epochs, origin)
-    return training.model.eval(), training.history
-
-
-def train_for(
-    seconds: float,
-    recipe: Recipe,
-    scale: str,
-    seed: int,
-    train: Examples,
-    path: Path,
-    epochs: int | None = None,
-    origin: Origin = Origin(),
-) -> Training:
-    """The same, until the epoch is over in which so many seconds are."""
-    training = Training(recipe, scale, seed, train, epochs)
-    training.resume(path, origin)
-    began = time.monotonic()
-    while not training.finished:
-        training.epoch()
-        training.save(path, origin)
-        if time.monotonic() - began >= seconds:
-            break
-    return training
-
-
-class Training:
-    """A model and all that its training has to remember between two epochs."""
 
     def __init__(self, recipe: Recipe, scale: str, seed: int, train: Examples, epochs: int | None) -> None:
         self.recipe = recipe
@@ -143,6 +103,20 @@ class Training:
     @property
     def finished(self) -> bool:
         return self.number == len(self.stages)
+
+    def go_on(self, path: Path, origin: Origin = Origin(), seconds: float = float("inf")) -> None:
+        """Train on from the checkpoint at `path` if there is one, leaving one there after every epoch: to the
+        end, or to that of the epoch in which so many seconds are over.
+
+        DataError if the file is no checkpoint of this recipe, or of another origin.
+        """
+        self.resume(path, origin)
+        began = time.monotonic()
+        while not self.finished:
+            self.epoch()
+            self.save(path, origin)
+            if time.monotonic() - began >= seconds:
+                break
 
     # ---- an epoch
 

@@ -39,8 +39,6 @@ from benchmarks.training import (
     epochs_done,
     history,
     origin_of,
-    train_for,
-    trained,
 )
 from minigrad import backend
 from minigrad.checkpoint import remove_leftovers
@@ -262,13 +260,18 @@ class Workspace:
     def model(self, name: str, seed: int) -> tuple[Any, History]:
         """The trained model of this name, and its history; trains it if that is not done."""
         with self._computing():
-            return trained(*self._training(name, seed))
+            training = self._trained(name, seed)
+            return training.model.eval(), training.history
 
-    def _training(self, name: str, seed: int) -> tuple[Any, ...]:
-        """What `trained` asks for."""
+    def _trained(self, name: str, seed: int, seconds: float = float("inf")) -> Training:
+        """A model's training, gone on with for so many seconds."""
+        training = self._training(name, seed)
+        training.go_on(self.model_path(name, seed), self.origin(name, seed), seconds)
+        return training
+
+    def _training(self, name: str, seed: int) -> Training:
         settings, examples = self.settings, self.examples(DATA[name])[0]
-        path, origin = self.model_path(name, seed), self.origin(name, seed)
-        return RECIPES[name], settings.scale, seed, examples, path, settings.epochs, origin
+        return Training(RECIPES[name], settings.scale, seed, examples, settings.epochs)
 
     def history(self, name: str, seed: int) -> History | None:
         """The history of a model, without the model; None if it is not finished. DataError if the file is
@@ -287,13 +290,12 @@ class Workspace:
     def train_for(self, name: str, seed: int, seconds: float) -> bool:
         """Go on with a model's training for so many seconds; returns whether it is finished."""
         with self._computing():
-            return train_for(seconds, *self._training(name, seed)).finished
+            return self._trained(name, seed, seconds).finished
 
     def seconds_an_epoch(self, name: str) -> float:
         """About how long an epoch of a model takes here, from a few updates that are then forgotten."""
-        settings, examples = self.settings, self.examples(DATA[name])[0]
         with self._computing():
-            return Training(RECIPES[name], settings.scale, 0, examples, settings.epochs).seconds_an_epoch()
+            return self._training(name, seed=0).seconds_an_epoch()
 
     # ---- measurements
 

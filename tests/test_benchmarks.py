@@ -49,7 +49,7 @@ from benchmarks.task import (
     measure,
     share,
 )
-from benchmarks.training import Training, epochs_done, history, trained
+from benchmarks.training import History, Training, epochs_done, history
 from minigrad import lanes
 from minigrad.errors import ArgumentError, DataError, NonFiniteError
 from minigrad.optim import SGD
@@ -61,6 +61,15 @@ from tests.test_attacks import spoilt
 
 FILES = {"train-images-idx3-ubyte": (60, 28, 28), "train-labels-idx1-ubyte": (60,),
          "t10k-images-idx3-ubyte": (20, 28, 28), "t10k-labels-idx1-ubyte": (20,)}  # fmt: skip
+
+
+def trained(
+    recipe: Any, scale: str, seed: int, train: Any, path: Path, epochs: int | None = None
+) -> tuple[Any, History]:
+    """The recipe's model in evaluation mode, gone on with from the checkpoint at `path`, and its history."""
+    training = Training(recipe, scale, seed, train, epochs)
+    training.go_on(path)
+    return training.model.eval(), training.history
 
 
 def idx(array: np.ndarray) -> bytes:

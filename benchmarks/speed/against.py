@@ -20,7 +20,7 @@ from benchmarks.output import check_writable_directory, significant, terminal
 from benchmarks.progress import Steps
 from benchmarks.speed.conditions import Conditions, commit, publish
 from benchmarks.speed.options import THREADS, add_common_arguments
-from benchmarks.speed.plots import dots, panels, quartiles
+from benchmarks.speed.plots import beside
 from benchmarks.speed.timing import ratio, time_in_turn
 from benchmarks.speed.workers import Worker, worker
 from minigrad.checks import check_count
@@ -77,16 +77,8 @@ def run(options: argparse.Namespace) -> None:
 
 
 def plot(content: Mapping[str, Any]) -> Figure:
-    works = {entry["what"]: entry for entry in content["works"].values()}
-    figure, (ax,) = panels(1, 0.3 + 0.5 * len(works))
-    dots(
-        ax,
-        {what: quartiles(entry["ratio"]) for what, entry in works.items()},
-        {what: f"{entry['ratio']['median']:.3f}, {significant(1e3 * entry['median_seconds']['this'])} ms"
-         for what, entry in works.items()},
-        f"time of this checkout / of {content['other_commit']}",
-    )  # fmt: skip
-    return figure
+    label = f"time of this checkout / of {content['other_commit']}"
+    return beside(content["works"].values(), "this", label, digits=3)
 
 
 def table(content: dict[str, Any]) -> Table:

@@ -17,7 +17,7 @@ from benchmarks.output import check_writable_directory, significant, terminal
 from benchmarks.progress import Steps
 from benchmarks.speed.conditions import Conditions, publish, usable_processors
 from benchmarks.speed.options import THREADS, add_common_arguments
-from benchmarks.speed.plots import dots, panels, quartiles
+from benchmarks.speed.plots import beside
 from benchmarks.speed.timing import ratio, time_in_turn
 from minigrad.checks import check_count
 from minigrad.optim import SGD
@@ -201,14 +201,5 @@ def table(found: dict[str, Any]) -> Table:
 
 
 def plot(content: Mapping[str, Any]) -> Figure:
-    works = {entry["what"]: entry for entry in content["works"].values()}
-    figure, (ax,) = panels(1, 0.3 + 0.5 * len(works))
-    dots(
-        ax,
-        {what: quartiles(entry["ratio"]) for what, entry in works.items()},
-        {what: f"{entry['ratio']['median']:.2f}, {significant(1e3 * entry['median_seconds']['minigrad'])} ms"
-         for what, entry in works.items()},
-        "time of minigrad / time of its bare matrix products, which is 1 (dashed: to reach)",
-        {what: entry["target"] for what, entry in works.items()},
-    )  # fmt: skip
-    return figure
+    label = "time of minigrad / time of its bare matrix products, which is 1 (dashed: to reach)"
+    return beside(content["works"].values(), "minigrad", label)

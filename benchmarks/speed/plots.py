@@ -8,11 +8,13 @@ which is dark where colours are seen as greys; what it is compared with is light
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from benchmarks.output import significant
 
 WIDTH, DPI = 6.5, 200  # inches, and dots of each
 LETTERS = 18  # of the line below, in an inch
@@ -75,6 +77,21 @@ def dots(
     ax.grid(axis="x", color="#E5E5E5", linewidth=0.6)
     ax.set_axisbelow(True)
     _rows(ax, [*ratios], label, "")
+
+
+def beside(works: Iterable[Mapping[str, Any]], ours: str, label: str, digits: int = 2) -> Figure:
+    """The ratio of each work, and the milliseconds of the contender `ours`; its target if it has one."""
+    by_name = {work["what"]: work for work in works}
+    figure, (ax,) = panels(1, 0.3 + 0.5 * len(by_name))
+    dots(
+        ax,
+        {what: quartiles(work["ratio"]) for what, work in by_name.items()},
+        {what: f"{work['ratio']['median']:.{digits}f}, {significant(1e3 * work['median_seconds'][ours])} ms"
+         for what, work in by_name.items()},
+        label,
+        {what: work["target"] for what, work in by_name.items() if "target" in work},
+    )  # fmt: skip
+    return figure
 
 
 def is_ours(name: str) -> bool:
