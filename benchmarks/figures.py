@@ -65,7 +65,20 @@ class Drawing:
     histories: Mapping[str, History]
 
 
-Drawn = Callable[[Drawing], tuple[Figure, str]]  # and its caption, whose numbers are those of the figure
+@dataclass(frozen=True)
+class Planned:
+    """A figure that the report has as soon as there is something to draw it from.
+
+    draw         returns it and its caption, whose numbers are those of the figure
+    experiments  those that must have been measured for it
+    kept         what one of them must have kept for it
+    """
+
+    title: str
+    draw: Callable[[Drawing], tuple[Figure, str]]
+    experiments: tuple[str, ...] = ()
+    kept: str | None = None
+    of_a_seed: bool = True
 
 
 def draw_all(
@@ -87,14 +100,13 @@ def draw_all(
     directory = workspace.directory / "figures"
     directory.mkdir(exist_ok=True)
     drawn = []
-    for name, (needs, kept, draw, title) in FIGURES.items():
+    for name, planned in FIGURES.items():
         path = directory / f"{name}.png"
-        if needs <= own.keys() and kept <= data.keys():
+        if own.keys() >= set(planned.experiments) and (planned.kept is None or planned.kept in data):
             with rc_context(STYLE):
-                figure, caption = draw(drawing)
+                figure, caption = planned.draw(drawing)
                 save_figure(figure, path)
-            # The photo's network was trained by others.
-            drawn.append((title, caption if needs == {"photo"} else f"{caption} Seed {seed}.", path))
+            drawn.append((planned.title, f"{caption} Seed {seed}." if planned.of_a_seed else caption, path))
         else:
             path.unlink(missing_ok=True)  # of the run that --no-resume cleared
     return drawn
@@ -460,26 +472,27 @@ def training_curves(drawing: Drawing) -> tuple[Figure, str]:
     figure = Figure(figsize=(WIDTH, 3.6))
     edges = {"left": 0.09, "right": 0.85, "top": 0.9, "bottom": 0.17, "wspace": 0.12}
     axes = figure.subplots(1, len(histories), sharey=True, squeeze=False, gridspec_kw=edges)[0]
+    ends: dict[Any, list[tuple[float, float, str, dict[str, Any]]]] = {ax: [] for ax in axes}
     for ax, (name, history) in zip(axes, histories.items(), strict=True):
         epochs = np.arange(1, len(history["stage"]) + 1)
         errors = {kind: np.maximum(history[kind], PERCENT[0]) for kind in kinds}  # a logarithm has no zero
         ax.set_xlim(0.5, epochs[-1] + 0.5)
         ax.set_yscale("log")
-        ends = []
         for i, (kind, (label, colour)) in enumerate(kinds.items()):
             style = _line(ax, i, epochs, errors[kind], colour, markevery=max(1, len(epochs) // 8))
-            ends.append((epochs[-1], errors[kind][-1], label, style))
+            ends[ax].append((epochs[-1], errors[kind][-1], label, style))
         for stage in np.flatnonzero(np.diff(history["stage"])):
             ax.axvline(stage + 1.5, color=GREY, linestyle=":", linewidth=1)
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
         ax.set_title(_name(name))
         ax.set_xlabel("epoch")
+    first, last = axes[0], axes[-1]
     least = min(ax.dataLim.y0 for ax in axes)
-    ax.set_yticks(PERCENT, [f"{mark:g}" for mark in PERCENT])
-    ax.minorticks_off()
-    ax.set_ylim(least / 1.2, 100)
-    _label_ends(ax, ends)
-    axes[0].set_ylabel("error on the last digits [%]")
+    first.set_yticks(PERCENT, [f"{mark:g}" for mark in PERCENT])  # of all: they share it
+    first.minorticks_off()
+    first.set_ylim(least / 1.2, 100)
+    first.set_ylabel("error on the last digits [%]")
+    _label_ends(last, ends[last])
     stages = any(max(history["stage"]) > min(history["stage"]) for history in histories.values())
     seen = " before a dotted line; after it, that network is trained on all" if stages else ""
     least_shown = f" (No error is drawn at {PERCENT[0]:g}%.)" if least <= PERCENT[0] else ""
@@ -547,22 +560,19 @@ def _compared(data: Any, learned: Mapping[str, Any]) -> str:
     return " ".join(said)
 
 
-# name: (the experiments it needs, what they must have kept, what draws it, title)
-FIGURES: dict[str, tuple[set[str], set[str], Drawn, str]] = {
-    "figure1": ({"photo"}, set(), figure_1, "Figure 1: one grey level"),
-    "figure2": ({"logistic"}, set(), figure_2, "Figure 2: logistic regression, 3 against 7"),
-    "figure3": ({"maxout", "adversarial"}, set(), figure_3, "Figure 3: first-layer filters"),
-    "figure4": ({"maxout"}, set(), figure_4, "Figure 4: the arguments of the softmax along ε"),
-    "figure5": ({"maxout"}, set(), figure_5, "Figure 5: rubbish that fools"),
-    "error_against_epsilon": (set(), {"error_against_epsilon"}, error_against_epsilon, "Error against ε"),
-    "transfer": (set(), {"transfer"}, partial(transfer, key="transfer"), "Transfer between models"),
-    "transfer_all": (
-        set(),
-        {"transfer_all"},
-        partial(transfer, key="transfer_all"),
-        "Transfer between all models",
+FIGURES = {
+    # Its network was trained by others.
+    "figure1": Planned("Figure 1: one grey level", figure_1, ("photo",), of_a_seed=False),
+    "figure2": Planned("Figure 2: logistic regression, 3 against 7", figure_2, ("logistic",)),
+    "figure3": Planned("Figure 3: first-layer filters", figure_3, ("maxout", "adversarial")),
+    "figure4": Planned("Figure 4: the arguments of the softmax along ε", figure_4, ("maxout",)),
+    "figure5": Planned("Figure 5: rubbish that fools", figure_5, ("maxout",)),
+    "error_against_epsilon": Planned("Error against ε", error_against_epsilon, kept="error_against_epsilon"),
+    "transfer": Planned("Transfer between models", partial(transfer, key="transfer"), kept="transfer"),
+    "transfer_all": Planned(
+        "Transfer between all models", partial(transfer, key="transfer_all"), kept="transfer_all"
     ),
-    "training": ({"maxout", "adversarial"}, set(), training_curves, "Training curves"),
-    "penalties": (set(), {"penalties"}, penalties, "Adversarial training against L1 weight decay"),
-    "attacks": (set(), {"attacks"}, under_every_attack, "Every attack on three networks"),
+    "training": Planned("Training curves", training_curves, ("maxout", "adversarial")),
+    "penalties": Planned("Adversarial training against L1 weight decay", penalties, kept="penalties"),
+    "attacks": Planned("Every attack on three networks", under_every_attack, kept="attacks"),
 }

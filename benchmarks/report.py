@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -13,17 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-import minigrad as mg
 from benchmarks.experiments import DATA, EXPERIMENTS, RECIPES
 from benchmarks.figures import draw_all
 from benchmarks.mnist import name_of
 from benchmarks.output import write_json
-from benchmarks.speed.conditions import commit, processor
+from benchmarks.speed.conditions import code_and_machine
 from benchmarks.task import Measurement, Row
 from benchmarks.training import History
 from benchmarks.workspace import Change, Found, Workspace
@@ -459,15 +455,8 @@ def environment(name: str) -> dict[str, Any]:
     if name == "cupy":
         device = library.xp.cuda.runtime.getDeviceProperties(0)["name"].decode()
     return {
-        "minigrad": mg.__version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
+        **code_and_machine(),
         "backend": name,
         "backend_version": library.xp.__version__,
         "device": device,
-        "commit": commit(),
-        "machine": platform.machine(),
-        "processor": processor(),
-        "system": platform.system(),
-        "processors": os.cpu_count(),
     }

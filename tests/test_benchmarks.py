@@ -644,7 +644,7 @@ class TestFigures:
     def draw(self, name: str, histories: Any = None, model: Any = None, **data: Any) -> tuple[Any, str]:
         """A figure of made numbers, ready to be looked at, and its caption."""
         drawing = Drawing(self.DIGITS, lambda _: model, data, histories or {})
-        figure, caption = FIGURES[name][2](drawing)
+        figure, caption = FIGURES[name].draw(drawing)
         figure.canvas = FigureCanvasAgg(figure)
         figure.canvas.draw()
         return figure, caption

@@ -147,17 +147,25 @@ def environment(*packages: str) -> dict[str, Any]:
     """Date, commit, machine, versions and threads."""
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        **code_and_machine(),
+        **{package: version(package) for package in packages},
+        "plain": lanes.PLAIN,
+        "usable_processors": usable_processors(),
+        "thread_pools": thread_pools(),
+    }
+
+
+def code_and_machine() -> dict[str, Any]:
+    """What is the same for all that one checkout does on one machine."""
+    return {
         "commit": commit(),
         "minigrad": mg.__version__,
-        "plain": lanes.PLAIN,
         "python": platform.python_version(),
         "numpy": np.__version__,
-        **{package: version(package) for package in packages},
+        "system": platform.system(),
         "machine": platform.machine(),
         "processor": processor(),
         "processors": os.cpu_count(),
-        "usable_processors": usable_processors(),
-        "thread_pools": thread_pools(),
     }
 
 
