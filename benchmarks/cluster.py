@@ -39,6 +39,12 @@ ALIKE: dict[str, Any] = {
     "silence_logs": logging.CRITICAL,
     "preload": ["import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"],
 }
+# A piece carries the files that it begins from; and whoever starts the workers of `local` keeps their threads
+# and memory as they are, also for what this process starts later.
+SET: dict[str, Any] = {
+    "distributed.admin.large-graph-warning-threshold": "1 TB",
+    "distributed.nanny.pre-spawn-environ": {},
+}
 SECONDS = 10.0  # of a training in one piece: what a killed worker loses
 PATIENCE = 20.0  # seconds to wait for a scheduler, and for its first worker
 RETRIES = 3  # of a piece over which a process of a worker died
@@ -182,8 +188,7 @@ def connected(address: str, jobs: int, workspace: Workspace) -> Iterator[Cluster
 
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what it says is said here
     with ExitStack() as stack:
-        # A piece carries the files that it begins from.
-        stack.enter_context(dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}))
+        stack.enter_context(dask.config.set(SET))
         # This module is sent by value.
         cloudpickle.register_pickle_by_value(checkout)
         stack.callback(cloudpickle.unregister_pickle_by_value, checkout)

@@ -61,15 +61,18 @@ def started(folder: Path, says: str, *command: str) -> Iterator[tuple[str, subpr
 
 
 @contextmanager
-def scheduler_and_workers(folder: Path, count: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """(the scheduler's address, its process), with so many workers in a directory of their own."""
+def scheduler_and_workers(
+    folder: Path, count: str, threads: str = "1"
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """(the scheduler's address, its process), with so many workers, of so many threads each, in a directory
+    of their own."""
     pytest.importorskip("distributed", reason="needs Dask: pip install -e '.[dask]'")
     with (
         started(folder, "Scheduler at:", "scheduler", "--host", "127.0.0.1", "--port", "0") as (
             found,
             process,
         ),
-        started(folder, "Registered to:", "worker", found, "--nthreads", "1", "--nworkers", count),
+        started(folder, "Registered to:", "worker", found, "--nthreads", threads, "--nworkers", count),
     ):
         yield found, process
 
@@ -134,6 +137,19 @@ def test_a_cluster_on_this_machine_gives_the_files_and_figures_of_the_plain_comm
     said = run(digits, tmp_path / "run", f"--{library}", "local")
     assert re.search(r"\d+ of 16 models trained", said)
     assert state_of(tmp_path / "run") == state_of(plain)
+
+
+def test_a_cluster_on_this_machine_sets_no_threads_and_no_memory_of_later_processes(
+    workspace: Callable[[str], Workspace],
+) -> None:
+    def found() -> dict[str, str]:
+        return {name: value for name, value in os.environ.items() if re.search("THREAD|MALLOC", name)}
+
+    pytest.importorskip("distributed", reason="needs Dask: pip install -e '.[dask]'")
+    before = found()
+    with cluster.connected("local", 1, workspace("run")) as workers:
+        assert workers.places() == 1
+    assert found() == before
 
 
 @pytest.mark.skipif("ray" not in THERE, reason="needs Ray: pip install -e '.[ray]'")
@@ -282,15 +298,15 @@ def test_a_scheduler_that_is_gone_ends_the_run(
     assert own.epochs_done("softmax", 0) == (1, False)
 
 
-def test_each_thread_of_a_worker_works_by_itself(workspace: Callable[[str], Workspace]) -> None:
-    distributed = pytest.importorskip("distributed", reason="needs Dask: pip install -e '.[dask]'")
+def test_each_thread_of_a_worker_works_by_itself(
+    workspace: Callable[[str], Workspace], tmp_path: Path
+) -> None:
     pieces = [("softmax", seed) for seed in range(3)]
     own, unbroken = workspace("run"), workspace("unbroken")
     with (
-        distributed.LocalCluster(n_workers=1, threads_per_worker=2, host="127.0.0.1",
-                                 dashboard_address="127.0.0.1:0") as there,
-        cluster.connected(there.scheduler_address, 1, own) as workers,
-    ):  # fmt: skip
+        scheduler_and_workers(tmp_path, "1", "2") as (found, _),
+        cluster.connected(found, 1, own) as workers,
+    ):
         assert workers.places() == 2
         assert sorted(workers.train(pieces)) == pieces
     for piece in pieces:
