@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import sys
 import threading
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +33,23 @@ from benchmarks.speed import (
     ladder,
     memory,
     peers,
+    plots,
     squeezenet,
     workers,
 )
 from benchmarks.speed.floor import attack, products, step
 from benchmarks.speed.overhead import OPERATIONS, arrays, chain
 from benchmarks.speed.sizes import PIECES, Size
-from benchmarks.speed.timing import ratio, time_in_turn
+from benchmarks.speed.timing import ratio, spread, time_in_turn
 from minigrad import backend, lanes
 from minigrad.errors import ArgumentError
 from models import MaxoutNetwork
 from tests.test_engine import count_products
 
 SCRIPTS = ("floor", "overhead", "memory", "cpu_vs_gpu", "peers", "growth", "ladder", "squeezenet", "against")
+
+
+RESULTS = Path(__file__).parent.parent / "benchmarks" / "results" / "speed"
 
 
 def words(figure: Figure) -> str:
@@ -62,9 +68,26 @@ def test_help_tells_how_long_it_takes(script: str, capsys: pytest.CaptureFixture
         assert f"\n  {name} " in said
 
 
+def test_quartiles_lie_within_what_was_measured() -> None:
+    assert spread([1.0, 10.0]) == {"median": 5.5, "lower_quartile": 3.25, "upper_quartile": 7.75}
+    assert spread([3.0]) == {"median": 3.0, "lower_quartile": 3.0, "upper_quartile": 3.0}
+    assert plots.quartiles(spread([1.0, 2.0, 3.0, 4.0, 5.0])) == (2.0, 3.0, 4.0)
+
+
 def test_figures_of_a_column_look_alike() -> None:
     found = [significant(value) for value in (0.065243, 0.5598, 0.0, 40.0, 1034.6)]
     assert found == ["0.0652", "0.560", "0.00", "40.0", "1,035"]
+
+
+@pytest.mark.parametrize("file", sorted(RESULTS.rglob("*.json")), ids=lambda path: path.stem)
+def test_the_plots_of_the_results_are_those_of_this_code(file: Path) -> None:
+    """And each says with what it was measured."""
+    results = json.loads(file.read_text(encoding="utf-8"))
+    said = words(conditions.drawn(results, import_module(f"benchmarks.speed.{file.stem}").plot))
+    environment = results["environment"]
+    for fact in (environment["commit"], environment["processor"], environment["date"][:10]):
+        assert fact in said
+    assert file.with_suffix(".png").is_file()
 
 
 class TestSteps:
@@ -148,13 +171,26 @@ class TestConditions:
     def test_load_before_and_after(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(conditions, "load", lambda: 99.0)
         said = conditions.remark(conditions.Conditions().found())
-        assert "load 99.0 before it began" in said
-        assert "load 99.0 at the end" in said
+        assert "load 99.0 before the command began" in said
+        assert "load 99.0 at its end" in said
 
     def test_a_processor_that_was_taken_away(self) -> None:
         watch = conditions.Conditions()
         watch.add_time(1.0, 0.8)
-        assert "a processor for 80% of the time" in conditions.remark(watch.found())
+        assert "a processor for 80.0% of the time" in conditions.remark(watch.found())
+
+    def test_a_load_that_is_not_its_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        threads = max(pool["num_threads"] for pool in conditions.thread_pools())
+        watch = conditions.Conditions()
+        for load, is_others in ((threads + 0.9, False), (threads + 1.1, True)):
+            monkeypatch.setattr(conditions, "load", lambda load=load: load)
+            assert bool(watch.found()["disturbances"]) == is_others
+
+    def test_what_is_timed_is_watched(self, tmp_path: Path) -> None:
+        main(["floor", "--works", "step", "--rounds", "4", "--quiet", "--out", str(tmp_path)])
+        found = json.loads((tmp_path / "floor.json").read_text())["conditions"]
+        assert 0.05 < found["processor_share"] < 2 * (os.cpu_count() or 1)
+        assert found["spread"] >= 0.0
 
     def test_rounds_that_lie_far_apart(self) -> None:
         watch = conditions.Conditions()
@@ -173,7 +209,7 @@ class TestConditions:
         watch.check_floor("a step", {"median": 0.9})
         watch.check_floor("another", {"median": 0.8})
         assert (
-            "a step, took 0.90 of the time of its own products, which should not be possible, and 1 more"
+            "a step, took 0.900 of the time of its own products, which should not be possible, and 1 more"
             in (conditions.remark(watch.found()))
         )
         cpu_vs_gpu.timed(backend.NUMPY, Size(2, 4), "forward", 4, 1.0, watch := conditions.Conditions())
@@ -298,6 +334,11 @@ class TestFloor:
                      f"numpy {np.__version__}", "perhaps not quiet: load 9.0"):  # fmt: skip
             assert what in found
         assert told["rich"]
+        threads = max(pool["num_threads"] for pool in told["thread_pools"])
+        assert f"threads: up to {threads};" in found
+        assert "threads: up to 7;" in words(
+            conditions.drawn({"works": {"step": entry}, "threads": 7, **made_with}, floor.plot)
+        )
 
 
 class TestOverhead:
@@ -618,6 +659,10 @@ class TestCpuVsGpu:
         assert cpu_vs_gpu.crossovers(found, "FGSM") == {16: 10}
         slow = {"numpy": found["numpy"], "cupy": entries({1: 99.0, 10: 99.0})}
         assert cpu_vs_gpu.crossovers(slow, "FGSM") == {16: None}
+        at_first = {"numpy": found["numpy"], "cupy": entries({1: 0.5, 10: 9.0, 100: 60.0})}
+        assert cpu_vs_gpu.crossovers(at_first, "FGSM") == {16: None}
+        again = {"numpy": found["numpy"], "cupy": entries({1: 0.5, 10: 9.0, 100: 6.0})}
+        assert cpu_vs_gpu.crossovers(again, "FGSM") == {16: 100}
 
     def test_bad_sizes(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):

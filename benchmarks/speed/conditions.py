@@ -60,7 +60,7 @@ class Conditions:
             if len(values) < LEAST_ROUNDS:
                 self._too_few = True
             else:
-                low, median, high = statistics.quantiles(values, n=4)
+                low, median, high = statistics.quantiles(values, n=4, method="inclusive")
                 self._spreads.append((high - low) / median)
 
     def add_impossible(self, what: str) -> None:
@@ -70,7 +70,7 @@ class Conditions:
     def check_floor(self, what: str, ratio: Mapping[str, float]) -> None:
         """Nothing takes less time than its own matrix products: if it did, something was in their way."""
         if ratio["median"] < LEAST_RATIO:
-            self.add_impossible(f"{what}, took {ratio['median']:.2f} of the time of its own products")
+            self.add_impossible(f"{what}, took {ratio['median']:.3f} of the time of its own products")
 
     def found(self) -> dict[str, Any]:
         """The figures, and under "disturbances" what was not quiet, in words."""
@@ -80,15 +80,15 @@ class Conditions:
         threads = max([pool["num_threads"] for pool in threadpool_info()], default=1)
         disturbances = []
         if before is not None and before > MOST_LOAD_BEFORE:
-            disturbances.append(f"load {before:.1f} before it began")
+            disturbances.append(f"load {before:.1f} before the command began")
         if after is not None and after > threads + MOST_LOAD_BESIDE:
-            disturbances.append(f"load {after:.1f} at the end, of which {threads} at most its own")
+            disturbances.append(f"load {after:.1f} at its end, at most {threads} of it by its own threads")
         if share is not None and share < LEAST_PROCESSOR_SHARE:
-            disturbances.append(f"it had a processor for {share:.0%} of the time")
+            disturbances.append(f"the command had a processor for {share:.1%} of the time only")
         if spread is not None and spread > MOST_SPREAD:
-            disturbances.append(f"the quartiles lie {spread:.0%} of the median apart")
+            disturbances.append(f"the quartiles of its rounds lie {spread:.0%} of the median apart")
         if self._too_few:
-            disturbances.append(f"that cannot be told from fewer than {LEAST_ROUNDS} rounds")
+            disturbances.append(f"fewer than {LEAST_ROUNDS} rounds tell nothing of a spread")
         if self._impossible:
             more = f", and {len(self._impossible) - 1} more" if len(self._impossible) > 1 else ""
             disturbances.append(f"{self._impossible[0]}, which should not be possible{more}")

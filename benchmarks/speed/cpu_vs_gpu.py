@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -239,7 +239,8 @@ def device(library: backend.Backend) -> dict[str, Any]:
 
 
 def crossovers(found: dict[str, Any], operation: str) -> dict[int, int | None] | None:
-    """For each width the least batch from which the GPU is faster; None if it never is."""
+    """For each width the least batch from which the GPU is faster, there and at all that are greater; None
+    if it is not at the greatest."""
     if "cupy" not in found:
         return None
     times = {
@@ -248,15 +249,13 @@ def crossovers(found: dict[str, Any], operation: str) -> dict[int, int | None] |
         for entry in found[name]["entries"]
         if entry["operation"] == operation
     }
-    widths = sorted({width for _, width, _ in times})
-
-    def batches(width: int) -> Iterator[int]:
-        for _, w, batch in sorted(key for key in times if key[0] == "numpy"):
-            other = times.get(("cupy", w, batch))
-            if w == width and other is not None and other < times["numpy", w, batch]:
-                yield batch
-
-    return {width: next(batches(width), None) for width in widths}
+    first: dict[int, int | None] = {}
+    for _, width, batch in sorted(key for key in times if key[0] == "numpy" and ("cupy", *key[1:]) in times):
+        if times["cupy", width, batch] >= times["numpy", width, batch]:
+            first[width] = None
+        elif first.get(width) is None:
+            first[width] = batch
+    return {width: first.get(width) for width in sorted({width for _, width, _ in times})}
 
 
 def table(found: dict[str, Any], operation: str, crossover: Any) -> Table:
@@ -291,17 +290,20 @@ def table(found: dict[str, Any], operation: str, crossover: Any) -> Table:
 def plot(content: Mapping[str, Any]) -> Figure:
     """Time against batch, a panel an operation, a line a width, the darker the wider; dashed on the GPU."""
     found = content["libraries"]
-    batches = sorted({entry["batch"] for library in found.values() for entry in library["entries"]})
+    every = [entry for library in found.values() for entry in library["entries"]]
+    batches, widths = (sorted({entry[size] for entry in every}) for size in ("batch", "width"))
+    shades = dict(
+        zip(widths, matplotlib.colormaps["viridis_r"](np.linspace(0.25, 1.0, len(widths))), strict=True)
+    )
     figure, axes = panels(len(OPERATIONS), 2.7)
     for ax, operation in zip(axes, OPERATIONS, strict=True):
         for name, style in (("numpy", "-"), ("cupy", "--")):
             entries = [e for e in found.get(name, {"entries": []})["entries"] if e["operation"] == operation]
-            widths = sorted({e["width"] for e in entries})
             ends: dict[float, list[tuple[float, str]]] = {}
-            shades = matplotlib.colormaps["viridis_r"](np.linspace(0.25, 1.0, len(widths)))
-            for width, shade in zip(widths, shades, strict=True):
-                line = [(e["batch"], 1e3 * e["seconds"]) for e in entries if e["width"] == width]
-                ax.plot(*zip(*line, strict=True), style, marker=".", markersize=5, linewidth=1.2, color=shade)
+            for width in sorted({e["width"] for e in entries}):
+                line = sorted((e["batch"], 1e3 * e["seconds"]) for e in entries if e["width"] == width)
+                ax.plot(*zip(*line, strict=True), style, marker=".", markersize=5, linewidth=1.2,
+                        color=shades[width])  # fmt: skip
                 ends.setdefault(line[-1][0], []).append((line[-1][1], f"{width:,}"))
             _label_ends(ax, ends)
         ax.set_xscale("log")

@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> None:
         console.print(said, soft_wrap=True)
     if not has_threads(options.threads):
         run_with_threads(options.threads, ["peers", "--works", *options.works, "--frameworks", *names,
-                                           "--rounds", str(options.rounds), "--out", directory,
+                                           "--rounds", str(options.rounds), f"--out={directory}",
                                            *(["--quiet"] if options.quiet else [])])  # fmt: skip
         return
     conditions = Conditions()

@@ -86,6 +86,9 @@ def ratio(seconds: Mapping[str, list[float]], name: str, to: str) -> dict[str, f
 
 
 def spread(values: list[float]) -> dict[str, float]:
-    """The median, with the quartiles."""
-    low, median, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
+    """The median, with the quartiles, which lie between the least and the greatest however few there are."""
+    if len(values) > 1:
+        low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+    else:
+        low, median, high = values * 3
     return {"median": median, "lower_quartile": low, "upper_quartile": high}
