@@ -70,9 +70,11 @@ class Checkout(WorkerPlugin):
         return receive(process.stdout)
 
     def _started(self) -> subprocess.Popen[bytes]:
-        # The nanny's setting makes memory slow: without it minigrad has freed memory kept.
+        # The nanny's setting makes memory slow: without it minigrad has freed memory kept. And the code is to
+        # be found where the process begins.
+        unwanted = ("MALLOC_TRIM_THRESHOLD_", "PYTHONSAFEPATH")
         environment = {key: value for key, value in os.environ.items()
-                       if not key.startswith("MINIGRAD_") and key != "MALLOC_TRIM_THRESHOLD_"}  # fmt: skip
+                       if not key.startswith("MINIGRAD_") and key not in unwanted}  # fmt: skip
         return subprocess.Popen(
             [sys.executable, "-m", "benchmarks.servant"], cwd=self.folder, env=environment | self.environment,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,

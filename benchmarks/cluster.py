@@ -201,7 +201,8 @@ def connected(address: str, jobs: int, workspace: Workspace) -> Iterator[Cluster
         except Exception as error:  # whatever is said by one who is no scheduler
             raise ArgumentError(
                 f"--dask must be local, or the address of a scheduler with a worker, such as "
-                f"tcp://10.0.0.1:8786, got {address!r}: {error or type(error).__name__}"
+                f"tcp://10.0.0.1:8786, got {address!r}: "
+                f"{str(error) or f'nothing answered within {PATIENCE:g} s'}"
             ) from error
         try:
             for name in client.run_on_scheduler(checkout.forgotten):

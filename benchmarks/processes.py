@@ -36,6 +36,8 @@ def parallel(
     if not carrier.supports_return_generator:
         order = "list"  # all at the end
     run = Parallel(n_jobs=min(jobs, len(pieces)), return_as=order, **options)
+    if order == "list":  # this returns when all is done, and Ctrl-C is to be heard until then
+        return iter(run(calls))
     with deaf_processes():
         return iter(run(calls))
 
