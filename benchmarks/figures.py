@@ -378,8 +378,9 @@ def error_against_epsilon(drawing: Drawing) -> tuple[Figure, str]:
         f"FGSM made on each model itself, unclipped, from the test digits{pair}. The line is at the paper's "
         f"ε = {EPSILON:g}."
     )
-    if {"adversarial", "pgd"} & set(shown):
-        caption += " Trained on FGSM, on PGD: maxout on the adversarial objective."
+    trained = [_name(name) for name in ("adversarial", "pgd") if name in shown]
+    if trained:
+        caption += f" The networks {' and '.join(trained)}: maxout on the adversarial objective."
     if "adversarial" in curves:
         caption += _point_at_dip(ax, curves["adversarial"])
     return figure, caption

@@ -182,10 +182,10 @@ class Report:
         return name_of(self.workspace.settings.dataset)
 
     def data(self) -> str:
-        """What all of the data are called that were looked at."""
+        """What all of the data are called that were looked at; photos go without saying beside others."""
         looked_at = {DATA[name] for name in self.found}
-        names = [] if looked_at == {"cifar"} else [self.dataset]
-        return " and ".join([*names, "CIFAR-10"] if "cifar" in looked_at else names)
+        names = {"digits": self.dataset, "cifar": "CIFAR-10"}
+        return " and ".join(name for data, name in names.items() if data in looked_at) or "photos"
 
     def cifar(self) -> str | None:
         """The fingerprint of the images of --cifar, if there are rows of them."""
@@ -206,7 +206,8 @@ class Report:
         """What a reader of the figures must know of this run."""
         epochs = self.workspace.settings.epochs
         other = [] if epochs is None else [CUT.format(epochs)]
-        other += [] if self.is_mnist else [OTHER_DATA.format(self.dataset)]
+        if not self.is_mnist and any(DATA[name] == "digits" for name in self.found):
+            other.append(OTHER_DATA.format(self.dataset))
         other += [PART.format(self.cifar()) for name in self.found
                   if DATA[name] == "cifar" and not self.is_judged(name)]  # fmt: skip
         notes = [note for name in self.found if (note := getattr(EXPERIMENTS[name], "NOTE", None))]
@@ -223,21 +224,23 @@ class Report:
         """How many claims hold, and how many figures lie in their spread: two questions."""
         held = [judged.holds for judged in self.rows if judged.holds is not None]
         inside = [judged.in_spread for judged in self.rows if judged.in_spread is not None]
-        others = sum(judged.row.error is not None and judged.in_spread is None for judged in self.rows)
+        others = sum(judged.row.error is not None and judged.row.spread is None for judged in self.rows)
         parts = [f"{sum(held)} of {len(held)} claims hold"] if held else []
         if inside:
             parts.append(f"{sum(inside)} of {len(inside)} figures lie in their spread")
         if inside and others:
-            parts.append(f"{others} of the paper's have none")
+            parts.append(f"{others} more of the paper's have no spread to lie in")
         return ", ".join(parts) + "." if parts else ""
 
     def extent(self) -> str:
-        """The scale and how many seeds there are of each experiment."""
+        """The scale, whether it was cut, and how many seeds there are of each experiment."""
         counts = {len(runs) for runs in self.found.values()}
         seeds = (
             f"{min(counts, default=0)} to {max(counts)}" if len(counts) > 1 else f"{max(counts, default=0)}"
         )
-        return f"Scale {self.workspace.settings.scale}, {seeds} seed{'s' * (seeds != '1')}"
+        scale, epochs = self.workspace.settings.scale, self.workspace.settings.epochs
+        cut = "" if epochs is None else f" cut to {epochs} epoch{'s' * (epochs > 1)}"
+        return f"Scale {scale}{cut}, {seeds} seed{'s' * (seeds != '1')}"
 
     def moment(self) -> str:
         """When the last command began."""
@@ -399,9 +402,10 @@ class Report:
 
 def judge(row: Row, name: str, by_seed: list[Measurement], means: dict[str, Measurement]) -> Judged:
     mean = means[row.key]
+    counted = {key: each for key, each in means.items() if each.examples}
     try:
-        holds = None if row.holds is None else bool(row.holds(means))
-    except KeyError:  # a row that it compares with was not measured
+        holds = None if row.holds is None else bool(row.holds(counted))
+    except KeyError:  # a row that it speaks of was not measured, or had nothing to count
         holds = None
 
     def chance(measured: Measurement) -> float:
@@ -421,9 +425,9 @@ def judge(row: Row, name: str, by_seed: list[Measurement], means: dict[str, Meas
     return Judged(row, name, by_seed, mean, deviation, holds, inside, within(mean.rounded), slack)
 
 
-def over_seeds(statistic: Any, measurements: Iterable[Measurement]) -> Measurement:
-    """A statistic of each figure over the seeds; None if too few have it. A seed that found no example to
-    count is left out, unless all did."""
+def over_seeds(statistic: Any, measurements: Iterable[Measurement]) -> Measurement | None:
+    """A statistic of each figure over the seeds; None, of a figure or of all, if too few have it. A seed that
+    found no example to count is left out, unless all did."""
     measurements = list(measurements)
     measurements = [m for m in measurements if m.examples] or measurements
 
@@ -437,8 +441,7 @@ def over_seeds(statistic: Any, measurements: Iterable[Measurement]) -> Measureme
         return over_seeds(statistic, given) if given else None
 
     error = of([m.error for m in measurements])
-    assert error is not None
-    return Measurement(
+    return None if error is None else Measurement(
         error, of([m.confidence for m in measurements]), measurements[0].examples,
         variant("clipped"), variant("rounded"),
     )  # fmt: skip

@@ -832,6 +832,19 @@ class TestJudging:
     def test_the_rounded_figure_is_named_where_it_is_the_one_in_the_spread(self) -> None:
         assert self.judge(80.0, rounded=Measurement(50.0, None, 10_000)).size() == "OFF, rounded in spread"
 
+    def test_the_spread_is_told_with_what_chance_adds(self) -> None:
+        assert self.judge(50.0).spread() == "40 to 60, ± 1"
+
+    def test_a_seed_that_found_nothing_to_count(self) -> None:
+        """It has no deviation with one other, and a claim is not judged on nothing."""
+        nothing, something = Measurement(0.0, None, 0), Measurement(5.0, 50.0, 10)
+        assert over_seeds(statistics.stdev, [nothing, something]) is None
+        means = {"a": over_seeds(statistics.fmean, [nothing, something])}
+        judged = judge(self.ROW, "experiment", [nothing, something], means)
+        assert judged.figures() == "5.00 / 50.0"
+        judged = judge(self.ROW, "experiment", [nothing], {"a": nothing})
+        assert (judged.figures(), judged.direction()) == ("none to count", "not judged")
+
     def test_a_claim_about_rows_that_were_not_measured_is_left_open(self) -> None:
         measured = Measurement(1.0, None, 10)
         row = Row("a", "4", "", claim="c", holds=lambda f: f["b"].error > 1)
@@ -886,10 +899,12 @@ class TestPaperCommand:
         printed = capsys.readouterr().out
         assert "99.9 / 79.3" in printed
         first, second, third = printed.splitlines()[:3]
-        assert first.startswith("2 experiments, 2 seeds: 32 models to train. Ctrl-C is safe")
+        assert first.startswith(
+            "2 experiments, 2 seeds: 32 models to train, 4 measurements to make. Ctrl-C is safe"
+        )
         assert re.match(r"About [\d.]+ (s|min) with \d+ at the same time ", second)
-        assert re.fullmatch(r"\d+ s: 0 of 32 models trained, 0 of 4 experiments measured", third)
-        assert re.search(r"\n\d+ s: 32 of 32 models trained, 4 of 4 experiments measured\n", printed)
+        assert re.fullmatch(r"\d+ s: 0 of 32 models trained, 0 of 4 measurements made", third)
+        assert re.search(r"\n\d+ s: 32 of 32 models trained, 4 of 4 measurements made\n", printed)
         assert "2,038 × 2" in printed
         report = content(tmp_path)
         assert report["complete"]
@@ -917,7 +932,8 @@ class TestPaperCommand:
         assert report["environment"]["processor"] == processor()
         assert report["environment"]["commit"] == commit()
         assert page.count("data:image/png;base64,") == len(list((tmp_path / "figures").iterdir())) == 3
-        assert "--rows softmax --scale quick --epochs 1 --seeds 2 --backend numpy" in page
+        shown = re.sub("<span>|</span>", "", page)
+        assert "--rows softmax --scale quick --epochs 1 --seeds 2 --backend numpy" in shown
 
     @pytest.mark.usefixtures("no_figures")
     def test_a_seed_gives_the_same_numbers_again_in_any_number_of_processes(
@@ -960,6 +976,7 @@ class TestPaperCommand:
             (["--seeds", "0"], "--seeds must be at least 1"),
             (["--jobs", "0"], "--jobs must be at least 1"),
             (["--data", "nowhere"], "must be a directory, got nowhere"),
+            (["--rows", "softmax", "--cifar", "nowhere"], "must be a directory, got nowhere (--cifar)"),
             (["--backend", "torch"], "invalid choice: 'torch'"),
             (["--rows", "imagenet"], "invalid choice: 'imagenet'"),
             (["--scale", "huge"], "invalid choice: 'huge'"),

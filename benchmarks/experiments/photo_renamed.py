@@ -33,7 +33,7 @@ CHOICES = (
     "are of this one photo, 0 or 100, and the confidence is that in the class named, right or wrong. "
     f"{UNITS} FGSM is made from the network's own first class, which is the right one for the panda. Of a "
     "photo all three are so if that class has more than 50%, another has after the step, and random signs do "
-    "not change it. `python -m benchmarks photo` draws the figure."
+    "not change it. python -m benchmarks photo draws the figure."
 )
 NOTE = f"In the rows of photos the confidence is that in the class named. {CAUTION}"
 

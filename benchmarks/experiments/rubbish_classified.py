@@ -60,9 +60,9 @@ def run(task: Task) -> dict[str, Measurement]:
         if name == "maxout":
             classes = np.bincount(p.argmax(1)[p.max(1) > 0.5], minlength=10)
             task.data["rubbish_classes"] = classes.tolist()
-            total = max(int(classes.sum()), 1)
+            total = int(classes.sum())
             for key, count in (("fives", classes[5]), ("most", classes.max()), ("eights", classes[8])):
-                found[f"rubbish.{key}"] = Measurement(100.0 * count / total, None, total)
+                found[f"rubbish.{key}"] = Measurement(100.0 * count / max(total, 1), None, total)
     found["rubbish.fooling"] = mean_of_classes(fooled(task.model("maxout"), noise[:1000]))
     task.fgsm("sigmoid")  # for the curve over ε
     found["rubbish.sigmoid_clean"] = measure(task.model("sigmoid"), task.test.x, task.test.y)
