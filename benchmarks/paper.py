@@ -138,10 +138,12 @@ def checked(options: argparse.Namespace) -> Plan:
     train, test = mnist.load(data)
     sets: dict[str, Any] = {"digits": (train, test)}
     source = None
-    if options.cifar is not None and "cifar" in map(DATA.get, names):
+    if options.cifar is not None:
         directory = os.path.expanduser(options.cifar)
-        sets["cifar"] = cifar.load_pixels(directory)
-        source = Source("cifar", directory, fingerprint(*sets["cifar"]))
+        cifar.files(directory)  # that they are there, whether or not these rows need them
+        if "cifar" in map(DATA.get, names):
+            sets["cifar"] = cifar.load_pixels(directory)
+            source = Source("cifar", directory, fingerprint(*sets["cifar"]))
     for model in dict.fromkeys(model for name in names for model in EXPERIMENTS[name].USES):
         RECIPES[model].check_large_enough(*sets[RECIPES[model].data], options.scale)
     processors = cpu_count()
@@ -193,15 +195,17 @@ def run(options: argparse.Namespace) -> None:
 def go_on(plan: Plan, workspace: Workspace) -> None:
     """Do what is missing in the workspace, and report. What is done is shown after an interruption too."""
     console = terminal(170)
-    measurements = [(name, seed) for name in plan.names for seed in plan.seeds
-                    if workspace.found(name, seed) is None]  # fmt: skip
+    asked = [(name, seed) for name in plan.names for seed in plan.seeds]
+    of_before = [(name, seed) for name in EXPERIMENTS for seed in workspace.seeds_found(name)]
+    # All that the report will read is read now: what is damaged is told before any work.
+    pieces = list(dict.fromkeys([*asked, *of_before]))
+    there = {piece for piece in pieces if workspace.found(*piece) is not None}
+    measurements = [piece for piece in asked if piece not in there]
     measurements.sort(key=lambda piece: -len(EXPERIMENTS[piece[0]].USES))  # many models take long
-    pieces = [(name, seed) for name in plan.names for seed in plan.seeds]
-    pieces += [(name, seed) for name in EXPERIMENTS for seed in workspace.seeds_found(name)]  # of before
     used = dict.fromkeys((model, seed) for name, seed in pieces for model in EXPERIMENTS[name].USES
                          if DATA[model] != "cifar" or workspace.cifar)  # fmt: skip
     trainings = [piece for piece in used if not workspace.epochs_done(*piece)[1]]
-    work = Work(workspace, trainings, measurements)
+    work = Work(workspace, [*used], asked)
     trainings.sort(key=lambda piece: -work.effort(piece[0]))  # long ones first fill the processors
     began = time.time()
     report = Report(workspace, [*plan.names], [*plan.left_out], plan.seeds, plan.command)
@@ -226,7 +230,10 @@ def go_on(plan: Plan, workspace: Workspace) -> None:
                 report.write()
                 written = True
         finally:  # the table is shown even if the disk is full
-            show(console, plan, report, interrupted, written)
+            show(console, plan, report, written)
+            if interrupted and not report.complete:
+                goes_on = f"The same command goes on from here: {plan.typed}{plan.where()}"
+                console.print(f"{work.state()}. {goes_on}", soft_wrap=True)
 
 
 Carrier = Callable[[Sequence[Piece]], Iterator[Piece]]
@@ -247,20 +254,20 @@ def carried(plan: Plan, workspace: Workspace, *pieces: int) -> Iterator[tuple[in
             yield jobs, *(partial(parallel, jobs, work) for work in (workspace.train, workspace.measure))
 
 
-def show(console: Console, plan: Plan, report: Report, interrupted: bool, written: bool) -> None:
-    """The table, what it took, and after an interruption how to go on."""
+def show(console: Console, plan: Plan, report: Report, written: bool) -> None:
+    """The table, what it took, and where the report is, if there is something to show."""
     settings = report.workspace.settings
-    if report.rows:
-        console.print(report.table(console.width))
-        console.print(f"{report.extent()}. {report.verdict()}", soft_wrap=True)
-        console.print(
-            f"{report.seconds:.0f} s for this command, {settings.backend}, {plan.carrier()}, threads of "
-            f"each: {settings.threads}{'' if report.complete else '; NOT COMPLETE'}"
-            f"{f': {report.workspace.directory / REPORT}' if written else ''}",
-            soft_wrap=True,
-        )
-    if interrupted and not report.complete:
-        console.print(f"The same command goes on from here: {plan.typed}{plan.where()}", soft_wrap=True)
+    if not report.rows:
+        return
+    console.print(report.table(console.width))
+    console.print(f"{report.extent()}. {report.verdict()}", soft_wrap=True)
+    threads = f"{settings.threads} thread{'s' * (settings.threads > 1)} each"
+    console.print(
+        f"{report.seconds:.0f} s for this command: {settings.backend}, {plan.carrier()}, {threads}"
+        f"{'' if report.complete else '; NOT COMPLETE'}."
+        f"{f' {report.workspace.directory / REPORT}' if written else ''}",
+        soft_wrap=True,
+    )
 
 
 def chosen(rows: list[str], scale: str, with_cifar: bool) -> tuple[list[str], list[str]]:
@@ -289,9 +296,10 @@ def command(options: argparse.Namespace, library: str, names: Iterable[str], see
     directory = options.cifar or ("DIR" if needed else None)
     images = "" if directory is None else f" {_option('--cifar', directory)}"
     out = "" if options.out is None else f" {_option('--out', options.out)}"
+    jobs = "" if options.jobs is None else f" --jobs {options.jobs}"  # they share out the threads
     return (
         f"python -m benchmarks paper --rows {rows} --scale {options.scale}{epochs} "
-        f"--seeds {seeds} --backend {library}{data}{images}{out}"
+        f"--seeds {seeds} --backend {library}{jobs}{data}{images}{out}"
     )
 
 

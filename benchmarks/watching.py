@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -20,11 +20,16 @@ UNITS = ((86_400, "days"), (3600, "h"), (60, "min"), (1, "s"))
 
 @dataclass(frozen=True)
 class Work:
-    """What a run has to do. Its measure is the recipes' effort: an epoch of plain maxout is 1."""
+    """What a command has to do, or has done before. Its measure is the recipes' effort: an epoch of plain
+    maxout is 1."""
 
     workspace: Workspace
     trainings: Sequence[Piece]
     measurements: Sequence[Piece]
+
+    def measured(self) -> list[Piece]:
+        """The measurements that are there."""
+        return [piece for piece in self.measurements if self.workspace.found(*piece) is not None]
 
     def epochs(self, name: str) -> int:
         """The most that a model's training can have."""
@@ -37,10 +42,12 @@ class Work:
 
     def trained(self, done: dict[Piece, tuple[int, bool]]) -> float:
         """The effort behind these epochs; a finished training counts whole, even if it ended early."""
-        return sum(
-            RECIPES[name].effort * (self.epochs(name) if end else min(count, self.epochs(name)))
-            for (name, _), (count, end) in done.items()
-        )
+        return sum(self.effort(piece[0]) - self.left(piece, done) for piece in done)
+
+    def left(self, piece: Piece, done: dict[Piece, tuple[int, bool]]) -> float:
+        """The effort of the rest of a training."""
+        (name, _), (count, end) = piece, done[piece]
+        return 0.0 if end else RECIPES[name].effort * max(self.epochs(name) - count, 0)
 
     def effort(self, name: str) -> float:
         """That of a model's training."""
@@ -50,21 +57,30 @@ class Work:
         """The effort of a measurement: reckoned as an epoch of each of its models, or of one."""
         return sum(RECIPES[model].effort for model in EXPERIMENTS[name].USES) or 1.0
 
+    def total(self) -> float:
+        """The effort of all of it."""
+        return sum(map(self.effort, _names(self.trainings))) + sum(
+            map(self.measuring, _names(self.measurements))
+        )
+
+    def completed(self, done: dict[Piece, tuple[int, bool]], measured: Sequence[Piece]) -> float:
+        """That of what is done."""
+        return self.trained(done) + sum(map(self.measuring, _names(measured)))
+
     def seconds(self, at_once: int) -> float | None:
         """About how long all of it takes, `at_once` pieces at the same time, from a few timed updates of the
         model with the longest epochs. None if there is none to time: CIFAR-10 takes minutes to prepare."""
-        timed = max(
-            (name for name, _ in self.trainings if DATA[name] == "digits"),
-            key=lambda name: RECIPES[name].effort, default=None,
-        )  # fmt: skip
+        done, measured = self.epochs_done(), self.measured()
+        digits = [name for name, seed in self.trainings if DATA[name] == "digits" and not done[name, seed][1]]
+        timed = max(digits, key=lambda name: RECIPES[name].effort, default=None)
         if timed is None:
             return None
-        measuring = [self.measuring(name) for name, _ in self.measurements]
-        whole = [self.effort(name) for name, _ in self.trainings]
-        left = sum(whole) - self.trained(self.epochs_done())
-        # No training is shared out, so the longest is the least that all take.
-        effort = max(left / at_once, min(left, max(whole)))
-        effort += max(sum(measuring) / at_once, max(measuring, default=0.0))
+        training = [self.left(piece, done) for piece in self.trainings]
+        measuring = [self.measuring(name) for name, seed in self.measurements if (name, seed) not in measured]
+        # No piece is shared out, so the longest is the least that all take.
+        effort = sum(
+            max(sum(efforts) / at_once, max(efforts, default=0.0)) for efforts in (training, measuring)
+        )
         return effort * self.workspace.seconds_an_epoch(timed) / RECIPES[timed].effort
 
     def may_end_early(self) -> bool:
@@ -75,11 +91,27 @@ class Work:
 
     def announced(self) -> str:
         """A sentence on what there is to do."""
-        rows = len({name for name, _ in self.measurements})
+        trained, measured = sum(end for _, end in self.epochs_done().values()), len(self.measured())
+        models, measurements = len(self.trainings), len(self.measurements)
+        if (trained, measured) == (models, measurements):
+            return "All of it is there from before."
+        rows = len(set(_names(self.measurements)))
         seeds = len({seed for _, seed in (*self.trainings, *self.measurements)})
-        counts = ((rows, "experiment"), (seeds, "seed"), (len(self.trainings), "model"))
-        words = "{}, {}: {} to train".format(*(f"{n} {what}{'s' * (n != 1)}" for n, what in counts))
-        return f"{words}. Ctrl-C is safe: the same command goes on."
+        counts = ((rows, "experiment"), (seeds, "seed"), (models, "model"), (measurements, "measurement"))
+        words = "{}, {}: {} to train, {} to make".format(
+            *(f"{n} {what}{'s' * (n != 1)}" for n, what in counts)
+        )
+        before = f", {trained} and {measured} of them done before" if trained or measured else ""
+        return f"{words}{before}. Ctrl-C is safe: the same command goes on."
+
+    def state(self) -> str:
+        """How far it is."""
+        return self.stated(self.epochs_done(), self.measured())
+
+    def stated(self, done: dict[Piece, tuple[int, bool]], measured: Sequence[Piece]) -> str:
+        """How far it is with this done."""
+        trained = f"{sum(end for _, end in done.values())} of {len(done)} models trained"
+        return f"{trained}, {len(measured)} of {len(self.measurements)} measurements made"
 
     def estimated(self, at_once: int) -> str:
         """A sentence on how long it takes here; nothing if that cannot be told."""
@@ -90,6 +122,10 @@ class Work:
             f"{about} {in_words(seconds + START)} with {at_once} at the same time on a machine like this, by "
             "a few updates that were timed."
         )
+
+
+def _names(pieces: Iterable[Piece]) -> list[str]:
+    return [name for name, _ in pieces]
 
 
 def in_words(seconds: float) -> str:
@@ -107,23 +143,23 @@ def watching(console: Console, quiet: bool, work: Work, at_once: int) -> Iterato
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     began, stopped = time.monotonic(), threading.Event()
     off = quiet or not console.is_terminal
-    if not quiet and work.trainings:
+    measured = work.measured()
+    nothing_left = len(measured) == len(work.measurements) and all(
+        end for _, end in work.epochs_done().values()
+    )
+    if not quiet:
         console.print(work.announced(), soft_wrap=True)
-        console.print(work.estimated(at_once), soft_wrap=True)
-    total = sum(work.effort(name) for name, _ in work.trainings)
-    total += sum(work.measuring(name) for name, _ in work.measurements)
+        if estimated := work.estimated(at_once):
+            console.print(estimated, soft_wrap=True)
     with Progress(*columns, console=console, transient=True, disable=off) as bar:
-        task = bar.add_task("epochs", total=total)
-        measured: list[Piece] = []
+        task = bar.add_task("", total=work.total(), completed=work.completed(work.epochs_done(), measured))
         said = ""
 
         def look() -> None:
             nonlocal said
             done = work.epochs_done()
-            words = f"{sum(end for _, end in done.values())} of {len(done)} models trained, "
-            words += f"{len(measured)} of {len(work.measurements)} experiments measured"
-            completed = work.trained(done) + sum(work.measuring(name) for name, _ in measured)
-            bar.update(task, completed=completed, description=words)
+            words = work.stated(done, measured)
+            bar.update(task, completed=work.completed(done, measured), description=words)
             if off and words != said:
                 console.print(f"{time.monotonic() - began:.0f} s: {words}", soft_wrap=True)
             said = words
@@ -133,7 +169,7 @@ def watching(console: Console, quiet: bool, work: Work, at_once: int) -> Iterato
                 look()
 
         watcher = threading.Thread(target=watch, daemon=True)
-        quiet = quiet or not (work.trainings or work.measurements)
+        quiet = quiet or nothing_left
         if not quiet:
             look()
             watcher.start()

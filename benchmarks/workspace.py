@@ -163,7 +163,7 @@ class Workspace:
         mistyped command. With resume True it goes on although the code was changed.
         """
         self._refuse_others()
-        there = None if resume is False else self._begun()
+        there = None if resume is False or not self._has_work() else self._begun()
         if there is None:
             if resume is True:
                 raise ArgumentError(f"--resume needs a run to go on from, got {self.directory} without one")
@@ -217,6 +217,10 @@ class Workspace:
             (self.directory / folder).mkdir(parents=True, exist_ok=True)
             remove_leftovers(self.directory / folder)
         write_json(self.directory / "settings.json", asdict(Begun(self.settings, self.changes)))
+
+    def _has_work(self) -> bool:
+        """Whether a run has left anything here that took time."""
+        return any(True for folder in FOLDERS for _ in self._files(folder))
 
     def _begun(self) -> Begun | None:
         """The run in this directory; None if there is none. Without settings.json, what a file carries."""
@@ -329,7 +333,7 @@ class Workspace:
         if missing := [row.key for row in EXPERIMENTS[name].ROWS if row.key not in found.measured]:
             raise DataError(f"{path} must have all rows of {name}, but lacks {missing[0]}; delete it")
         content = json.loads(path.read_bytes())
-        if content.pop("checksum") != _checksum(content):
+        if content.pop("checksum", None) != _checksum(content):
             raise DataError(f"{path} must be as a run left it, but was changed; delete it to measure anew")
         return found
 
@@ -388,6 +392,8 @@ def only_while(host: str, process: int) -> Iterator[None]:
                 os.kill(process, 0)  # sends nothing
             except ProcessLookupError:
                 os._exit(1)
+            except PermissionError:  # it is there, and of another user
+                pass
 
     if os.name == "posix" and host == socket.gethostname() and process not in (os.getpid(), os.getppid()):
         threading.Thread(target=watch, daemon=True).start()

@@ -10,11 +10,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from joblib import parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 import minigrad as mg
@@ -22,6 +24,7 @@ from benchmarks import mnist, output, workspace
 from benchmarks.__main__ import main
 from benchmarks.examples import fingerprint
 from benchmarks.experiments import EXPERIMENTS
+from benchmarks.processes import parallel
 from benchmarks.training import Training
 from benchmarks.workspace import Workspace
 from minigrad.errors import NonFiniteError
@@ -157,6 +160,7 @@ WRONG_FILES = [  # file, keys (none: all of the file), value, message
     (MEASURED, "data", {"error_against_epsilon": 5}, "must be as a run left it, but was changed"),
     (MEASURED, "data", {"extra": float("nan")}, "must be as a run left it, but was changed"),
     (MEASURED, "checksum", "", "must be as a run left it, but was changed"),
+    (MEASURED, "checksum", None, "checksum: "),
     (MEASURED, "origin", "", "origin: "),
     (MEASURED, "origin", {}, "must be made with name 'logistic', got None"),
     (MEASURED, "origin", OTHER, "must be made with scale 'quick', got 'paper': it is of another run"),
@@ -177,6 +181,33 @@ class TestFilesThatDoNotFit:
         assert str(run / name) in said
         assert message in said
         assert any(advice in said for advice in ("delete it", "--no-resume", "--out must be another"))
+
+    def test_a_file_without_its_checksum(self, run: Path, run_few: Run, capsys: Any) -> None:
+        content = json.loads((run / MEASURED).read_text())
+        del content["checksum"]
+        (run / MEASURED).write_text(json.dumps(content))
+        assert "was changed; delete it" in refused(run_few, *LOGISTIC, "--out", str(run), capsys=capsys)
+
+    def test_that_of_another_row_is_told_before_any_work(
+        self, run: Path, run_few: Run, capsys: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Training, "epoch", None)
+        (run / MEASURED).write_bytes(b"{")
+        softmax = ("--rows", "softmax", *LOGISTIC[2:])
+        assert str(run / MEASURED) in refused(run_few, *softmax, "--out", str(run), capsys=capsys)
+
+    def test_a_run_that_made_nothing_keeps_no_other_out(
+        self, run: Path, run_few: Run, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    ) -> None:
+        for folder in ("models", "measured"):
+            for path in (run / folder).iterdir():
+                path.unlink()
+        edit(run / SETTINGS, "settings/epochs", 7)
+        assert "--resume needs a run" in refused(
+            run_few, *LOGISTIC, "--resume", "--out", str(run), capsys=capsys
+        )
+        run_few(*LOGISTIC, "--out", str(run))
+        assert content(run)["settings"]["epochs"] == 1
 
     def test_begun_anew_nothing_of_them_is_left(self, run: Path, run_few: Run) -> None:
         for name in (SETTINGS, MEASURED):
@@ -548,6 +579,21 @@ class TestSignals:
         assert "The same command goes on from here: python -m benchmarks paper --rows logistic softmax" in out
         assert "NOT COMPLETE" in out
         assert "logistic" in (run / "report.html").read_text(encoding="utf-8")
+
+    def test_ctrl_c_is_heard_while_a_carrier_works_that_returns_all_at_the_end(self) -> None:
+        """joblib's for Ray, and its own of this name, are such."""
+        heard = []
+
+        class Pieces(list[tuple[int]]):
+            def __iter__(self) -> Iterator[tuple[int]]:
+                heard.append(signal.getsignal(signal.SIGINT) is not signal.SIG_IGN)
+                return super().__iter__()
+
+        with parallel_config(backend="threading"):
+            assert sorted(parallel(2, abs, Pieces([(-1,), (-2,)]))) == [1, 2]
+        with parallel_config(backend="multiprocessing"):
+            assert sorted(parallel(2, abs, Pieces([(-1,), (-2,)]))) == [1, 2]
+        assert heard[-1]
 
     def test_two_signals_while_the_workers_start(self, tmp_path: Path, few_digits: Path) -> None:
         command = [sys.executable, "-m", "benchmarks", "paper", "--rows", "logistic", "--epochs", "500",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from benchmarks.experiments import EXPERIMENTS, RECIPES
-from benchmarks.watching import Work, in_words, watching
+from benchmarks.watching import START, Work, in_words, watching
 from benchmarks.workspace import Piece, Settings
 
 MODELS = sorted(RECIPES)
@@ -28,11 +29,16 @@ class Run:
 
     settings: Settings = field(default_factory=lambda: Settings("quick", None, "numpy", "", 1, ""))
     done: dict[Piece, tuple[int, bool]] = field(default_factory=dict)
+    measured: list[Piece] = field(default_factory=list)
+
+    def found(self, *piece: Any) -> Piece | None:
+        return piece if piece in self.measured else None
 
     def epochs_done(self, name: str, seed: int) -> tuple[int, bool]:
         return self.done.get((name, seed), (0, False))
 
     def seconds_an_epoch(self, name: str) -> float:
+        self.timed = name
         return 10.0 * RECIPES[name].effort
 
 
@@ -53,6 +59,8 @@ def test_what_is_done_is_not_counted_again() -> None:
     epochs = RECIPES["maxout"].epochs("quick", None)
     two = [("maxout", 0), ("maxout", 1)]
     assert work(two, [], done={("maxout", 0): (3, False)}).seconds(1) == 10 * (2 * epochs - 3)
+    nearly = [("maxout", seed) for seed in range(4)]
+    assert work(nearly, [], done=dict.fromkeys(nearly, (epochs - 1, False))).seconds(4) == 10
     # One that went on for longer than was known beforehand is not below nothing.
     assert work(two[:1], [], done={("maxout", 0): (epochs + 5, False)}).seconds(1) == 0
 
@@ -61,20 +69,46 @@ def test_a_measurement_counts_as_an_epoch_of_each_of_its_models() -> None:
     assert set(EXPERIMENTS["maxout"].USES) == {"maxout"}
     with_one = work([("maxout", 0)], [("maxout", 0)]).seconds(1)
     assert with_one == 10 * (RECIPES["maxout"].epochs("quick", None) + 1)
+    two = work([("maxout", 0)], [("maxout", 0), ("maxout", 1)])
+    assert two.seconds(1) - with_one == 10
+    assert two.seconds(2) == with_one
+    said = work([("maxout", 0)], []).estimated(1)
+    assert said.startswith(
+        f"About {in_words(10 * RECIPES['maxout'].epochs('quick', None) + START)} with 1 at "
+    )
+
+
+def test_the_longest_updates_are_those_that_are_timed() -> None:
+    both = work([("softmax", 0), ("maxout", 0)], [])
+    both.seconds(1)
+    assert both.workspace.timed == "maxout"  # type: ignore[attr-defined]
+
+
+def test_the_bar_is_full_when_all_is_done() -> None:
+    written = io.StringIO()
+    console = Console(file=written, width=120, force_terminal=True)
+    with watching(console, False, work([], [("photo", 0), ("maxout", 0)]), 1) as done:
+        done(("photo", 0))
+        done(("maxout", 0))
+    shares = re.findall(r"(\d+)%", written.getvalue())
+    assert (shares[0], shares[-1]) == ("0", "100")
 
 
 def test_without_a_model_to_time_nothing_is_said_of_the_time() -> None:
     for pieces in ([], [("cifar", 0)]):
         assert work(pieces, [("photo", 0)]).estimated(2) == ""
     said = work(pieces, [("photo", 0)]).announced()
-    assert said == "1 experiment, 1 seed: 1 model to train. Ctrl-C is safe: the same command goes on."
+    assert said == (
+        "1 experiment, 1 seed: 1 model to train, 1 measurement to make. "
+        "Ctrl-C is safe: the same command goes on."
+    )
 
 
 def test_a_training_that_may_end_early_takes_so_long_at_most() -> None:
     paper = Settings("paper", None, "numpy", "", 1, "")
     pieces = [("maxout", seed) for seed in range(5)]
     said = work(pieces, [("maxout", seed) for seed in range(5)], settings=paper)
-    assert said.announced().startswith("1 experiment, 5 seeds: 5 models to train. ")
+    assert said.announced().startswith("1 experiment, 5 seeds: 5 models to train, 5 measurements to make. ")
     assert said.estimated(2).startswith("At most about ")
     assert work(pieces, []).estimated(2).startswith("About ")
 
@@ -102,13 +136,26 @@ def test_off_a_terminal_there_is_a_line_for_what_changed() -> None:
         done(("photo", 0))
         done(("photo", 1))
     lines = written.getvalue().splitlines()
-    assert lines[0].endswith(" s: 0 of 0 models trained, 0 of 2 experiments measured")
-    assert lines[-1].endswith(" s: 0 of 0 models trained, 2 of 2 experiments measured")
+    assert lines[0].startswith("1 experiment, 2 seeds: 0 models to train, 2 measurements to make. ")
+    assert lines[1].endswith(" s: 0 of 0 models trained, 0 of 2 measurements made")
+    assert lines[-1].endswith(" s: 0 of 0 models trained, 2 of 2 measurements made")
     with watching(console, True, work([("maxout", 0)], []), 1):
         pass
-    with watching(console, False, work([], []), 1):
+    assert written.getvalue().splitlines() == lines  # quiet
+    done_before = {"done": {("maxout", 0): (8, True)}, "measured": [("maxout", 0)]}
+    with watching(console, False, work([("maxout", 0)], [("maxout", 0)], **done_before), 1):
         pass
-    assert written.getvalue().splitlines() == lines  # quiet, or with nothing to do
+    assert written.getvalue().splitlines() == [*lines, "All of it is there from before."]
+
+
+def test_what_is_there_is_told_when_a_run_is_gone_on_with() -> None:
+    two = [("maxout", 0), ("maxout", 1)]
+    own = work(two, two, done={("maxout", 0): (8, True)}, measured=two[:1])
+    assert "2 models to train, 2 measurements to make, 1 and 1 of them done before." in own.announced()
+    assert own.state() == "1 of 2 models trained, 1 of 2 measurements made"
+    rest = work(two[1:], two[1:])
+    assert own.seconds(1) == rest.seconds(1)
+    assert own.total() - own.completed(own.epochs_done(), own.measured()) == pytest.approx(rest.total())
 
 
 @pytest.mark.parametrize(
