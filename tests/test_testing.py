@@ -615,6 +615,25 @@ class TestNoFalsePass:
         with pytest.raises(GradientError):
             check_gradients(np.arcsinh, x, vjp=lambda g, x: slope(g, x) * (1 + 1e-4))
 
+    @pytest.mark.parametrize(
+        ("function", "slope"),
+        [
+            (lambda x: np.exp(x) - 1, np.exp),
+            (lambda x: np.log(1 + x), lambda x: 1 / (1 + x)),
+            (lambda x: np.cos(1 + x) - np.cos(1.0), lambda x: -np.sin(1 + x)),
+            (lambda x: (1000 + x) ** 2 - 1e6, lambda x: 2 * (1000 + x)),
+            (lambda x: np.logaddexp(0, x) - np.log(2), lambda x: 1 / (1 + np.exp(-x))),
+        ],
+    )
+    def test_where_large_numbers_cancel(self, function: Any, slope: Any) -> None:
+        """Near 0 they move in stairs, which small steps see. That the slope is seen less sharply there is no
+        excuse for another one."""
+        for x in (0.0, 1e-20, -1e-100, 3e-9, -0.5):
+            check_gradients(function, np.float64(x), gradient=slope)
+            for factor in (0.999, 1.01, 1.1):
+                with pytest.raises(GradientError):
+                    check_gradients(function, np.float64(x), gradient=lambda x, k=factor: k * slope(x))
+
     def test_with_one_option_it_says_that_rounding_left_nothing_to_judge(self) -> None:
         function, x = lambda x: 1e16 + x * x, np.array([1e-3, 2e-3])
         wrong = lambda g, x: 5 * g * x  # noqa: E731
