@@ -582,6 +582,33 @@ class TestNoFalseAlarm:
                 with pytest.raises(GradientError, match="inf"):
                     check_gradients(lambda x: 1 / x, x, gradient=lambda x: 1 / x / x)
 
+    @pytest.mark.parametrize(
+        ("function", "slope", "seeds"),
+        [
+            (lambda x: np.logaddexp(x, -x) - np.log(2), np.tanh, [550, 8811, 10896, 12563, 14779, 17403]),
+            (
+                lambda x: np.sqrt(1 + x * x) - 1,
+                lambda x: x / np.sqrt(1 + x * x),
+                [6648, 9907, 12243, 16880],
+            ),
+            (lambda x: 1 - np.cos(x), np.sin, [17764]),
+        ],
+    )
+    def test_a_rounding_inside_of_a_function_is_no_jump_of_its_own(
+        self, function: Any, slope: Any, seeds: list[int]
+    ) -> None:
+        for seed in (*seeds, *range(1000, 1100)):
+            x = array_from_seed(seed, (), numbers="special")
+            with np.errstate(all="ignore"):
+                check_gradients(function, x, gradient=slope)
+
+    @pytest.mark.parametrize("scale", [2.0**-45, 1e-6, 1.0, 1e13])
+    @pytest.mark.parametrize("jump", [1e-10, 1.0])
+    def test_a_jump_of_its_own_beside_such_roundings(self, scale: float, jump: float) -> None:
+        for smooth in (np.exp, lambda x: np.logaddexp(x, -x) - np.log(2), lambda x: 0.0 * x):
+            with pytest.raises(KinkError):
+                check_differentiable(lambda x, f=smooth: scale * (jump * np.sign(x) + f(x)), np.zeros(3))
+
     def test_a_function_that_computes_in_float32(self) -> None:
         short = lambda x: np.sin(x.astype(np.float32))  # noqa: E731
         staircase = lambda x: np.sin(x.astype(np.float32)).astype(np.float64)  # noqa: E731
@@ -628,7 +655,7 @@ class TestNoFalsePass:
     def test_where_large_numbers_cancel(self, function: Any, slope: Any) -> None:
         """Near 0 they move in stairs, which small steps see. That the slope is seen less sharply there is no
         excuse for another one."""
-        for x in (0.0, 1e-20, -1e-100, 3e-9, -0.5):
+        for x in (0.0, 1e-20, -1e-100, 3e-9, 1e-3, -0.5):
             check_gradients(function, np.float64(x), gradient=slope)
             for factor in (0.999, 1.01, 1.1):
                 with pytest.raises(GradientError):

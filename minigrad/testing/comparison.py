@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from minigrad.testing.differences import (
     STEPS,
     UNKNOWN,
     Line,
-    Sample,
     Slope,
     find_break,
     norm,
@@ -72,7 +71,7 @@ class View:
     """What the claim and the differences say of one direction."""
 
     v: np.ndarray
-    samples: list[Sample] = field(default_factory=list)
+    line: Line | None = None  # None if nothing moves along v
     found: Slope = UNKNOWN
     claimed: float = 0.0
     allowed: float = np.inf  # the difference that tolerance and error explain
@@ -348,12 +347,13 @@ class Check:
             return View(v, judged=True)
         claimed, usual = claim.along(v)
         usual = max(usual, least)
-        samples = self.line(position, v).samples(steps)
+        line = self.line(position, v)
+        samples = line.samples(steps)
         found = slope(samples)
         # A function may stand still because it was not moved enough: ln cosh at 10⁻⁷⁰.
         is_still = not any(sample.moved for sample in samples) and ((size > 0) & (size < LEAST_SIZE)).any()
         if not (np.isfinite(found.error) and np.isfinite(claimed)) or is_still:
-            return View(v, samples, UNKNOWN, claimed)
+            return View(v, line, UNKNOWN, claimed)
         # A claimed element below the normal numbers has no full digits.
         least_element = float(np.finfo(self.given[position].dtype).smallest_subnormal)
         tiny = 4 * least_element * norm(v)
@@ -370,7 +370,7 @@ class Check:
         # If the claim is that nothing moves, by so little against the size of the function itself.
         enough = samples[-1].size * 1e-9 if claimed == 0 else 0.0
         judged = found.error <= max(enough, self.tolerance * max(usual, abs(found.value)))
-        return View(v, samples, found, claimed, allowed, judged and not is_excused, is_excused)
+        return View(v, line, found, claimed, allowed, judged and not is_excused, is_excused)
 
     def compare_with_care(self, position: int, claim: Any, z: np.ndarray, least: float) -> bool:
         self.see_that_the_value_repeats()
@@ -379,14 +379,14 @@ class Check:
         # Tiny elements are moved too far if all are moved together: hypot at 10⁻¹⁷⁰ has a kink from there.
         is_too_far = is_tiny(self.points[position]) and views[1].judged and not views[1].disagrees
         for view, size in list(zip(views, sizes, strict=True))[1 if is_too_far else 0 :]:
-            here = find_break(view.samples)
+            here = None if view.line is None else find_break(view.line)
             if here is not None and (
                 not here.is_kink or (view.disagrees and here.allows(view.claimed, view.allowed))
             ):
                 diagnosis.refuse_break(self, position, view.v, size, here)
             if view.disagrees and not self.is_rounding(position, claim, view, least):
                 diagnosis.refuse(self, position, claim, size, view)
-        if not one_way([len(view.samples) > 2 or not view.v.any() for view in views]):
+        if not one_way([view.line is None or len(view.line.samples()) > 2 for view in views]):
             diagnosis.refuse_border(self, position)
         return one_way([view.judged for view in views])
 
@@ -502,9 +502,9 @@ class Check:
                 finite = []
                 for size in self.sizes[position][1 if is_tiny(x) else 0 :]:
                     v = z / norm(z) * size
-                    samples = self.line(position, v).samples()
-                    finite.append(len(samples) > 2 or not v.any())
-                    here = find_break(samples)
+                    line = self.line(position, v)
+                    finite.append(len(line.samples()) > 2 or not v.any())
+                    here = find_break(line)
                     if here is not None:
                         diagnosis.refuse_break(self, position, v, size, here)
                 if not (all(finite) if is_tiny(x) else one_way(finite)):

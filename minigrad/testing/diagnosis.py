@@ -36,9 +36,9 @@ def refuse(check: Check, position: int, claim: Any, size: np.ndarray, view: View
     for index in worst(difference, v, size):
         u, stretch = np.zeros(v.shape), float(size[index])
         u[index] = stretch
-        samples = check.line(position, u).samples()
-        claimed, by_differences = claim.along(u)[0], slope(samples)
-        here = find_break(samples)
+        line = check.line(position, u)
+        claimed, by_differences = claim.along(u)[0], slope(line.samples())
+        here = find_break(line)
         if here is not None and here.allows(claimed, by_differences.error):
             breaks.append(here)
         elements.append(Element(index, claimed / stretch, by_differences.value / stretch))
@@ -79,7 +79,7 @@ def refuse_break(check: Check, position: int, v: np.ndarray, size: np.ndarray, w
         u[index] = stretch
         line = check.line(position, u)
         line.c = np.ones_like(check.c)  # the slopes of the plain sum of the outputs are shown
-        here = find_break(line.samples())
+        here = find_break(line)
         value = f"  {at_index(name, index)} = {float(x[index])!r}"
         if here is not None and here.jump:
             lines.append(f"{value}: a jump")

@@ -131,6 +131,17 @@ class Line:
         """All that are finite, the smallest step first."""
         return [sample for h in steps if (sample := self.sample(h)) is not None]
 
+    def is_rough(self, steps: Sequence[float], size: float) -> bool:
+        """Whether φ jumps beside 0 as it does at 0, where all of `steps` see a jump or peak of one size. Then
+        that is a rounding inside of f, which need not show in its values: near 0 ln(eˣ + e⁻ˣ) − ln 2 moves in
+        steps of 10⁻¹⁶. A jump of f's own is at 0 alone.
+        """
+        if not steps:
+            return False
+        grid = np.linspace(0.0, steps[len(steps) // 2], 34)[1:-1]  # so near that a smooth part is straight
+        sides = [[self.c @ (self.at(sign * t) - self.middle) for t in grid] for sign in (-1.0, 1.0)]
+        return float(np.abs(np.diff(sides, 2)).max()) > size / 4
+
 
 def slope(samples: list[Sample]) -> Slope:
     """The slope, and what it may be off by."""
@@ -243,25 +254,31 @@ def movement(sample: Sample) -> float:
     return abs(sample.slope) * 2 * sample.step + abs(sample.bend)
 
 
-def find_break(samples: list[Sample]) -> Break | None:
+def find_break(line: Line) -> Break | None:
     """A kink or a jump exactly at t = 0.
 
     As h shrinks, the bend of a smooth function vanishes as h², that of a kink as h; a jump stays. If a slope
-    or a bend/h grows without end, by a power of h, a side's slope is infinite.
+    or a bend/h grows without end, by a power of h, a side's slope is infinite. What looks like it because of
+    rounding inside of f is none.
     """
+    samples = line.samples()
     if len(samples) < 5:
         return None
     seen = [s for s in samples if abs(s.slope) * 2 * s.step > VISIBLE * s.rounding]
-    if seen and seen[0].step < 1e-11 and run_of_equals([s.slope * s.step for s in seen]) >= 12:
-        return Break(np.nan, np.nan, jump=True)
-    if grows(seen, [s.slope for s in seen]):
-        return Break(-np.inf, np.inf, jump=False)
+    rises = [s.slope * 2 * s.step for s in seen]
+    run = run_of_equals(rises)
+    is_jump = run >= 12 and seen[0].step < 1e-11
+    is_infinite = is_jump or grows(seen, [s.slope for s in seen])
+    if is_infinite and not line.is_rough([s.step for s in seen[:run]], abs(rises[0])):
+        return Break(np.nan, np.nan, jump=True) if is_jump else Break(-np.inf, np.inf, jump=False)
     seen = [s for s in samples if abs(s.bend) > VISIBLE * s.rounding]
     if run := run_of_equals([s.bend / s.step for s in seen]):
         clearest = seen[run // 2]  # less rounding than at its beginning, less curvature than at its end
         middle, half = clearest.slope, clearest.bend / clearest.step / 2
         return Break(middle - half, middle + half, jump=False)
-    if grows(seen, [s.bend / s.step for s in seen]):
+    run = run_of_equals([s.bend for s in seen])
+    is_infinite = grows(seen, [s.bend / s.step for s in seen])
+    if is_infinite and not line.is_rough([s.step for s in seen[:run]], abs(seen[0].bend)):
         return Break(-np.inf, np.inf, jump=False)
     return None
 
