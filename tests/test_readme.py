@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks.experiments import CORE
+from benchmarks.speed.overhead import OPERATIONS
 from docs import pictures
 
 ROOT = Path(__file__).parent.parent
@@ -107,10 +108,50 @@ def speed_table() -> list[str]:
     return ["| " + " | ".join([what, *own(what), *beside(what)]) + " |" for what in works]
 
 
-def test_the_table_of_times_is_that_of_the_results() -> None:
-    lines = BENCHMARKS.read_text(encoding="utf-8").splitlines()
-    for row in speed_table():
-        assert row in lines
+def speed_sentences() -> list[str]:
+    """What is said of times beside the table, of the same results."""
+    speed = ROOT / "benchmarks" / "results" / "speed"
+    names = ("overhead", "peers", "one_thread/peers", "squeezenet")
+    overhead, peers, alone, photos = (json.loads((speed / f"{name}.json").read_text()) for name in names)
+    one = "one operation on 8 elements"
+
+    def microseconds(results: Any, name: str) -> str:
+        return f"{1e6 / OPERATIONS * results['works'][one][name]['median_seconds']:.1f}"
+
+    def multiples(units: int) -> list[str]:
+        (times,) = (work for what, work in alone["works"].items() if f"step, {units} units" in what)
+        names = ("minigrad", "minigrad, captured", "torch", "jax")
+        return [f"{times[name]['to_products']['median']:.{2 if units == 240 else 1}f}" for name in names]
+
+    def beside_torch(what: str, contender: str) -> str:
+        ratio = photos["works"][what][contender]["to_torch"]
+        return "{median:.2f} [{lower_quartile:.2f}, {upper_quartile:.2f}]".format(**ratio)
+
+    whole = overhead["operations"]["minigrad, forward and backward"]["microseconds"]["median"]
+    others = ("minigrad", "torch", "mygrad", "autograd")
+    to_torch = 1 / peers["works"][one]["torch"]["to_minigrad"]["median"]
+    return [
+        "in microseconds: {} in `overhead`; in `peers` {}, PyTorch {}, MyGrad {}, autograd {}.".format(
+            f"{whole:.1f}", *(microseconds(peers, name) for name in others)
+        ),
+        f"{to_torch:.2f} of it",
+        "the step of 240 units takes {}, captured {}, in PyTorch {}, in JAX {}; ".format(*multiples(240))
+        + "of 32 units {}, captured {}, {} and {}; ".format(*multiples(32))
+        + "of 4 units {}, captured {}, {} and {}; ".format(*multiples(4))
+        + f"one operation {microseconds(alone, 'minigrad')} µs and PyTorch's {microseconds(alone, 'torch')}.",
+        *(
+            "| "
+            + " | ".join([what, *(beside_torch(what, f"minigrad {way}") for way in ("forward", "gradient"))])
+            for what in photos["works"]
+        ),
+        *(f"| {beside_torch(what, 'channels_last gradient')} |" for what in photos["works"]),
+    ]
+
+
+def test_what_is_said_of_times_is_that_of_the_results() -> None:
+    text = BENCHMARKS.read_text(encoding="utf-8")
+    for said in (*speed_table(), *speed_sentences()):
+        assert said in text
 
 
 def test_the_pictures_of_the_readmes() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from rich.console import Console
@@ -81,9 +82,14 @@ def test_figures_of_a_column_look_alike() -> None:
 
 @pytest.mark.parametrize("file", sorted(RESULTS.rglob("*.json")), ids=lambda path: path.stem)
 def test_the_plots_of_the_results_are_those_of_this_code(file: Path) -> None:
-    """And each says with what it was measured."""
+    """Nothing leaves them, and each says with what it was measured."""
     results = json.loads(file.read_text(encoding="utf-8"))
-    said = words(conditions.drawn(results, import_module(f"benchmarks.speed.{file.stem}").plot))
+    figure = conditions.drawn(results, import_module(f"benchmarks.speed.{file.stem}").plot)
+    figure.canvas = FigureCanvasAgg(figure)
+    figure.canvas.draw()
+    inches = figure.get_tightbbox()
+    assert (inches.x0 >= 0, inches.y0 >= 0, *(inches.max <= figure.get_size_inches())) == (True,) * 4
+    said = words(figure)
     environment = results["environment"]
     for fact in (environment["commit"], environment["processor"], environment["date"][:10]):
         assert fact in said

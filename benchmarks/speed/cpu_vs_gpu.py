@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--most-gflop", type=float, default=30.0, metavar="X",
                         help="leave out what has more, on a CPU (default: %(default)s)")  # fmt: skip
-    add_common_arguments(parser, "cpu_vs_gpu", f"Some minutes on two cores. {THREADS}")
+    add_common_arguments(parser, "cpu_vs_gpu", f"Two minutes on two cores, on NumPy alone. {THREADS}")
 
 
 def run(options: argparse.Namespace) -> None:

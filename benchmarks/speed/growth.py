@@ -213,12 +213,12 @@ def plot(content: Mapping[str, Any]) -> Figure:
         for name in cells[0]["contenders"]
         if name != PRODUCTS
     }
-    label = "time / time of the bare products"
-    if content["left_out"]:
-        label += f"; –: a step of more than {content['most_gflop']:g} GFLOP, or than fits into memory"
+    label, note = "time / time of the bare products", below_one(cells)
     if content["greatest_captured_to_jax"]:
         maps[BESIDE_JAX] = {_size(one): (one["captured_to_jax"]["median"], "") for one in cells}
         label += " (last map: time / time of JAX)"
+    if content["left_out"]:
+        label += f"\n–: a step of more than {content['most_gflop']:g} GFLOP, or than fits into memory"
     sizes = [_size(one) for one in (*cells, *content["left_out"])]
     batches, widths = (sorted({size[axis] for size in sizes}) for axis in (0, 1))
     figure, axes = panels(len(maps), max(2.4, 0.33 * len(batches) + 0.6))
@@ -239,7 +239,7 @@ def plot(content: Mapping[str, Any]) -> Figure:
         ax.set_xlabel("width [columns]", fontsize=7.5)
         ax.set_ylabel("batch [examples]", fontsize=7.5)
     bar = figure.colorbar(image, ax=axes, location="bottom", aspect=60, fraction=0.02, pad=0.02)
-    bar.set_label("\n".join(filter(None, (label, below_one(cells)))), fontsize=7.5)
+    bar.set_label(f"{label}\n{note}" if note else label, fontsize=7.5)
     bar.ax.xaxis.set_major_formatter("{x:g}")
     bar.ax.tick_params(labelsize=7)
     return figure

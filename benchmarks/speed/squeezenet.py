@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rounds", type=int, default=20, metavar="N", help="rounds of each (default: %(default)s)"
     )
-    add_common_arguments(parser, "squeezenet", "Three minutes on two cores, with one thread, then with two.")
+    add_common_arguments(parser, "squeezenet", "Two minutes on two cores, with one thread, then with two.")
 
 
 def run(options: argparse.Namespace) -> None:
