@@ -199,10 +199,12 @@ def connected(address: str, jobs: int, workspace: Workspace) -> Iterator[Cluster
             client = stack.enter_context(Client(address, timeout=PATIENCE))
             client.wait_for_workers(1, timeout=PATIENCE)
         except Exception as error:  # whatever is said by one who is no scheduler
+            timeouts = (TimeoutError, asyncio.TimeoutError)  # one and the same since Python 3.11
+            late = f"nothing answered within {PATIENCE:g} s"
             raise ArgumentError(
                 f"--dask must be local, or the address of a scheduler with a worker, such as "
                 f"tcp://10.0.0.1:8786, got {address!r}: "
-                f"{str(error) or f'nothing answered within {PATIENCE:g} s'}"
+                f"{str(error) or (late if isinstance(error, timeouts) else type(error).__name__)}"
             ) from error
         try:
             for name in client.run_on_scheduler(checkout.forgotten):

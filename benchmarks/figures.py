@@ -72,6 +72,7 @@ class Planned:
     draw         returns it and its caption, whose numbers are those of the figure
     experiments  those that must have been measured for it
     kept         what one of them must have kept for it
+    of_a_seed    whether it shows networks of that seed, which the caption then names
     """
 
     title: str
@@ -380,7 +381,7 @@ def error_against_epsilon(drawing: Drawing) -> tuple[Figure, str]:
     )
     trained = [_name(name) for name in ("adversarial", "pgd") if name in shown]
     if trained:
-        caption += f" The networks {' and '.join(trained)}: maxout on the adversarial objective."
+        caption += f" What is {' or '.join(trained)} is maxout, on the adversarial objective."
     if "adversarial" in curves:
         caption += _point_at_dip(ax, curves["adversarial"])
     return figure, caption

@@ -102,7 +102,7 @@ class Plan:
     out: str
     resume: bool | None
     quiet: bool
-    command: Callable[[Iterable[str], int], str]  # of rows and seeds: what to type for their figures
+    command: Callable[[int, Iterable[str], int], str]  # of threads, rows and seeds: what to type for them
 
     def where(self) -> str:
         """The cluster, as it is typed."""
@@ -114,10 +114,9 @@ class Plan:
         cluster = self.dask or self.ray
         return f"the cluster {cluster}" if cluster not in (None, LOCAL) else f"up to {self.jobs} processes"
 
-    @property
-    def typed(self) -> str:
+    def typed(self, threads: int) -> str:
         """This very command, with every setting that the figures depend on."""
-        return self.command([*self.names, *self.left_out], len(self.seeds))
+        return self.command(threads, [*self.names, *self.left_out], len(self.seeds))
 
 
 def checked(options: argparse.Namespace) -> Plan:
@@ -146,10 +145,9 @@ def checked(options: argparse.Namespace) -> Plan:
             source = Source("cifar", directory, fingerprint(*sets["cifar"]))
     for model in dict.fromkeys(model for name in names for model in EXPERIMENTS[name].USES):
         RECIPES[model].check_large_enough(*sets[RECIPES[model].data], options.scale)
-    processors = cpu_count()
-    jobs = options.jobs or (1 if library.name == "cupy" else processors)
+    jobs = options.jobs or usual_jobs(library.name)
     settings = Settings(options.scale, options.epochs, library.name, fingerprint(train, test),
-                        1 if elsewhere else max(1, processors // jobs), source_fingerprint())  # fmt: skip
+                        1 if elsewhere else threads_of_each(jobs), source_fingerprint())  # fmt: skip
     return Plan(
         names=tuple(names),
         left_out=tuple(left_out),
@@ -197,18 +195,21 @@ def go_on(plan: Plan, workspace: Workspace) -> None:
     console = terminal(170)
     asked = [(name, seed) for name in plan.names for seed in plan.seeds]
     of_before = [(name, seed) for name in EXPERIMENTS for seed in workspace.seeds_found(name)]
-    # All that the report will read is read now: what is damaged is told before any work.
+    # All measurements and histories of the report are read now: what is damaged is told before any work.
     pieces = list(dict.fromkeys([*asked, *of_before]))
     there = {piece for piece in pieces if workspace.found(*piece) is not None}
     measurements = [piece for piece in asked if piece not in there]
     measurements.sort(key=lambda piece: -len(EXPERIMENTS[piece[0]].USES))  # many models take long
     used = dict.fromkeys((model, seed) for name, seed in pieces for model in EXPERIMENTS[name].USES
                          if DATA[model] != "cifar" or workspace.cifar)  # fmt: skip
+    for piece in used:
+        workspace.history(*piece)
     trainings = [piece for piece in used if not workspace.epochs_done(*piece)[1]]
     work = Work(workspace, [*used], asked)
     trainings.sort(key=lambda piece: -work.effort(piece[0]))  # long ones first fill the processors
     began = time.time()
-    report = Report(workspace, [*plan.names], [*plan.left_out], plan.seeds, plan.command)
+    threads = workspace.settings.threads
+    report = Report(workspace, [*plan.names], [*plan.left_out], plan.seeds, partial(plan.command, threads))
     interrupted = False
     try:
         with (
@@ -232,7 +233,7 @@ def go_on(plan: Plan, workspace: Workspace) -> None:
         finally:  # the table is shown even if the disk is full
             show(console, plan, report, written)
             if interrupted and not report.complete:
-                goes_on = f"The same command goes on from here: {plan.typed}{plan.where()}"
+                goes_on = f"The same command goes on from here: {plan.typed(threads)}{plan.where()}"
                 console.print(f"{work.state()}. {goes_on}", soft_wrap=True)
 
 
@@ -285,7 +286,16 @@ def chosen(rows: list[str], scale: str, with_cifar: bool) -> tuple[list[str], li
     return [name for name in names if name not in left_out], left_out
 
 
-def command(options: argparse.Namespace, library: str, names: Iterable[str], seeds: int) -> str:
+def usual_jobs(library: str) -> int:
+    """How many processes there are unless told: one a processor; one for a GPU."""
+    return 1 if library == "cupy" else cpu_count()
+
+
+def threads_of_each(jobs: int) -> int:
+    return max(1, cpu_count() // jobs)
+
+
+def command(options: argparse.Namespace, library: str, threads: int, names: Iterable[str], seeds: int) -> str:
     """What to type for the figures of these experiments, with every setting that they depend on."""
     names = list(names)
     rows = "all" if set(names) == set(EXPERIMENTS) else " ".join(names)
@@ -296,7 +306,9 @@ def command(options: argparse.Namespace, library: str, names: Iterable[str], see
     directory = options.cifar or ("DIR" if needed else None)
     images = "" if directory is None else f" {_option('--cifar', directory)}"
     out = "" if options.out is None else f" {_option('--out', options.out)}"
-    jobs = "" if options.jobs is None else f" --jobs {options.jobs}"  # they share out the threads
+    # What shares out the threads that the run began with, whatever --jobs is now.
+    usual = threads == threads_of_each(usual_jobs(library))
+    jobs = "" if usual else f" --jobs {max(1, cpu_count() // threads)}"
     return (
         f"python -m benchmarks paper --rows {rows} --scale {options.scale}{epochs} "
         f"--seeds {seeds} --backend {library}{jobs}{data}{images}{out}"

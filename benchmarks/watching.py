@@ -86,7 +86,9 @@ class Work:
     def may_end_early(self) -> bool:
         """Whether a training may end before its last epoch."""
         scale = self.workspace.settings.scale
-        stages = [stage for name, _ in self.trainings for stage in RECIPES[name].stages[scale]]
+        done = self.epochs_done()
+        names = [piece[0] for piece in self.trainings if not done[piece][1]]
+        stages = [stage for name in names for stage in RECIPES[name].stages[scale]]
         return any(stage.patience or stage.until_cost or stage.epochs is None for stage in stages)
 
     def announced(self) -> str:
@@ -97,12 +99,10 @@ class Work:
             return "All of it is there from before."
         rows = len(set(_names(self.measurements)))
         seeds = len({seed for _, seed in (*self.trainings, *self.measurements)})
-        counts = ((rows, "experiment"), (seeds, "seed"), (models, "model"), (measurements, "measurement"))
-        words = "{}, {}: {} to train, {} to make".format(
-            *(f"{n} {what}{'s' * (n != 1)}" for n, what in counts)
-        )
-        before = f", {trained} and {measured} of them done before" if trained or measured else ""
-        return f"{words}{before}. Ctrl-C is safe: the same command goes on."
+        what_for = f"{_counted(rows, 'experiment')}, {_counted(seeds, 'seed')}"
+        to_train = f"{_counted(models - trained, 'model')} to train{_there(trained)}"
+        to_make = f"{_counted(measurements - measured, 'measurement')} to make{_there(measured)}"
+        return f"{what_for}: {to_train}, {to_make}. Ctrl-C is safe: the same command goes on."
 
     def state(self) -> str:
         """How far it is."""
@@ -126,6 +126,14 @@ class Work:
 
 def _names(pieces: Iterable[Piece]) -> list[str]:
     return [name for name, _ in pieces]
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def _there(number: int) -> str:
+    return f" ({number} {'is' if number == 1 else 'are'} there)" if number else ""
 
 
 def in_words(seconds: float) -> str:

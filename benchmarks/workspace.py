@@ -220,7 +220,8 @@ class Workspace:
 
     def _has_work(self) -> bool:
         """Whether a run has left anything here that took time."""
-        return any(True for folder in FOLDERS for _ in self._files(folder))
+        files = (path for folder in FOLDERS for path in self._files(folder))
+        return (self.directory / "paper.json").exists() or any(True for _ in files)
 
     def _begun(self) -> Begun | None:
         """The run in this directory; None if there is none. Without settings.json, what a file carries."""

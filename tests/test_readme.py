@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.experiments import CORE
 from benchmarks.speed.overhead import OPERATIONS
+from benchmarks.speed.squeezenet import WORKS as PHOTOS
 from docs import pictures
 
 ROOT = Path(__file__).parent.parent
@@ -111,8 +112,10 @@ def speed_table() -> list[str]:
 def speed_sentences() -> list[str]:
     """What is said of times beside the table, of the same results."""
     speed = ROOT / "benchmarks" / "results" / "speed"
-    names = ("overhead", "peers", "one_thread/peers", "squeezenet")
-    overhead, peers, alone, photos = (json.loads((speed / f"{name}.json").read_text()) for name in names)
+    names = ("overhead", "peers", "one_thread/peers", "squeezenet", "growth")
+    overhead, peers, alone, photos, growth = (
+        json.loads((speed / f"{name}.json").read_text()) for name in names
+    )
     one = "one operation on 8 elements"
 
     def microseconds(results: Any, name: str) -> str:
@@ -123,28 +126,29 @@ def speed_sentences() -> list[str]:
         names = ("minigrad", "minigrad, captured", "torch", "jax")
         return [f"{times[name]['to_products']['median']:.{2 if units == 240 else 1}f}" for name in names]
 
-    def beside_torch(what: str, contender: str) -> str:
+    def photo(what: str, contender: str) -> str:
         ratio = photos["works"][what][contender]["to_torch"]
         return "{median:.2f} [{lower_quartile:.2f}, {upper_quartile:.2f}]".format(**ratio)
 
     whole = overhead["operations"]["minigrad, forward and backward"]["microseconds"]["median"]
     others = ("minigrad", "torch", "mygrad", "autograd")
+    beside_jax = [cell["captured_to_jax"]["median"] for cell in growth["cells"]]
     to_torch = 1 / peers["works"][one]["torch"]["to_minigrad"]["median"]
     return [
         "in microseconds: {} in `overhead`; in `peers` {}, PyTorch {}, MyGrad {}, autograd {}.".format(
             f"{whole:.1f}", *(microseconds(peers, name) for name in others)
         ),
-        f"{to_torch:.2f} of it",
+        f"the median of their ratios is {to_torch:.2f}",
         "the step of 240 units takes {}, captured {}, in PyTorch {}, in JAX {}; ".format(*multiples(240))
         + "of 32 units {}, captured {}, {} and {}; ".format(*multiples(32))
         + "of 4 units {}, captured {}, {} and {}; ".format(*multiples(4))
         + f"one operation {microseconds(alone, 'minigrad')} µs and PyTorch's {microseconds(alone, 'torch')}.",
         *(
-            "| "
-            + " | ".join([what, *(beside_torch(what, f"minigrad {way}") for way in ("forward", "gradient"))])
+            f"| {what} | {photo(what, 'minigrad forward')} | {photo(what, 'minigrad gradient')} "
+            f"| {PHOTOS[what][2] or '–'} | {photo(what, 'channels_last gradient')} |"
             for what in photos["works"]
         ),
-        *(f"| {beside_torch(what, 'channels_last gradient')} |" for what in photos["works"]),
+        f"a captured step takes {min(beside_jax):.1f} to {max(beside_jax):.2f} times JAX's compiled time",
     ]
 
 

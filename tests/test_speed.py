@@ -81,7 +81,7 @@ def test_figures_of_a_column_look_alike() -> None:
 
 
 @pytest.mark.parametrize("file", sorted(RESULTS.rglob("*.json")), ids=lambda path: path.stem)
-def test_the_plots_of_the_results_are_those_of_this_code(file: Path) -> None:
+def test_this_code_draws_the_results(file: Path) -> None:
     """Nothing leaves them, and each says with what it was measured."""
     results = json.loads(file.read_text(encoding="utf-8"))
     figure = conditions.drawn(results, import_module(f"benchmarks.speed.{file.stem}").plot)

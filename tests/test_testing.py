@@ -609,6 +609,10 @@ class TestNoFalseAlarm:
             with pytest.raises(KinkError):
                 check_differentiable(lambda x, f=smooth: scale * (jump * np.sign(x) + f(x)), np.zeros(3))
 
+    def test_a_jump_of_its_own_within_a_guard(self) -> None:
+        with pytest.raises(KinkError):
+            check_differentiable(lambda x: np.sign(x) + (np.abs(x) < 1e-9), np.zeros(3))
+
     def test_a_function_that_computes_in_float32(self) -> None:
         short = lambda x: np.sin(x.astype(np.float32))  # noqa: E731
         staircase = lambda x: np.sin(x.astype(np.float32)).astype(np.float64)  # noqa: E731

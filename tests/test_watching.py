@@ -111,6 +111,10 @@ def test_a_training_that_may_end_early_takes_so_long_at_most() -> None:
     assert said.announced().startswith("1 experiment, 5 seeds: 5 models to train, 5 measurements to make. ")
     assert said.estimated(2).startswith("At most about ")
     assert work(pieces, []).estimated(2).startswith("About ")
+    done = {pieces[0]: (300, True)}
+    assert (
+        work([*pieces[:1], ("softmax", 0)], [], settings=paper, done=done).estimated(2).startswith("About ")
+    )
 
 
 @given(PIECES, MEASURED, st.integers(1, 9), st.data())
@@ -151,7 +155,8 @@ def test_off_a_terminal_there_is_a_line_for_what_changed() -> None:
 def test_what_is_there_is_told_when_a_run_is_gone_on_with() -> None:
     two = [("maxout", 0), ("maxout", 1)]
     own = work(two, two, done={("maxout", 0): (8, True)}, measured=two[:1])
-    assert "2 models to train, 2 measurements to make, 1 and 1 of them done before." in own.announced()
+    said = "1 model to train (1 is there), 1 measurement to make (1 is there). "
+    assert said in own.announced()
     assert own.state() == "1 of 2 models trained, 1 of 2 measurements made"
     rest = work(two[1:], two[1:])
     assert own.seconds(1) == rest.seconds(1)

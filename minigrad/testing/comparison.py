@@ -358,14 +358,14 @@ class Check:
         least_element = float(np.finfo(self.given[position].dtype).smallest_subnormal)
         tiny = 4 * least_element * norm(v)
         allowed = self.allowed(usual, found.value) + found.error + tiny
-        # Only all steps tell noise from fine structure. One that says little excuses nothing, nor one that is
-        # the same slope, seen less sharply.
+        # Only all steps tell noise from fine structure. One that says little excuses nothing, nor one that
+        # takes in what was found: that is the same slope, seen less sharply.
         others = other_slopes(samples) if steps is STEPS and abs(claimed - found.value) > allowed else []
         is_excused = any(
             abs(claimed - other.value) <= self.allowed(usual, other.value) + other.error + tiny
             for other in others
             if other.error < 0.5 * max(usual, abs(other.value))
-            and abs(other.value - found.value) > other.error + found.error
+            and abs(other.value - found.value) + found.error > other.error
         )
         # If the claim is that nothing moves, by so little against the size of the function itself.
         enough = samples[-1].size * 1e-9 if claimed == 0 else 0.0

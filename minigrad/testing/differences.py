@@ -140,7 +140,8 @@ class Line:
             return False
         grid = np.linspace(0.0, steps[len(steps) // 2], 34)[1:-1]  # so near that a smooth part is straight
         sides = [[self.c @ (self.at(sign * t) - self.middle) for t in grid] for sign in (-1.0, 1.0)]
-        return float(np.abs(np.diff(sides, 2)).max()) > size / 4
+        # One edge on each side, such as that of a guard, is in two differences of each.
+        return int(np.count_nonzero(np.abs(np.diff(sides, 2)) > size / 4)) > 4
 
 
 def slope(samples: list[Sample]) -> Slope:
@@ -268,8 +269,8 @@ def find_break(line: Line) -> Break | None:
     rises = [s.slope * 2 * s.step for s in seen]
     run = run_of_equals(rises)
     is_jump = run >= 12 and seen[0].step < 1e-11
-    is_infinite = is_jump or grows(seen, [s.slope for s in seen])
-    if is_infinite and not line.is_rough([s.step for s in seen[:run]], abs(rises[0])):
+    looks_broken = is_jump or grows(seen, [s.slope for s in seen])
+    if looks_broken and not line.is_rough([s.step for s in seen[:run]], abs(rises[0])):
         return Break(np.nan, np.nan, jump=True) if is_jump else Break(-np.inf, np.inf, jump=False)
     seen = [s for s in samples if abs(s.bend) > VISIBLE * s.rounding]
     if run := run_of_equals([s.bend / s.step for s in seen]):
@@ -277,8 +278,8 @@ def find_break(line: Line) -> Break | None:
         middle, half = clearest.slope, clearest.bend / clearest.step / 2
         return Break(middle - half, middle + half, jump=False)
     run = run_of_equals([s.bend for s in seen])
-    is_infinite = grows(seen, [s.bend / s.step for s in seen])
-    if is_infinite and not line.is_rough([s.step for s in seen[:run]], abs(seen[0].bend)):
+    looks_broken = grows(seen, [s.bend / s.step for s in seen])
+    if looks_broken and not line.is_rough([s.step for s in seen[:run]], abs(seen[0].bend)):
         return Break(-np.inf, np.inf, jump=False)
     return None
 
